@@ -1,0 +1,1 @@
+"""The harness: one video, many videos, the records, and the command line."""

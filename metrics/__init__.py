@@ -1,0 +1,1 @@
+"""Pure functions on arrays: LSE-D, LSE-C, PSNR, SSIM, their alignment and their averages."""

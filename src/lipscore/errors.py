@@ -1,0 +1,49 @@
+"""The errors a user can meet, each with the exit status it ends the program with.
+
+A message names the file or option, says what is wrong with it, and what to do. A video that cannot be scored is not an
+error of the run: it becomes a record with a status and a reason (`lipscore.types.VideoScore`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LipscoreError(Exception):
+    """Base of every error that lipscore raises on purpose; str(error) is the whole message for the user."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class UsageError(LipscoreError):
+    """The options contradict each other, or a value is out of range."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class MissingError(LipscoreError):
+    """Something that is needed is not there: weights, a readable folder, a writable output, FFmpeg."""
+
+    exit_status: ClassVar[int] = 3
+
+
+class WeightsError(MissingError):
+    """A weight file is absent, cannot be fetched, or is not the published one."""
+
+
+class MediaError(LipscoreError):
+    """One video or audio file cannot be read or written; the message names the file and what FFmpeg said."""
+
+
+class NotScoredError(LipscoreError):
+    """One video cannot be scored, for a reason that is no fault of the file format.
+
+    Args:
+        status: one of `lipscore.types.Status` except "ok".
+        reason: what was measured and which option would change it.
+    """
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason

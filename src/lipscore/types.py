@@ -1,0 +1,225 @@
+"""The values that travel between the stages: frozen, and of numpy and the standard library only.
+
+Colour order is BGR (OpenCV's), boxes are x1, y1, x2, y2 in pixels of the source frame, frame numbers start at 0 and count
+at the protocol's frame rate, intervals are half-open unless a name says `last`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]  # [H, W, 3], BGR
+Floats = NDArray[np.float32]
+Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What the container says of a file.
+
+    fps is the average frame rate; n_frames is the container's count, or duration times fps where it has none; width and
+    height are after rotation; sample_rate is in Hz, None without an audio stream; duration_s is in seconds.
+    """
+
+    path: Path
+    sha256: str
+    fps: Fraction
+    n_frames: int
+    width: int
+    height: int
+    sample_rate: int | None
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Frames start <= i < end without a cut."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face: box_xyxy float32[4] in source pixels, score in the detector's own units."""
+
+    frame: int
+    box_xyxy: Floats
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One face through a shot: frames int64[T], consecutive; boxes_xyxy float64[T, 4], interpolated where none was found."""
+
+    id: int
+    shot: Shot
+    frames: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float64]
+
+    @property
+    def first_frame(self) -> int:
+        return int(self.frames[0])
+
+    @property
+    def last_frame(self) -> int:
+        return int(self.frames[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """A face track as SyncNet sees it.
+
+    chunks() starts over at each call and yields uint8[n, 224, 224, 3] BGR, n varying, in order; pcm is int16[N], mono, at sample_rate Hz,
+    and starts with the first frame.
+    """
+
+    track_id: int
+    chunks: Callable[[], Iterator[NDArray[np.uint8]]]
+    pcm: NDArray[np.int16]
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """lip float32[W, D] and audio float32[W, D] of the same W windows (D = 1024 for SyncNet)."""
+
+    lip: Floats
+    audio: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SyncCurve:
+    """Distances of each window's lips to the audio at every shift.
+
+    distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad), mean
+    float32[2 * vshift + 1] over windows. Column k pairs lip window i with audio window i + k - vshift.
+    """
+
+    distances: Floats
+    mean: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class TrackScore:
+    """One face track's numbers. offset in frames: positive where the audio comes before the video.
+
+    lse_d and lse_c are SyncNet's own with model vgg and estimates of them with model mini; curve is always the raw one.
+    """
+
+    track_id: int
+    first_frame: int
+    last_frame: int
+    offset: int
+    lse_d: float
+    lse_c: float
+    n_windows: int
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Which generated frame met which reference frame.
+
+    method: "timestamp", "index" or "shift"; shift: generated frame i + shift meets reference frame i; resized: None, or
+    how the generated frames were brought to the reference's size ("area", "bicubic"); warning: None, or what a reader
+    of the numbers must know.
+    """
+
+    method: str
+    n_generated: int
+    n_reference: int
+    n_compared: int
+    shift: int
+    resized: str | None
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceScore:
+    """PSNR in dB and SSIM of a video against its reference; values holds every named variant, psnr and ssim the default ones."""
+
+    status: str
+    reason: str
+    reference: str | None
+    region: str
+    psnr: float | None
+    ssim: float | None
+    values: dict[str, float]
+    n_identical: int
+    alignment: Alignment | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoScore:
+    """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
+
+    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok".
+    comparable is True only for an unchanged named protocol with verified official weights.
+    """
+
+    video: str
+    name: str
+    sha256: str
+    status: Status
+    reason: str
+    protocol: str
+    model: str
+    comparable: bool
+    fps: float | None = None
+    n_frames: int | None = None
+    duration_s: float | None = None
+    shots: tuple[Shot, ...] = ()
+    tracks: tuple[TrackScore, ...] = ()
+    lse_d: float | None = None
+    lse_c: float | None = None
+    offset: int | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+    alignment: Alignment | None = None
+    reference: ReferenceScore | None = None
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Detector(Protocol):
+    """A face detector: frames in, boxes out.
+
+    stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
+    """
+
+    name: str
+    stride: int
+
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        """Boxes of each of the frames, whose numbers are indices; same order, best first where the detector ranks."""
+        ...
+
+
+class Embedder(Protocol):
+    """A pair of towers that embed lips and speech.
+
+    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (mini).
+    """
+
+    name: str
+    pads: bool
+
+    def lip(self, frames: NDArray[np.uint8]) -> Floats:
+        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, D], one per window of five frames."""
+        ...
+
+    def audio(self, mfcc: Floats) -> Floats:
+        """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, D], one per window of twenty."""
+        ...
+
+    def estimate(self, curve: SyncCurve) -> tuple[float, float]:
+        """(LSE-D, LSE-C) from the curve: SyncNet's definition, or mini's calibrated estimate of it."""
+        ...
