@@ -1,0 +1,50 @@
+"""What the tests share: where the conformance kit and the real clips lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the conformance kit and the clips (LIPSCORE_SHARED, or ../shared); skips where it is not."""
+    folder = Path(os.environ.get("LIPSCORE_SHARED", ROOT.parent / "shared"))
+    if not (folder / "conformance" / "golden.json").is_file():
+        pytest.skip(f"no conformance kit at {folder} (set LIPSCORE_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> dict[str, Any]:
+    """golden.json's clips: name -> protocol -> numbers."""
+    clips: dict[str, Any] = json.loads((shared / "conformance" / "golden.json").read_text())["clips"]
+    return clips
+
+
+@pytest.fixture(scope="session")
+def clip_paths(shared: Path) -> dict[str, Path]:
+    """Conformance clip name -> video file."""
+    lines = (shared / "conformance" / "clips.tsv").read_text().splitlines()
+    return {name: shared / "clips" / path for name, path in (line.split("\t") for line in lines)}
+
+
+@pytest.fixture(scope="session")
+def kit_weights(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the kit's two weight files: the official names, keys and shapes with other values."""
+    import runpy
+    import sys
+
+    folder = tmp_path_factory.mktemp("kit-weights")
+    argv, sys.argv = sys.argv, ["kit_weights.py", str(folder)]
+    try:
+        runpy.run_path(str(shared / "conformance" / "kit_weights.py"), run_name="__main__")
+    finally:
+        sys.argv = argv
+    return folder
