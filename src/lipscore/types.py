@@ -1,7 +1,7 @@
 """The values that travel between the stages: frozen, and of numpy and the standard library only.
 
-Colour order is BGR (OpenCV's), boxes are x1, y1, x2, y2 in pixels of the source frame, frame numbers start at 0 and count
-at the protocol's frame rate, intervals are half-open unless a name says `last`.
+Colour order is BGR (OpenCV's), boxes are x1, y1, x2, y2 in pixels of the source frame, frame numbers start at 0 and
+count at the protocol's frame rate, intervals are half-open unless a name says `last`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One face through a shot: frames int64[T], consecutive; boxes_xyxy float64[T, 4], interpolated where none was found."""
+    """One face through a shot: frames int64[T], consecutive; boxes_xyxy float64[T, 4], interpolated over gaps."""
 
     id: int
     shot: Shot
@@ -77,8 +77,8 @@ class Track:
 class Crops:
     """A face track as SyncNet sees it.
 
-    chunks() starts over at each call and yields uint8[n, 224, 224, 3] BGR, n varying, in order; pcm is int16[N], mono, at sample_rate Hz,
-    and starts with the first frame.
+    chunks() starts over at each call and yields uint8[n, 224, 224, 3] BGR, n varying, in order; pcm is int16[N], mono,
+    at sample_rate Hz, and starts with the first frame.
     """
 
     track_id: int
@@ -144,7 +144,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceScore:
-    """PSNR in dB and SSIM of a video against its reference; values holds every named variant, psnr and ssim the default ones."""
+    """PSNR in dB and SSIM against a reference: values holds every named variant, psnr and ssim the default ones."""
 
     status: str
     reason: str

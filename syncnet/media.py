@@ -1,0 +1,396 @@
+"""The only user of FFmpeg and PyAV: probe, transcode, frames, PCM, mux.
+
+LSE values depend on the FFmpeg build (one clip gave 502 frames with 5.1 and 503 with 7.0), so the build is the one that
+imageio-ffmpeg carries, unless LIPSCORE_FFMPEG names another. Frames and samples travel through pipes; files are written
+only where a codec step of a published protocol makes the numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+import av
+import cv2
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.errors import MediaError, MissingError, NotScoredError
+from lipscore.types import Frame, MediaInfo
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
+PIPE_BYTES = 1 << 20
+
+
+@lru_cache(maxsize=1)
+def ffmpeg_path() -> str:
+    """The FFmpeg program in use: LIPSCORE_FFMPEG where set, else the build that imageio-ffmpeg carries.
+
+    Raises:
+        MissingError: there is none, or the one named cannot be run.
+    """
+    named = os.environ.get("LIPSCORE_FFMPEG")
+    if named:
+        if not (Path(named).is_file() and os.access(named, os.X_OK)):
+            raise MissingError(
+                f"LIPSCORE_FFMPEG={named}: not a program; unset it to use the FFmpeg that lipscore brings"
+            )
+        return named
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise MissingError(f"no FFmpeg: {error}; install imageio-ffmpeg's wheel, or set LIPSCORE_FFMPEG") from error
+
+
+@lru_cache(maxsize=1)
+def ffmpeg_version() -> str:
+    """The first line's version word, as "7.0.2-static"."""
+    out = subprocess.run([ffmpeg_path(), "-version"], capture_output=True, text=True, check=True).stdout
+    return out.split("\n", 1)[0].removeprefix("ffmpeg version ").split(" ", 1)[0]
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def probe(path: Path) -> MediaInfo:
+    """What the container says of a video file.
+
+    Raises:
+        MediaError: it is no file, no media file, or has no video stream.
+    """
+    sha256 = file_sha256(path)
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise MediaError(f"{path}: has no video stream; give a video file")
+        video = container.streams.video[0]
+        fps = Fraction(video.average_rate or video.guessed_rate or 25)
+        duration = float((container.duration or 0) / av.time_base)
+        if video.duration is not None and video.time_base is not None:
+            duration = float(video.duration * video.time_base)
+        width, height = video.codec_context.width, video.codec_context.height
+        try:
+            first = next(container.decode(video))
+        except (StopIteration, av.FFmpegError, OSError) as error:
+            raise MediaError(f"{path}: not one frame can be decoded; is the file cut short?") from error
+        if first.rotation % 180:
+            width, height = height, width
+        audio = container.streams.audio[0] if container.streams.audio else None
+        return MediaInfo(
+            path=path,
+            sha256=sha256,
+            fps=fps,
+            n_frames=video.frames or round(duration * float(fps)),
+            width=width,
+            height=height,
+            sample_rate=audio.codec_context.sample_rate if audio is not None else None,
+            duration_s=duration,
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+    try:
+        container = av.open(_url(path))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"{path}: no readable media file ({reason}); is it complete, and a video?") from error
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def frames_at(path: Path, fps: Fraction | int | None = 25) -> Iterator[Frame]:
+    """Decode once and resample by timestamps.
+
+    Frame k is the source frame nearest to the time k / fps after the first frame (the earlier one of two equally near):
+    exact for every source rate, constant or variable. Rotation metadata is applied.
+
+    Args:
+        fps: frames per second wanted; None: the source's own frames, each once.
+
+    Yields:
+        uint8[H, W, 3] BGR.
+
+    Raises:
+        MediaError: the file cannot be opened, or nothing in it can be decoded.
+    """
+    previous: av.VideoFrame | None = None
+    previous_t = Fraction(0)
+    origin: Fraction | None = None
+    k = 0
+    for frame, t in _timed_frames(path):
+        origin = t if origin is None else origin
+        if fps is None:
+            yield _bgr(frame)
+            continue
+        if previous is not None:
+            image: Frame | None = None
+            while Fraction(k) / fps - (previous_t - origin) <= (t - origin) - Fraction(k) / fps:
+                image = _bgr(previous) if image is None else image
+                yield image
+                k += 1
+        previous, previous_t = frame, t
+    if origin is None:
+        raise MediaError(f"{path}: not one frame can be decoded; is the file cut short?")
+    if fps is not None and previous is not None:
+        image = _bgr(previous)
+        last = previous_t - origin + _duration(previous)
+        while k == 0 or Fraction(k) / fps < last:
+            yield image
+            k += 1
+
+
+def _timed_frames(path: Path) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+    """Decoded frames with their times in seconds, ever later; what follows damage in the stream is left out."""
+    with _opened(path) as container:
+        if not container.streams.video:
+            raise MediaError(f"{path}: has no video stream; give a video file")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        last: Fraction | None = None
+        decoded = container.decode(stream)
+        while True:
+            try:
+                frame = next(decoded)
+            except (StopIteration, av.FFmpegError):
+                return
+            if frame.pts is not None and frame.time_base is not None:
+                t = frame.pts * frame.time_base
+            else:
+                t = (last or Fraction(0)) + 1 / rate
+            if last is None or t > last:
+                last = t
+                yield frame, t
+
+
+def _duration(frame: av.VideoFrame) -> Fraction:
+    return frame.duration * frame.time_base if frame.duration and frame.time_base else Fraction(1, 25)
+
+
+def _bgr(frame: av.VideoFrame) -> Frame:
+    image: Frame = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+    turns = frame.rotation % 360 // 90
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def read_pcm(path: Path, rate: int = 16000) -> NDArray[np.int16]:
+    """The audio, mono, on the video's clock: sample 0 sounds with the first frame, gaps in the timestamps are silence.
+
+    Returns:
+        int16[N] at rate Hz.
+
+    Raises:
+        NotScoredError: there is no audio (status no_audio).
+        MediaError: FFmpeg cannot decode it.
+    """
+    with _opened(path) as container:
+        if not container.streams.audio:
+            raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
+        lead = Fraction(0)
+        if container.streams.video:
+            video = container.streams.video[0]
+            if video.start_time is not None and video.time_base is not None and container.start_time is not None:
+                lead = video.start_time * video.time_base - Fraction(container.start_time, av.time_base)
+    pcm = pcm_pipe(path, ["-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", str(rate)])
+    return pcm[max(0, round(lead * rate)) :]
+
+
+def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:
+    """What FFmpeg makes of a file's audio with these output options, as int16 samples.
+
+    Raises:
+        MediaError: FFmpeg fails, and says why.
+    """
+    out = run_ffmpeg([*input_args(path), "-vn", *options, "-c:a", "pcm_s16le", "-f", "s16le", "-"], path)
+    return np.frombuffer(out, dtype="<i2")
+
+
+def jpeg_pipe(path: Path, options: Sequence[str] = ()) -> Iterator[bytes]:
+    """The file's frames as FFmpeg's MJPEG encoder writes them, one JPEG each, without touching the disk.
+
+    The same bytes as `-f image2 %06d.jpg` gives with the same options.
+    """
+    args = [*input_args(path), *options, "-threads", "1", "-f", "image2pipe", "-c:v", "mjpeg", "-"]
+    with open_ffmpeg(args, path) as pipe:
+        yield from _split_jpegs(pipe)
+
+
+def decode_jpeg(data: bytes) -> Frame:
+    """uint8[H, W, 3] BGR, as cv2.imread gives."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
+
+
+def _split_jpegs(pipe: IO[bytes]) -> Iterator[bytes]:
+    buffer = bytearray()
+    scan_from = 0
+    while True:
+        if not scan_from and len(buffer) > 4:
+            scan_from = _scan_start(buffer)
+        end = buffer.find(b"\xff\xd9", scan_from) if scan_from else -1
+        if end >= 0:
+            yield bytes(buffer[: end + 2])
+            del buffer[: end + 2]
+            scan_from = 0
+            continue
+        tried = len(buffer)
+        block = pipe.read(PIPE_BYTES)
+        if not block:
+            return
+        buffer += block
+        scan_from = max(scan_from, tried - 1) if scan_from else 0
+
+
+def _scan_start(buffer: bytearray) -> int:
+    """Where the entropy-coded data of the JPEG at the buffer's start begins; 0 if its header is not all there.
+
+    Header segments are skipped by their lengths, because a quantisation table may hold the bytes of an end marker.
+    """
+    at = 2
+    while at + 4 <= len(buffer):
+        marker, length = buffer[at + 1], int.from_bytes(buffer[at + 2 : at + 4], "big")
+        at += 2 + length
+        if marker == 0xDA:
+            return at if at <= len(buffer) else 0
+    return 0
+
+
+def _url(path: Path) -> str:
+    """A form that FFmpeg takes for a file name whatever characters it has (a leading dash, a colon)."""
+    return f"file:{path}"
+
+
+def input_args(path: Path) -> list[str]:
+    """`-i` and the file, safe for any name."""
+    return ["-i", _url(path)]
+
+
+def _command(args: Sequence[str]) -> list[str]:
+    return [ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *args]
+
+
+def run_ffmpeg(args: Sequence[str], about: Path) -> bytes:
+    """Run FFmpeg to its end and return its standard output.
+
+    Raises:
+        MediaError: it failed; the message names `about` and FFmpeg's last words.
+    """
+    done = subprocess.run(_command(args), capture_output=True, check=False)
+    if done.returncode:
+        raise _failure(about, done.stderr)
+    return done.stdout
+
+
+@contextmanager
+def open_ffmpeg(args: Sequence[str], about: Path) -> Iterator[IO[bytes]]:
+    """FFmpeg's standard output as a stream; the process is gone when the block is left.
+
+    Raises:
+        MediaError: at the end, if it failed and all of its output was read.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(_command(args), stdout=subprocess.PIPE, stderr=said, bufsize=PIPE_BYTES)
+        assert process.stdout is not None
+        finished = False
+        try:
+            yield process.stdout
+            finished = True
+        finally:
+            if not finished:
+                process.kill()
+            process.stdout.close()
+            process.wait()
+        if process.returncode:
+            said.seek(0)
+            raise _failure(about, said.read())
+
+
+def _failure(about: Path, stderr: bytes) -> MediaError:
+    words = stderr.decode(errors="replace").strip().splitlines()
+    return MediaError(f"{about}: FFmpeg cannot process it: {words[-1] if words else 'no reason given'}")
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[Frame],
+    fps: Fraction | int,
+    pcm: NDArray[np.int16] | None = None,
+    rate: int = 16000,
+    *,
+    crf: int = 18,
+) -> None:
+    """Write H.264 and, with pcm (int16[N], mono, rate Hz), AAC into an MP4; frames are uint8[H, W, 3] BGR of one size.
+
+    Raises:
+        MediaError: there are no frames, or FFmpeg cannot write the file.
+    """
+    stream = iter(frames)
+    try:
+        first = next(stream)
+    except StopIteration as error:
+        raise MediaError(f"{path}: no frames to write") from error
+    height, width = first.shape[:2]
+    args = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(Fraction(fps)), "-i", "pipe:0"]
+    read_end = write_end = -1
+    if pcm is not None:
+        read_end, write_end = os.pipe()
+        args += ["-f", "s16le", "-ar", str(rate), "-ac", "1", "-i", f"pipe:{read_end}", "-c:a", "aac"]
+    args += ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv444p" if width % 2 or height % 2 else "yuv420p"]
+    command = _command([*args, "-movflags", "+faststart", _url(path)])
+    command.remove("-nostdin")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=said, pass_fds=[read_end] if pcm is not None else []
+        )
+        assert process.stdin is not None
+        feeder = None
+        if pcm is not None:
+            os.close(read_end)
+            feeder = threading.Thread(target=_feed, args=(write_end, pcm.astype("<i2").tobytes()), daemon=True)
+            feeder.start()
+        try:
+            process.stdin.write(first.tobytes())
+            for frame in stream:
+                process.stdin.write(frame.tobytes())
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+            if feeder is not None:
+                feeder.join()
+        if process.returncode:
+            said.seek(0)
+            raise _failure(path, said.read())
+
+
+def _feed(descriptor: int, data: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as pipe:
+        try:
+            pipe.write(data)
+        except BrokenPipeError:
+            return
