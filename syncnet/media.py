@@ -12,6 +12,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import wave
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -394,3 +395,54 @@ def _feed(descriptor: int, data: bytes) -> None:
             pipe.write(data)
         except BrokenPipeError:
             return
+
+
+def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
+    """FFmpeg's own choice of codecs for the target's suffix, with these output options.
+
+    Raises:
+        MediaError: FFmpeg fails, and says why.
+    """
+    run_ffmpeg([*input_args(source), *options, _url(target)], source)
+
+
+def opencv_frames(path: Path) -> Iterator[Frame]:
+    """The file's frames as OpenCV's own reader gives them, which is how scenedetect sees a file."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        while True:
+            ok, frame = capture.read()
+            if not ok:
+                return
+            yield frame  # type: ignore[misc]
+    finally:
+        capture.release()
+
+
+def open_writer(path: Path, fourcc: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    """OpenCV's video writer: the protocols' crops go through its encoder.
+
+    Raises:
+        MediaError: OpenCV cannot write the file.
+    """
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), fps, size)
+    if not writer.isOpened():
+        raise MediaError(f"{path}: OpenCV cannot write it; is the temporary folder writable, with space left?")
+    return writer
+
+
+def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec: str) -> None:
+    """Join a video's stream, copied, and samples (int16[N], mono, rate Hz) in one file; codec "copy" keeps PCM.
+
+    Raises:
+        MediaError: FFmpeg cannot write the target.
+    """
+    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".wav") as sound:
+        with wave.open(sound, "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(rate)
+            out.writeframes(pcm.astype("<i2").tobytes())
+        sound.flush()
+        inputs = [*input_args(video), *input_args(Path(sound.name))]
+        run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, _url(target)], target)

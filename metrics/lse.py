@@ -1,0 +1,80 @@
+"""LSE-D, LSE-C and the audio-video offset from SyncNet's embeddings.
+
+Chung and Zisserman, "Out of time: automated lip sync in the wild" (2016), section 4; the arithmetic is that of
+joonson/syncnet_python SyncNetInstance.py (calc_pdist, evaluate). Prajwal et al., "A lip sync expert is all you need"
+(2020), section 4.2, named the smallest mean distance LSE-D and the confidence LSE-C.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import medfilt
+
+from lipscore.types import Floats
+
+EPS = 1e-6  # torch.nn.functional.pairwise_distance adds it to every difference
+
+
+def shifted_distances(lip: Floats, audio: Floats, vshift: int) -> Floats:
+    """Distances of each lip embedding to the audio embeddings around it.
+
+    Args:
+        lip: float32[W, D].
+        audio: float32[W + 2 * vshift, D]; row j belongs to window j - vshift.
+
+    Returns:
+        float32[W, 2 * vshift + 1]; column k is the distance to window i + k - vshift.
+    """
+    columns = [
+        np.sqrt(np.square(lip - audio[k : k + len(lip)] + np.float32(EPS)).sum(axis=1)) for k in range(2 * vshift + 1)
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def mean_curve(distances: Floats) -> Floats:
+    """float32[W, K] -> float32[K]: the mean over the windows that have a partner at that shift (NaN where none has)."""
+    known = ~np.isnan(distances)
+    count = known.sum(axis=0)
+    total = np.where(known, distances, 0).sum(axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        curve: Floats = (total / count).astype(np.float32)
+    return curve
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """offset in frames (positive: the audio comes before the video), lse_d and lse_c in embedding units."""
+
+    offset: int
+    lse_d: float
+    lse_c: float
+
+
+def sync_of(curve: Floats) -> Sync:
+    """Offset, LSE-D and LSE-C of a curve float32[2 * vshift + 1]; shifts without a value (NaN) take no part.
+
+    LSE-D is the smallest mean distance, LSE-C the median (of an even number the lower middle one, as torch.median's)
+    minus it.
+
+    Raises:
+        ValueError: the curve has no value at all.
+    """
+    known = np.sort(curve[~np.isnan(curve)])
+    if not len(known):
+        raise ValueError("a curve without any distance has no offset")
+    best = int(np.nanargmin(curve))
+    median = known[(len(known) - 1) // 2]
+    return Sync(len(curve) // 2 - best, float(curve[best]), float(median - curve[best]))
+
+
+def framewise_confidence(distances: Floats, curve: Floats) -> Floats:
+    """float32[W]: the curve's median minus each window's distance at the best shift, smoothed over 9 windows.
+
+    SyncNetInstance.py (evaluate, fconfm).
+    """
+    known = np.sort(curve[~np.isnan(curve)])
+    median = known[(len(known) - 1) // 2]
+    raw: Floats = median - distances[:, int(np.nanargmin(curve))]
+    return np.asarray(medfilt(raw, kernel_size=9), np.float32)

@@ -1,0 +1,31 @@
+"""PCM to MFCC, in python_speech_features' defaults: 13 coefficients, windows of 25 ms, 100 a second.
+
+The numbers are those of joonson/syncnet_python SyncNetInstance.py (mfcc(audio, sample_rate)), computed in blocks, so
+that an hour of speech takes no more memory at once than a minute.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import python_speech_features
+from numpy.typing import NDArray
+
+from lipscore.types import Floats
+
+SAMPLE_RATE = 16000
+HOP, WINDOW = 160, 400  # samples: 10 ms and 25 ms
+PREEMPHASIS = 0.97
+BLOCK = 6000  # MFCC frames at a time: a minute
+
+
+def mfcc(pcm: NDArray[np.int16]) -> Floats:
+    """int16[N] at 16 kHz -> float32[M, 13], M = 1 + ceil((N - 400) / 160); the last window is padded with zeros."""
+    signal = pcm.astype(np.float64)
+    signal[1:] -= PREEMPHASIS * pcm[:-1]  # here and not per block: each sample needs the one before it
+    total = 1 + max(0, -(-(len(pcm) - WINDOW) // HOP))
+    blocks = []
+    for first in range(0, total, BLOCK):
+        last = min(total, first + BLOCK)
+        block = signal[first * HOP : (last - 1) * HOP + WINDOW]
+        blocks.append(python_speech_features.mfcc(block, SAMPLE_RATE, preemph=0).astype(np.float32))
+    return np.concatenate(blocks)

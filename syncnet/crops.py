@@ -1,0 +1,144 @@
+"""A face track's 224x224 crops, and the round trip through a video file that the published protocols put them through.
+
+Geometry and codec are those of joonson/syncnet_python run_pipeline.py (crop_video) and, for mp4v,
+bytedance/LatentSync eval/syncnet_detect.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import medfilt
+
+from lipscore.syncnet import media
+from lipscore.syncnet.audio import SAMPLE_RATE
+from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.source import FrameSource
+from lipscore.types import Frame, Track
+
+SIZE = 224  # pixels, both ways
+SMOOTHING = 13  # frames in the median filter over size and centre
+PAD_GREY = 110  # what lies outside the frame
+CHUNK = 32  # crops handed on at a time: 4.8 MB
+
+
+@dataclass(frozen=True, slots=True)
+class CropPath:
+    """Where the crop lies in each frame of a track: half the box size and its centre, each float64[T], in pixels."""
+
+    half: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+    @staticmethod
+    def of(track: Track) -> CropPath:
+        """Median-filtered over 13 frames, which counts zeros beyond both ends as scipy.signal.medfilt does."""
+        x1, y1, x2, y2 = track.boxes_xyxy.T
+        half = np.maximum(x2 - x1, y2 - y1) / 2
+        return CropPath(*(medfilt(series, SMOOTHING) for series in (half, (x1 + x2) / 2, (y1 + y2) / 2)))
+
+    def cut(self, frame: Frame, at: int, crop_scale: float) -> Frame:
+        """The crop uint8[224, 224, 3] of the track's at-th frame: rows from the centre minus half to plus 1.8 half."""
+        return cv2.resize(_window(frame, self.half[at], self.x[at], self.y[at], crop_scale), (SIZE, SIZE))  # type: ignore[return-value]
+
+
+def _window(frame: Frame, half: float, x: float, y: float, crop_scale: float) -> Frame:
+    """The part of the grey-padded frame that the original cuts out, without padding the whole frame."""
+    pad = int(half * (1 + 2 * crop_scale))
+    x, y = x + pad, y + pad
+    rows = slice(int(y - half), int(y + half * (1 + 2 * crop_scale)))
+    columns = slice(int(x - half * (1 + crop_scale)), int(x + half * (1 + crop_scale)))
+    height, width = frame.shape[:2]
+    top, bottom, _ = rows.indices(height + 2 * pad)
+    left, right, _ = columns.indices(width + 2 * pad)
+    top, bottom, left, right = top - pad, bottom - pad, left - pad, right - pad
+    if bottom <= top or right <= left:
+        return np.full((1, 1, 3), PAD_GREY, np.uint8)
+    inside = frame[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    beyond = (
+        *(max(0, min(0, bottom) - top), max(0, bottom - max(height, top))),
+        *(max(0, min(0, right) - left), max(0, right - max(width, left))),
+    )
+    if any(beyond):
+        return cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_CONSTANT, value=(PAD_GREY,) * 3)  # type: ignore[return-value]
+    return inside
+
+
+def cut_tracks(
+    source: FrameSource, tracks: Sequence[Track], crop_scale: float
+) -> Iterator[tuple[int, NDArray[np.uint8], bool]]:
+    """One pass over the video for all of its tracks.
+
+    Yields:
+        (which track, its next crops uint8[n, 224, 224, 3], whether they are its last), the tracks interleaved.
+    """
+    paths = [CropPath.of(track) for track in tracks]
+    pending: list[list[Frame]] = [[] for _ in tracks]
+    end = max((track.last_frame for track in tracks), default=-1)
+    for number, packed in enumerate(source.packed()):
+        if number > end:
+            return
+        active = [k for k, track in enumerate(tracks) if track.first_frame <= number <= track.last_frame]
+        if not active:
+            continue
+        frame = source.unpack(packed)
+        for k in active:
+            pending[k].append(paths[k].cut(frame, number - tracks[k].first_frame, crop_scale))
+            last = number == tracks[k].last_frame
+            if last or len(pending[k]) == CHUNK:
+                yield k, np.stack(pending[k]), last
+                pending[k].clear()
+
+
+def track_pcm(pcm: NDArray[np.int16], track: Track, frame_rate: int) -> NDArray[np.int16]:
+    """The samples beneath a track: from its first frame to the end of its last."""
+    start = round(track.first_frame / frame_rate * SAMPLE_RATE)
+    return pcm[start : round((track.last_frame + 1) / frame_rate * SAMPLE_RATE)]
+
+
+class CropFile:
+    """A track's crops on their way through the video file that a protocol writes them to, below `folder`."""
+
+    def __init__(self, folder: Path, index: int, protocol: Protocol) -> None:
+        suffix, fourcc = {"xvid": (".avi", "XVID"), "mp4v": (".mp4", "mp4v")}[protocol.crop_codec]
+        self._protocol = protocol
+        self._video = folder / f"{index:05d}t{suffix}"
+        self.path = folder / f"{index:05d}{suffix}"
+        self._writer = media.open_writer(self._video, fourcc, protocol.frame_rate, (SIZE, SIZE))
+
+    def write(self, crops: NDArray[np.uint8]) -> None:
+        """uint8[n, 224, 224, 3] BGR, the next frames."""
+        for crop in crops:
+            self._writer.write(crop)
+
+    def finish(self, pcm: NDArray[np.int16]) -> None:
+        """Join the frames and their audio (int16[N] at 16 kHz) in `path`."""
+        self._writer.release()
+        codec = "copy" if self._protocol.crop_codec == "xvid" else "aac"
+        media.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, codec)
+        self._video.unlink()
+
+    def read(self) -> tuple[NDArray[np.int16], Iterator[NDArray[np.uint8]]]:
+        """The audio as SyncNet's script reads it, and the frames, each through a JPEG at FFmpeg's default quality."""
+        pcm = media.pcm_pipe(self.path, [*SYNC_OPTIONS[self._protocol.crop_audio], "-ac", "1", "-ar", str(SAMPLE_RATE)])
+        return pcm, chunked(media.decode_jpeg(data) for data in media.jpeg_pipe(self.path))
+
+
+SYNC_OPTIONS = {"async": ("-async", "1"), "aresample": ("-af", "aresample=async=1"), "none": ()}
+
+
+def chunked(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
+    """Frames in stacks of at most CHUNK, each squashed to 224x224 where it has another size."""
+    stack: list[Frame] = []
+    for frame in frames:
+        stack.append(frame if frame.shape[:2] == (SIZE, SIZE) else cv2.resize(frame, (SIZE, SIZE)))  # type: ignore[arg-type]
+        if len(stack) == CHUNK:
+            yield np.stack(stack)
+            stack = []
+    if stack:
+        yield np.stack(stack)

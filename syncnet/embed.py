@@ -1,0 +1,138 @@
+"""From crops and MFCC to the distances at every shift, in batches and with flat memory.
+
+SyncNetEmbedder runs SyncNet v2; `lipscore.syncnet.mini` has the built-in model behind the same interface. SyncPass
+feeds either with a track's crops chunk by chunk and keeps only what the next chunk needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lipscore.syncnet.model import N_FRAMES, N_MFCC, FoldedSyncNet, SyncNet
+from lipscore.types import Embedder, Embeddings, Floats
+
+MFCC_PER_FRAME = 4  # 100 MFCC and 25 frames a second
+SAMPLES_PER_FRAME = 640
+
+
+class SyncNetEmbedder:
+    """SyncNet v2 with weights from a state dict under the original's keys.
+
+    Raises (from the constructor):
+        RuntimeError: the state dict does not fit, named key by key.
+    """
+
+    name = "vgg"
+    pads = True
+
+    def __init__(self, state: dict[str, torch.Tensor], device: torch.device, batch_size: int = 20) -> None:
+        net = SyncNet()
+        net.load_state_dict(state, strict=True)
+        self._net = FoldedSyncNet(net.eval()).to(device)
+        self._device = device
+        self._batch = batch_size
+
+    @torch.inference_mode()
+    def lip(self, frames: NDArray[np.uint8]) -> Floats:
+        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 1024]."""
+        source = torch.from_numpy(frames).to(self._device)
+        out = []
+        for start in range(0, len(frames) - N_FRAMES + 1, self._batch):
+            stop = min(start + self._batch, len(frames) - N_FRAMES + 1)
+            windows = source[start : stop + N_FRAMES - 1].unfold(0, N_FRAMES, 1)  # [B, H, W, 3, 5]
+            stacked = windows.permute(0, 1, 2, 4, 3).reshape(*windows.shape[:3], 3 * N_FRAMES).float()
+            out.append(self._net.lip(stacked.permute(0, 3, 1, 2)).cpu())
+        return torch.cat(out).numpy()
+
+    @torch.inference_mode()
+    def audio(self, mfcc: Floats) -> Floats:
+        """float32[M, 13], M >= 20 -> float32[(M - 20) // 4 + 1, 1024]."""
+        windows = torch.from_numpy(np.ascontiguousarray(mfcc)).to(self._device).unfold(0, N_MFCC, MFCC_PER_FRAME)
+        out = [self._net.audio(part.unsqueeze(1)).cpu() for part in torch.split(windows, 4 * self._batch)]
+        return torch.cat(out).numpy()
+
+
+class SyncPass:
+    """One track's way through the model: feed() its crops in order, then take distances().
+
+    Args:
+        embedder: the model.
+        mfcc: float32[M, 13], the track's audio, starting with its first frame.
+        n_samples: of the audio at 16 kHz.
+        n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
+        vshift: shifts to either side.
+        distance: (lip[B, D], audio[B + 2 vshift, D], vshift) -> [B, 2 vshift + 1].
+        keep: also keep the embeddings (for those who want them; memory grows with length).
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        mfcc: Floats,
+        n_samples: int,
+        n_frames: int,
+        vshift: int,
+        distance: Callable[[Floats, Floats, int], Floats],
+        keep: bool = False,
+    ) -> None:
+        self.n_windows = max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - N_FRAMES)
+        self._embedder, self._mfcc, self._vshift, self._distance = embedder, mfcc, vshift, distance
+        self._pending = np.zeros((0, 224, 224, 3), np.uint8)
+        self._audio: Floats | None = None
+        self._audio_from = -vshift  # the window that the first kept audio row belongs to
+        self._done = 0
+        self._distances: list[Floats] = []
+        self._kept: list[tuple[Floats, Floats]] | None = [] if keep else None
+
+    def feed(self, crops: NDArray[np.uint8]) -> None:
+        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        frames = np.concatenate([self._pending, crops])
+        ready = min(len(frames) - N_FRAMES + 1, self.n_windows - self._done)
+        if ready <= 0:
+            self._pending = frames
+            return
+        self._pending = frames[ready:]
+        lip = self._embedder.lip(frames[: ready + N_FRAMES - 1])
+        audio = self._audio_around(self._done, self._done + ready)
+        self._distances.append(self._distance(lip, audio, self._vshift))
+        if self._kept is not None:
+            self._kept.append((lip, audio[self._vshift : self._vshift + ready]))
+        self._done += ready
+
+    def distances(self) -> Floats:
+        """float32[windows fed, 2 * vshift + 1], NaN where the model does not pad and a shift has no partner."""
+        if not self._distances:
+            return np.zeros((0, 2 * self._vshift + 1), np.float32)
+        return np.concatenate(self._distances)
+
+    def embeddings(self) -> Embeddings:
+        """The windows' own embeddings; only with keep."""
+        if self._kept is None:
+            raise ValueError("SyncPass was made without keep=True")
+        return Embeddings(np.concatenate([k[0] for k in self._kept]), np.concatenate([k[1] for k in self._kept]))
+
+    def _audio_around(self, start: int, stop: int) -> Floats:
+        """Audio embeddings of the windows start - vshift ... stop + vshift - 1, each computed once."""
+        first, last = start - self._vshift, stop + self._vshift
+        have = self._audio_from + (0 if self._audio is None else len(self._audio))
+        fresh = self._embed_audio(have, last)
+        rows = fresh if self._audio is None else np.concatenate([self._audio, fresh])
+        self._audio, self._audio_from = rows[first - self._audio_from :], first
+        return self._audio
+
+    def _embed_audio(self, start: int, stop: int) -> Floats:
+        """Windows start ... stop - 1; beyond the track zero vectors for a model that pads, else NaN."""
+        inner_start, inner_stop = max(0, start), min(self.n_windows, stop)
+        if inner_stop > inner_start:
+            part = self._mfcc[MFCC_PER_FRAME * inner_start : MFCC_PER_FRAME * (inner_stop - 1) + N_MFCC]
+            rows = self._embedder.audio(part)
+        else:
+            inner_start, inner_stop = stop, stop
+            rows = self._embedder.audio(np.zeros((N_MFCC, 13), np.float32))[:0]
+        fill = 0.0 if self._embedder.pads else np.nan
+        widths = ((inner_start - start, stop - inner_stop), (0, 0))
+        return np.pad(rows, widths, constant_values=fill).astype(np.float32)

@@ -1,0 +1,250 @@
+"""The named protocols: what makes an LSE value comparable with published ones, as data.
+
+Every protocol follows joonson/syncnet_python (6efbb1c) and differs from it in named choices. FIELDS says what each
+choice means and where the originals make it; `lipscore protocols NAME` prints both. A published LSE value means little
+without the protocol that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from lipscore.errors import UsageError
+
+JOONSON = "joonson/syncnet_python@6efbb1c"
+WAV2LIP = "Rudrabha/Wav2Lip@5c90fa9"
+MOCHABENCH = "congwei1230/MoChaBench@043908d"
+LATENTSYNC = "bytedance/LatentSync@a229c39"
+
+FIELDS: dict[str, tuple[str, str]] = {
+    "transcode": (
+        "what the input becomes first: avi (MPEG-4 and MP3), mp4 (H.264 and AAC), none (decoded once, in memory)",
+        f"{JOONSON} run_pipeline.py; mp4: {LATENTSYNC} eval/syncnet_detect.py",
+    ),
+    "direct": (
+        "the file itself is SyncNet's input, at its own frame rate, each frame squashed to 224x224; no face is sought",
+        f"{WAV2LIP} evaluation/scores_LSE/calculate_scores_LRS.py",
+    ),
+    "audio_from": (
+        "the audio beneath the tracks: transcoded, input (the input file), clock (the input on the video's clock)",
+        f"{JOONSON} run_pipeline.py; input: {MOCHABENCH} eval-lipsync",
+    ),
+    "frame_rate": ("frames per second of the transcoded video", f"{JOONSON} run_pipeline.py --frame_rate"),
+    "facedet_scale": ("factor on the frame before S3FD", f"{JOONSON} run_pipeline.py --facedet_scale"),
+    "face_confidence": ("S3FD boxes must score more", f"{JOONSON} run_pipeline.py inference_video"),
+    "shot_threshold": ("ContentDetector's threshold", "scenedetect 0.6.0, its default"),
+    "min_track": (
+        "a track has more detections than this, and its shot at least as many frames",
+        f"{JOONSON} run_pipeline.py --min_track",
+    ),
+    "min_face_size": (
+        "a track's mean width or height in pixels is more than this",
+        f"{JOONSON} run_pipeline.py --min_face_size",
+    ),
+    "max_gap": ("frames between two detections of a track, at most", f"{JOONSON} run_pipeline.py --num_failed_det"),
+    "track_iou": ("a track's next box overlaps its last by more", f"{JOONSON} run_pipeline.py track_shot"),
+    "low_iou": (
+        "after a box that overlaps too little: next_box (try the frame's next one), next_frame (leave the frame)",
+        f"{JOONSON} run_pipeline.py track_shot; next_frame: {MOCHABENCH} eval-lipsync",
+    ),
+    "iou_epsilon": ("added to the overlap's denominator", f"{MOCHABENCH} eval-lipsync"),
+    "crop_scale": ("margin around the face box", f"{JOONSON} run_pipeline.py --crop_scale"),
+    "crop_codec": (
+        "what the crop is written with and read back from: xvid (AVI with PCM), mp4v (MP4 with AAC), none",
+        f"{JOONSON} run_pipeline.py crop_video; mp4v: {LATENTSYNC} eval/syncnet_detect.py",
+    ),
+    "crop_audio": (
+        "FFmpeg's correction when SyncNet's input is read: async (-async 1), aresample (-af aresample=async=1), none",
+        f"{JOONSON} SyncNetInstance.py evaluate; aresample: {MOCHABENCH} eval-lipsync",
+    ),
+    "vshift": ("shifts tried to either side, in frames", f"{JOONSON} demo_syncnet.py --vshift"),
+    "batch_size": ("windows per pass through the network; moves no number", f"{JOONSON} demo_syncnet.py --batch_size"),
+    "reduce": (
+        "tracks to a video: mean, extremes (largest LSE-C and, independently, smallest LSE-D), "
+        "mean_offset (means, and the truncated mean offset)",
+        f"{WAV2LIP}, rows averaged; extremes: {MOCHABENCH} eval-lipsync; mean_offset: {LATENTSYNC} eval/",
+    ),
+}
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "transcode": ("avi", "mp4", "none"),
+    "audio_from": ("transcoded", "input", "clock"),
+    "low_iou": ("next_box", "next_frame"),
+    "crop_codec": ("xvid", "mp4v", "none"),
+    "crop_audio": ("async", "aresample", "none"),
+    "reduce": ("mean", "extremes", "mean_offset"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Everything that decides a video's numbers but the weights; FIELDS says what each field means."""
+
+    name: str
+    about: str
+    source: str
+    transcode: str = "avi"
+    direct: bool = False
+    audio_from: str = "transcoded"
+    frame_rate: int = 25
+    facedet_scale: float = 0.25
+    face_confidence: float = 0.9
+    shot_threshold: float = 27.0
+    min_track: int = 100
+    min_face_size: int = 100
+    max_gap: int = 25
+    track_iou: float = 0.5
+    low_iou: str = "next_box"
+    iou_epsilon: float = 0.0
+    crop_scale: float = 0.4
+    crop_codec: str = "xvid"
+    crop_audio: str = "async"
+    vshift: int = 15
+    batch_size: int = 20
+    reduce: str = "mean"
+    changed: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields that decide the numbers, by name."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+    @property
+    def hash(self) -> str:
+        """The first 12 hex digits of the SHA-256 of the settings: two protocols with one hash give the same numbers."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def published(self) -> bool:
+        """Whether this is an unchanged named protocol of the literature, so that its values can be compared."""
+        return not self.changed and PROTOCOLS.get(self.name) == self and self.name != "lipscore-1"
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("wav2lip", "the numbers that papers report: a row per face track", f"{WAV2LIP} on {JOONSON}"),
+        Protocol("joonson", "the official pipeline: a result per face track", JOONSON),
+        Protocol(
+            "wav2lip-lrs",
+            "for files that are face crops already: the whole frame, no face looked for",
+            WAV2LIP,
+            direct=True,
+            transcode="none",
+            audio_from="input",
+            crop_codec="none",
+        ),
+        Protocol(
+            "mochabench",
+            "MoChaBench's, also PyPI syncnet-python 0.2.3",
+            MOCHABENCH,
+            audio_from="input",
+            min_track=50,
+            low_iou="next_frame",
+            iou_epsilon=1e-8,
+            crop_audio="aresample",
+            reduce="extremes",
+        ),
+        Protocol(
+            "latentsync",
+            "LatentSync's evaluation",
+            LATENTSYNC,
+            transcode="mp4",
+            min_track=50,
+            crop_codec="mp4v",
+            reduce="mean_offset",
+        ),
+        Protocol(
+            "lipscore-1",
+            "without lossy detours: decoded once, in memory, on the video's clock; for new work, not for comparison",
+            "lipscore",
+            transcode="none",
+            audio_from="clock",
+            min_track=50,
+            crop_codec="none",
+            crop_audio="none",
+        ),
+    )
+}
+
+
+def get_protocol(name: str) -> Protocol:
+    """A protocol by name, or from a TOML file (`inherit = "wav2lip"` and the fields that differ).
+
+    Raises:
+        UsageError: there is no such protocol, or the file says something that a protocol cannot.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise UsageError(
+            f"--protocol {name}: there is no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--protocol {name}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--protocol {name}: no valid TOML ({error})") from error
+    inherit = table.pop("inherit", "wav2lip")
+    if inherit not in PROTOCOLS:
+        raise UsageError(f"{name}: inherit = {inherit!r} is no named protocol; use one of {', '.join(PROTOCOLS)}")
+    titles = {"name": table.pop("name", path.stem), "about": table.pop("about", f"{inherit}, changed by {path.name}")}
+    if titles["name"] in PROTOCOLS:
+        raise UsageError(f"{name}: name = {titles['name']!r} is taken by a named protocol; give it a name of its own")
+    changed = change(PROTOCOLS[inherit], table, where=name)
+    return replace(changed, source=path.name, **titles)
+
+
+def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Protocol:
+    """The protocol with some fields changed; each real change is written down in `changed`.
+
+    Raises:
+        UsageError: no such field, or a value of the wrong type or range.
+    """
+    types = get_type_hints(Protocol)
+    prefix = f"{where}: " if where else ""
+    for field, value in values.items():
+        if field not in FIELDS:
+            raise UsageError(f"{prefix}{field} is no field of a protocol; the fields are {', '.join(FIELDS)}")
+        if types[field] is float and type(value) is int:
+            values = {**values, field: float(value)}
+        elif type(value) is not types[field]:
+            raise UsageError(f"{prefix}{field} = {value!r}: must be of type {types[field].__name__}")
+        if field in CHOICES and value not in CHOICES[field]:
+            raise UsageError(f"{prefix}{field} = {value!r}: must be one of {', '.join(CHOICES[field])}")
+        if type(value) in (int, float) and (value < 0 or (value == 0 and field in POSITIVE)):
+            raise UsageError(
+                f"{prefix}{field} = {value!r}: must be {'more than 0' if field in POSITIVE else '0 or more'}"
+            )
+    notes = tuple(
+        f"{field}={value} ({protocol.name}: {getattr(protocol, field)})"
+        for field, value in values.items()
+        if getattr(protocol, field) != value and field != "batch_size"
+    )
+    return replace(protocol, **values, changed=protocol.changed + notes)
+
+
+POSITIVE = ("frame_rate", "facedet_scale", "shot_threshold", "vshift", "batch_size")
+
+
+def as_table(protocol: Protocol) -> list[tuple[str, Any, str, str]]:
+    """(field, value, meaning, source) for each field."""
+    return [(name, getattr(protocol, name), *FIELDS[name]) for name in FIELDS]
+
+
+def as_record(protocol: Protocol) -> dict[str, Any]:
+    """The protocol as JSON-ready data, with its hash."""
+    record = asdict(protocol)
+    record["changed"] = list(protocol.changed)
+    record["hash"] = protocol.hash
+    return record
+
+
+assert {field.name for field in fields(Protocol)} == {*FIELDS, "name", "about", "source", "changed"}

@@ -1,0 +1,82 @@
+"""Steps 1-3 of a protocol: what the input file becomes before a face is looked for.
+
+The published protocols transcode the file and turn every frame into a JPEG; `transcode = "none"` decodes once. Frames
+are read in as many passes as the stages need and never held together, so that memory does not grow with length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.errors import NotScoredError
+from lipscore.syncnet import media
+from lipscore.syncnet.audio import SAMPLE_RATE
+from lipscore.syncnet.protocols import Protocol
+from lipscore.types import Frame, MediaInfo
+
+PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource:
+    """The frames of a prepared video, as often as wanted.
+
+    packed() yields them in a cheap form (a JPEG's bytes), unpack() makes uint8[H, W, 3] BGR of one: who needs few
+    frames decodes few.
+    """
+
+    packed: Callable[[], Iterator[Any]]
+    unpack: Callable[[Any], Frame]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A prepared video: its frames, its frames as the shot detector reads them, and its audio int16[N] at 16 kHz."""
+
+    frames: FrameSource
+    shot_frames: Callable[[], Iterator[Frame]]
+    pcm: NDArray[np.int16]
+
+
+def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
+    """Transcode where the protocol does, and open what comes out.
+
+    Args:
+        folder: for the transcoded file; the caller deletes it.
+
+    Raises:
+        NotScoredError: the file has no audio.
+        MediaError: FFmpeg cannot process it.
+    """
+    path = info.path
+    if info.sample_rate is None:
+        raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
+    if protocol.transcode == "none":
+        frames = FrameSource(lambda: media.frames_at(path, protocol.frame_rate), lambda frame: frame)
+        pcm = media.read_pcm(path) if protocol.audio_from == "clock" else media.pcm_pipe(path, PCM_OPTIONS)
+        return Source(frames, frames.packed, pcm)
+    video = folder / f"video.{protocol.transcode}"
+    media.transcode(path, video, ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)])
+    pcm = media.pcm_pipe(path if protocol.audio_from == "input" else video, PCM_OPTIONS)
+    frames = FrameSource(lambda: media.jpeg_pipe(video, ["-qscale:v", "2"]), media.decode_jpeg)
+    return Source(frames, lambda: media.opencv_frames(video), pcm)
+
+
+def direct_input(info: MediaInfo) -> tuple[NDArray[np.int16], Iterator[Frame]]:
+    """A file that is a crop already, as step 8 reads it: int16[N] at 16 kHz and frames at the file's own rate.
+
+    Rudrabha/Wav2Lip evaluation/scores_LSE/SyncNetInstance_calc_scores.py (evaluate).
+
+    Raises:
+        NotScoredError: the file has no audio.
+    """
+    if info.sample_rate is None:
+        raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
+    pcm = media.pcm_pipe(info.path, ["-async", "1", *PCM_OPTIONS])
+    return pcm, (media.decode_jpeg(data) for data in media.jpeg_pipe(info.path))

@@ -1,0 +1,96 @@
+"""The tracker against what three original trackers made of 82 lists of boxes, and against its own laws."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.syncnet.tracks import find_tracks, iou
+from lipscore.types import Detection, Shot
+
+
+def detections(boxes: list[list[list[float]]]) -> list[list[Detection]]:
+    return [
+        [Detection(k, np.array(box[:4], np.float64), box[4] if len(box) > 4 else 1.0) for box in frame]
+        for k, frame in enumerate(boxes)
+    ]
+
+
+@pytest.fixture(scope="module")
+def cases(shared: Path) -> Any:
+    return json.loads(gzip.decompress((shared / "conformance/tracker_cases.json.gz").read_bytes()))
+
+
+def moving(frames: range, x: float, size: float = 120, step: float = 1.0) -> dict[int, list[float]]:
+    return {k: [x + step * k, 50, x + step * k + size, 50 + size, 1.0] for k in frames}
+
+
+def one_shot(*faces: dict[int, list[float]], n: int = 200) -> tuple[list[list[Detection]], list[Shot]]:
+    return detections([[face[k] for face in faces if k in face] for k in range(n)]), [Shot(0, n)]
+
+
+def test_a_gap_is_filled_in_a_straight_line() -> None:
+    face = moving(range(150), 10, step=1.5)
+    holes = {k: box for k, box in face.items() if not 60 <= k < 80}
+    tracking = find_tracks(*one_shot(holes), PROTOCOLS["wav2lip"])
+    (track,) = tracking.tracks
+    assert (track.first_frame, track.last_frame) == (0, 149)
+    assert np.allclose(track.boxes_xyxy, [face[k][:4] for k in range(150)], atol=1e-4)
+
+
+def test_a_gap_of_more_than_25_frames_ends_a_track() -> None:
+    face = moving(range(300), 10, step=0)
+    holes = {k: box for k, box in face.items() if not 150 <= k < 175}
+    assert len(find_tracks(*one_shot(holes, n=300), PROTOCOLS["wav2lip"]).tracks) == 2
+    holes = {k: box for k, box in face.items() if not 150 <= k < 174}
+    assert len(find_tracks(*one_shot(holes, n=300), PROTOCOLS["wav2lip"]).tracks) == 1
+
+
+def test_min_track_counts_detections_and_face_size_is_strict() -> None:
+    protocol = PROTOCOLS["wav2lip"]
+    assert not find_tracks(*one_shot(moving(range(100), 10)), protocol).tracks
+    assert find_tracks(*one_shot(moving(range(101), 10)), protocol).tracks
+    every_second = {k: box for k, box in moving(range(190), 10).items() if k % 2}
+    turned_down = find_tracks(*one_shot(every_second), protocol)
+    assert not turned_down.tracks
+    assert turned_down.longest == 95
+    small = find_tracks(*one_shot(moving(range(150), 10, size=100)), protocol)
+    assert not small.tracks
+    assert small.largest_px == pytest.approx(100)
+    assert find_tracks(*one_shot(moving(range(150), 10, size=100)), replace(protocol, min_face_size=99)).tracks
+
+
+def test_a_short_shot_is_not_looked_at() -> None:
+    boxes, _ = one_shot(moving(range(200), 10))
+    shots = [Shot(0, 99), Shot(99, 200)]
+    (track,) = find_tracks(boxes, shots, PROTOCOLS["wav2lip"]).tracks
+    assert (track.first_frame, track.last_frame, track.shot) == (99, 199, shots[1])
+
+
+@pytest.mark.parametrize("name", ["wav2lip", "mochabench", "latentsync"])
+def test_original_trackers(cases: Any, name: str) -> None:
+    assert len(cases) == 82
+    for case in cases:
+        boxes = case["frames"]
+        got = find_tracks(detections(boxes), [Shot(0, len(boxes))], PROTOCOLS[name]).tracks
+        want = case["tracks"][name]
+        assert [(t.first_frame, t.last_frame) for t in got] == [(t["first"], t["last"]) for t in want]
+        for track, golden in zip(got, want, strict=True):
+            assert track.boxes_xyxy.sum(axis=0) == pytest.approx(golden["box_sum"], abs=1e-2)
+            assert track.boxes_xyxy[len(track.boxes_xyxy) // 2] == pytest.approx(golden["mid"], abs=1e-3)
+
+
+@given(st.lists(st.floats(0, 1000, width=32), min_size=8, max_size=8))
+def test_iou_is_symmetric_and_between_0_and_1(values: list[float]) -> None:
+    a, b = (np.array([v[0], v[1], v[0] + v[2], v[1] + v[3]]) for v in (values[:4], values[4:]))
+    assert iou(a, b) == pytest.approx(iou(b, a))
+    assert 0 <= iou(a, b) <= 1 + 1e-9
