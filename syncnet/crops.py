@@ -123,10 +123,14 @@ class CropFile:
         media.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, codec)
         self._video.unlink()
 
-    def read(self) -> tuple[NDArray[np.int16], Iterator[NDArray[np.uint8]]]:
-        """The audio as SyncNet's script reads it, and the frames, each through a JPEG at FFmpeg's default quality."""
-        pcm = media.pcm_pipe(self.path, [*SYNC_OPTIONS[self._protocol.crop_audio], "-ac", "1", "-ar", str(SAMPLE_RATE)])
-        return pcm, chunked(media.decode_jpeg(data) for data in media.jpeg_pipe(self.path))
+    def pcm(self) -> NDArray[np.int16]:
+        """The audio as SyncNet's script reads it: int16[N] at 16 kHz."""
+        options = [*SYNC_OPTIONS[self._protocol.crop_audio], "-ac", "1", "-ar", str(SAMPLE_RATE)]
+        return media.pcm_pipe(self.path, options)
+
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """The frames as SyncNet's script reads them, each through a JPEG at FFmpeg's default quality."""
+        return chunked(media.decode_jpeg(data) for data in media.jpeg_pipe(self.path))
 
 
 SYNC_OPTIONS = {"async": ("-async", "1"), "aresample": ("-af", "aresample=async=1"), "none": ()}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lipscore.syncnet.model import N_FRAMES, N_MFCC, FoldedSyncNet, SyncNet
-from lipscore.types import Embedder, Embeddings, Floats
+from lipscore.types import Embedder, Embeddings, Floats, SyncCurve
 
 MFCC_PER_FRAME = 4  # 100 MFCC and 25 frames a second
 SAMPLES_PER_FRAME = 640
@@ -54,6 +54,9 @@ class SyncNetEmbedder:
         windows = torch.from_numpy(np.ascontiguousarray(mfcc)).to(self._device).unfold(0, N_MFCC, MFCC_PER_FRAME)
         out = [self._net.audio(part.unsqueeze(1)).cpu() for part in torch.split(windows, 4 * self._batch)]
         return torch.cat(out).numpy()
+
+    def estimate(self, curve: SyncCurve) -> None:
+        """None: LSE-D and LSE-C are defined by this model's own curve."""
 
 
 class SyncPass:

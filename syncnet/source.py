@@ -55,8 +55,7 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
         MediaError: FFmpeg cannot process it.
     """
     path = info.path
-    if info.sample_rate is None:
-        raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
+    _need_audio(info)
     if protocol.transcode == "none":
         frames = FrameSource(lambda: media.frames_at(path, protocol.frame_rate), lambda frame: frame)
         pcm = media.read_pcm(path) if protocol.audio_from == "clock" else media.pcm_pipe(path, PCM_OPTIONS)
@@ -68,15 +67,19 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
     return Source(frames, lambda: media.opencv_frames(video), pcm)
 
 
-def direct_input(info: MediaInfo) -> tuple[NDArray[np.int16], Iterator[Frame]]:
-    """A file that is a crop already, as step 8 reads it: int16[N] at 16 kHz and frames at the file's own rate.
+def direct_input(info: MediaInfo) -> tuple[NDArray[np.int16], Callable[[], Iterator[Frame]]]:
+    """A file that is a crop already, as step 8 reads it: int16[N] at 16 kHz, and its frames at the file's own rate.
 
     Rudrabha/Wav2Lip evaluation/scores_LSE/SyncNetInstance_calc_scores.py (evaluate).
 
     Raises:
         NotScoredError: the file has no audio.
     """
+    _need_audio(info)
+    pcm = media.pcm_pipe(info.path, ["-async", "1", *PCM_OPTIONS])
+    return pcm, lambda: (media.decode_jpeg(data) for data in media.jpeg_pipe(info.path))
+
+
+def _need_audio(info: MediaInfo) -> None:
     if info.sample_rate is None:
         raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
-    pcm = media.pcm_pipe(info.path, ["-async", "1", *PCM_OPTIONS])
-    return pcm, (media.decode_jpeg(data) for data in media.jpeg_pipe(info.path))

@@ -6,7 +6,7 @@ count at the protocol's frame rate, intervals are half-open unless a name says `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -71,20 +71,6 @@ class Track:
     @property
     def last_frame(self) -> int:
         return int(self.frames[-1])
-
-
-@dataclass(frozen=True, slots=True)
-class Crops:
-    """A face track as SyncNet sees it.
-
-    chunks() starts over at each call and yields uint8[n, 224, 224, 3] BGR, n varying, in order; pcm is int16[N], mono,
-    at sample_rate Hz, and starts with the first frame.
-    """
-
-    track_id: int
-    chunks: Callable[[], Iterator[NDArray[np.uint8]]]
-    pcm: NDArray[np.int16]
-    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +148,8 @@ class VideoScore:
     """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
 
     lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok".
-    comparable is True only for an unchanged named protocol with verified official weights.
+    comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
+    that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage.
     """
 
     video: str
@@ -173,6 +160,9 @@ class VideoScore:
     protocol: str
     model: str
     comparable: bool
+    protocol_hash: str = ""
+    detector: str = ""
+    changed: tuple[str, ...] = ()
     fps: float | None = None
     n_frames: int | None = None
     duration_s: float | None = None
@@ -220,6 +210,6 @@ class Embedder(Protocol):
         """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, D], one per window of twenty."""
         ...
 
-    def estimate(self, curve: SyncCurve) -> tuple[float, float]:
-        """(LSE-D, LSE-C) from the curve: SyncNet's definition, or mini's calibrated estimate of it."""
+    def estimate(self, curve: SyncCurve) -> tuple[float, float] | None:
+        """SyncNet's (LSE-D, LSE-C) as estimated from another model's curve; None where the curve's own are meant."""
         ...

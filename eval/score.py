@@ -1,0 +1,312 @@
+"""One video: the stages in order, from the file to its record."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.errors import MediaError, NotScoredError
+from lipscore.eval.models import Models
+from lipscore.eval.reference import ReferenceOptions, score_reference
+from lipscore.metrics import lse
+from lipscore.syncnet import media
+from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
+from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
+from lipscore.syncnet.embed import SyncPass
+from lipscore.syncnet.faces.scan import Faces, scan
+from lipscore.syncnet.model import N_FRAMES
+from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.shots import find_shots
+from lipscore.syncnet.source import Source, direct_input, prepare
+from lipscore.syncnet.tracks import Tracking, find_tracks
+from lipscore.types import Floats, MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
+
+T = TypeVar("T")
+MIN_FRAMES = N_FRAMES + 1  # the least that gives a window
+
+
+class Stopwatch:
+    """Seconds by stage; a stage that is entered twice counts both times."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
+        """Time what an iterator does between its items, not what is done with them."""
+        while True:
+            with self.stage(name):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 4)
+
+
+def score_video(
+    path: Path | str,
+    protocol: Protocol,
+    models: Models,
+    reference: Path | None = None,
+    *,
+    name: str | None = None,
+    reference_options: ReferenceOptions | None = None,
+) -> VideoScore:
+    """Score one video; what goes wrong with it becomes the record's status and reason, never an exception.
+
+    Args:
+        path: the video file.
+        reference: the video to take PSNR and SSIM against.
+        name: what the record calls the video; default its stem.
+
+    Raises:
+        MissingError: FFmpeg is not there, or the temporary folder cannot be written: no fault of the video.
+    """
+    path = Path(path)
+    watch = Stopwatch()
+    record = VideoScore(
+        video=str(path),
+        name=name if name is not None else path.stem,
+        sha256="",
+        status="ok",
+        reason="",
+        protocol=protocol.name,
+        protocol_hash=protocol.hash,
+        model=models.embedder.name,
+        detector="none" if protocol.direct else models.detector,
+        comparable=models.comparable(protocol),
+        changed=protocol.changed,
+    )
+    tracks: Sequence[Track] = ()
+    try:
+        with watch.stage("probe"):
+            info = media.probe(path)
+        record = replace(
+            record,
+            sha256=info.sha256,
+            fps=float(info.fps),
+            n_frames=info.n_frames,
+            duration_s=round(info.duration_s, 4),
+        )
+        with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+            if protocol.direct:
+                record = replace(record, tracks=(_score_direct(info, protocol, models, watch),))
+            else:
+                found = _Found()
+                try:
+                    scores = _score_tracks(info, protocol, models, watch, Path(folder), found)
+                finally:
+                    tracks = found.tracks
+                    record = replace(record, shots=found.shots, notes=found.notes)
+                record = replace(record, tracks=scores)
+        lse_d, lse_c, offset = reduce_tracks(record.tracks, protocol.reduce)
+        record = replace(record, lse_d=lse_d, lse_c=lse_c, offset=offset)
+    except NotScoredError as error:
+        record = replace(record, status=error.status, reason=error.reason)  # type: ignore[arg-type]
+    except MediaError as error:
+        record = replace(record, status="media_error", reason=str(error))
+    if reference is not None and record.status != "media_error":
+        with watch.stage("reference"):
+            compared = score_reference(path, reference, protocol.frame_rate, tracks, reference_options)
+        record = replace(
+            record, reference=compared, psnr=compared.psnr, ssim=compared.ssim, alignment=compared.alignment
+        )
+    return replace(record, seconds=watch.seconds)
+
+
+class _Found:
+    """What is known of a video even if its scoring breaks off."""
+
+    def __init__(self) -> None:
+        self.shots: tuple[Shot, ...] = ()
+        self.tracks: Sequence[Track] = ()
+        self.notes: tuple[str, ...] = ()
+
+
+def _score_tracks(
+    info: MediaInfo, protocol: Protocol, models: Models, watch: Stopwatch, folder: Path, found: _Found
+) -> tuple[TrackScore, ...]:
+    with watch.stage("transcode"):
+        source = prepare(info, protocol, folder)
+    with watch.stage("shots"):
+        found.shots = tuple(find_shots(source.shot_frames(), protocol.shot_threshold))
+    _check_length(found.shots, protocol)
+    detector = models.detector_for(info.path)
+    with watch.stage("faces"):
+        faces = scan(source.frames, found.shots, detector)
+    if detector.stride > 1:
+        found.notes = (f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames",)
+    with watch.stage("tracks"):
+        tracking = find_tracks(faces.boxes, found.shots, protocol)
+    found.tracks = tracking.tracks
+    if not tracking.tracks:
+        raise _no_track(faces, tracking, protocol)
+    scores: list[TrackScore] = []
+    lanes: dict[int, _Lane] = {}
+    for index, chunk, last in watch.each("crops", cut_tracks(source.frames, tracking.tracks, protocol.crop_scale)):
+        if index not in lanes:
+            lanes[index] = _Lane(tracking.tracks[index], source, protocol, models, watch, folder)
+        lanes[index].feed(chunk)
+        if last:
+            scores.append(lanes.pop(index).finish())
+    kept = tuple(score for score in sorted(scores, key=lambda score: score.track_id) if score.n_windows)
+    if not kept:
+        raise _too_few_windows(len(source.pcm), protocol)
+    return kept
+
+
+class _Lane:
+    """One track on its way from crops to its score, through the protocol's crop file where it has one."""
+
+    def __init__(
+        self, track: Track, source: Source, protocol: Protocol, models: Models, watch: Stopwatch, folder: Path
+    ) -> None:
+        self._track, self._protocol, self._models, self._watch = track, protocol, models, watch
+        self._pcm = track_pcm(source.pcm, track, protocol.frame_rate)
+        self._file: CropFile | None = None
+        self._pass: SyncPass | None = None
+        if protocol.crop_codec == "none":
+            self._pass = _open_pass(self._pcm, len(track.frames), protocol, models)
+        else:
+            self._file = CropFile(folder, track.id, protocol)
+
+    def feed(self, chunk: NDArray[np.uint8]) -> None:
+        """The track's next crops."""
+        if self._pass is not None:
+            with self._watch.stage("embed"):
+                self._pass.feed(chunk)
+        elif self._file is not None:
+            with self._watch.stage("crops"):
+                self._file.write(chunk)
+
+    def finish(self) -> TrackScore:
+        """The track's score, once all crops were fed."""
+        if self._file is not None:
+            with self._watch.stage("crops"):
+                self._file.finish(self._pcm)
+            pcm = self._file.pcm()
+            distances = _run_pass(
+                pcm, self._file.chunks, len(self._track.frames), self._protocol, self._models, self._watch
+            )
+            self._file.path.unlink()
+        else:
+            assert self._pass is not None
+            distances = self._pass.distances()
+        return _track_score(self._track.id, self._track.first_frame, self._track.last_frame, distances, self._models)
+
+
+def _score_direct(info: MediaInfo, protocol: Protocol, models: Models, watch: Stopwatch) -> TrackScore:
+    """The whole file as one track."""
+    with watch.stage("transcode"):
+        pcm, frames = direct_input(info)
+    distances = _run_pass(pcm, lambda: chunked(frames()), info.n_frames, protocol, models, watch)
+    if not len(distances):
+        raise _too_few_windows(len(pcm), protocol)
+    return _track_score(0, 0, info.n_frames - 1, distances, models)
+
+
+def _open_pass(pcm: NDArray[np.int16], n_frames: int, protocol: Protocol, models: Models) -> SyncPass:
+    return SyncPass(models.embedder, mfcc(pcm), len(pcm), n_frames, protocol.vshift, lse.shifted_distances)
+
+
+def _run_pass(
+    pcm: NDArray[np.int16],
+    chunks: Callable[[], Iterator[NDArray[np.uint8]]],
+    n_frames: int,
+    protocol: Protocol,
+    models: Models,
+    watch: Stopwatch,
+) -> Floats:
+    """A pass over crops that are read from a file: once more where the file holds another number than was expected."""
+    while True:
+        sync = _open_pass(pcm, n_frames, protocol, models)
+        read = 0
+        for chunk in watch.each("crops", chunks()):
+            read += len(chunk)
+            with watch.stage("embed"):
+                sync.feed(chunk)
+        if read == n_frames:
+            return sync.distances()
+        n_frames = read
+
+
+def _track_score(track_id: int, first: int, last: int, distances: Floats, models: Models) -> TrackScore:
+    if not len(distances):
+        return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
+    curve = SyncCurve(distances, lse.mean_curve(distances))
+    sync = lse.sync_of(curve.mean)
+    lse_d, lse_c = models.embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
+    return TrackScore(
+        track_id, first, last, sync.offset, lse_d, lse_c, len(distances), tuple(round(float(v), 6) for v in curve.mean)
+    )
+
+
+def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:
+    """A video's (LSE-D, LSE-C, offset) from its tracks, by the protocol's `reduce`.
+
+    The offset is the most confident track's, except under mean_offset (LatentSync), where it is the truncated mean.
+    """
+    lse_d, lse_c = [track.lse_d for track in tracks], [track.lse_c for track in tracks]
+    if rule == "extremes":
+        numbers = min(lse_d), max(lse_c)
+    else:
+        numbers = float(np.mean(lse_d)), float(np.mean(lse_c))
+    if rule == "mean_offset":
+        return *numbers, int(np.mean([track.offset for track in tracks]))
+    return *numbers, max(tracks, key=lambda track: track.lse_c).offset
+
+
+def _check_length(shots: Sequence[Shot], protocol: Protocol) -> None:
+    """Turn a video down before any face is looked for where no shot can hold a track."""
+    longest = max((shot.end - shot.start for shot in shots), default=0)
+    if longest > protocol.min_track:
+        return
+    what = f"{longest} frames" if len(shots) == 1 else f"{len(shots)} shots, the longest of {longest} frames"
+    advice = f": --min-track {longest - 1}" if longest > MIN_FRAMES else ""
+    status = "too_short" if len(shots) == 1 else "no_track"
+    raise NotScoredError(status, f"{what}; this protocol needs more than {protocol.min_track}{advice}")
+
+
+def _no_track(faces: Faces, tracking: Tracking, protocol: Protocol) -> NotScoredError:
+    """Why no track came of the boxes: what was measured, and which option would change it."""
+    with_face = [frame for frame in faces.boxes if frame]
+    if not with_face:
+        return NotScoredError("no_face", f"no face in any of {len(faces.boxes)} frames ({faces.looked_at} looked at)")
+    sizes = [max(box[2] - box[0], box[3] - box[1]) for frame in with_face for box in (frame[0].box_xyxy,)]
+    seen = f"a face in {len(with_face)} of {len(faces.boxes)} frames, {np.mean(sizes):.0f} px on average"
+    if tracking.longest > protocol.min_track:
+        size = tracking.largest_px
+        return NotScoredError(
+            "no_track",
+            f"{seen}; tracks need more than {protocol.min_face_size} px: --min-face-size {max(0, int(size) - 1)}",
+        )
+    return NotScoredError(
+        "no_track",
+        f"{seen}, {tracking.longest} in a row; tracks need more than {protocol.min_track} detections: "
+        f"--min-track {max(MIN_FRAMES, tracking.longest - 1)}",
+    )
+
+
+def _too_few_windows(n_samples: int, protocol: Protocol) -> NotScoredError:
+    return NotScoredError(
+        "too_short",
+        f"{n_samples / SAMPLE_RATE:.2f} s of audio beneath the video; "
+        f"{MIN_FRAMES} frames ({MIN_FRAMES / protocol.frame_rate:.2f} s) are the least that can be scored",
+    )
