@@ -1,0 +1,97 @@
+"""Boxes from files in place of a detector's: `--detections DIR`, a STEM.json per video.
+
+A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Scores are
+not looked at: every box counts, in the order of the file, as the tracker walks them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lipscore.errors import MediaError, MissingError
+from lipscore.types import Detection, Frame
+
+SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
+
+
+class GivenBoxes:
+    """The folder that `--detections` names.
+
+    Raises:
+        MissingError: it is not a folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise MissingError(f"--detections {folder}: not a folder; name one that holds a STEM.json per video")
+        self.folder = folder
+
+    def for_video(self, video: Path) -> GivenDetector:
+        """The boxes of a video, from the file with its stem.
+
+        Raises:
+            MediaError: there is no such file, it cannot be read, or it is not a list per frame of rows of five numbers;
+                the message names the frame and the row. A MediaError, so that other videos of the run go on.
+        """
+        path = self.folder / f"{video.stem}.json"
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise MediaError(f"{path}: no such file; --detections wants {SHAPE} for {video.name}") from None
+        except OSError as error:
+            raise MediaError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise MediaError(f"{path} is not JSON: {error}") from error
+        if not isinstance(content, list):
+            raise MediaError(f"{path}: {_kind(content)} where {SHAPE} is expected")
+        return GivenDetector(path, tuple(_frame(path, number, rows) for number, rows in enumerate(content)))
+
+
+@dataclass(frozen=True, slots=True)
+class GivenDetector:
+    """One video's boxes as a `lipscore.types.Detector`; the frames' pixels are not looked at."""
+
+    path: Path
+    boxes: tuple[tuple[Detection, ...], ...]
+    name: str = "given"
+    stride: int = 1
+
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        """The boxes of these frame numbers.
+
+        Raises:
+            MediaError: the video has more frames than the file; it was made at another frame rate, or for another video.
+        """
+        if indices and max(indices) >= len(self.boxes):
+            raise MediaError(
+                f"{self.path}: boxes for {len(self.boxes)} frames, but the video has more at the protocol's frame rate; "
+                f"write a list for every frame (an empty one where there is no face)"
+            )
+        return [list(self.boxes[index]) for index in indices]
+
+
+def _frame(path: Path, number: int, rows: Any) -> tuple[Detection, ...]:
+    if not isinstance(rows, list):
+        raise MediaError(f"{path}: frame {number}: {_kind(rows)} where a list of rows is expected")
+    return tuple(_row(f"{path}: frame {number}, row {place}", number, row) for place, row in enumerate(rows))
+
+
+def _row(where: str, number: int, row: Any) -> Detection:
+    numbers = isinstance(row, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in row)
+    if not numbers or len(row) != 5 or not all(isfinite(v) for v in row):
+        raise MediaError(f"{where}: {json.dumps(row)[:80]} where [x1, y1, x2, y2, score] is expected")
+    x1, y1, x2, y2, score = row
+    if x2 <= x1 or y2 <= y1:
+        raise MediaError(f"{where}: the box {[x1, y1, x2, y2]} has no area; x1 < x2 and y1 < y2 are expected")
+    return Detection(number, np.array([x1, y1, x2, y2], np.float32), float(score))
+
+
+def _kind(value: Any) -> str:
+    return {dict: "an object", str: "a string", type(None): "null"}.get(type(value), json.dumps(value)[:40])

@@ -1,0 +1,80 @@
+"""Boxes for every frame out of detections on some: which frames to look at, and what lies between them.
+
+The trackers of the published protocols count detections, and interpolate boxes linearly between them (joonson's
+run_pipeline.py, track_shot). So does this, between neighbouring samples of a shot, and the trackers see a box per frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from lipscore.types import Detection, Shot
+
+LINK_IOU = 0.3  # the same face, a stride apart: below the trackers' 0.5, since a face moves further in that time
+
+
+def sample_indices(shots: Sequence[Shot], stride: int) -> list[int]:
+    """Every stride-th frame of each shot, counted from its first, and its last; ascending, each once."""
+    chosen: set[int] = set()
+    for shot in shots:
+        if shot.end > shot.start:
+            chosen.update(range(shot.start, shot.end, stride))
+            chosen.add(shot.end - 1)
+    return sorted(chosen)
+
+
+def densify(
+    found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot], n_frames: int, link_iou: float = LINK_IOU
+) -> list[list[Detection]]:
+    """A list of boxes per frame, from those of the frames that were looked at.
+
+    Boxes of neighbouring samples of a shot are linked one to one, so that the sum of IoU is largest, where their IoU is
+    above link_iou; box and score run linearly in between, in the order of the earlier sample's boxes. A box that
+    nothing links to stays alone on its frame. Nothing is linked across a cut, and frames that were looked at keep
+    exactly what was found.
+
+    Args:
+        found: frame number -> its boxes, for each frame that was looked at.
+        n_frames: frames in the video, the length of the result.
+    """
+    dense: list[list[Detection]] = [list(found.get(frame, ())) for frame in range(n_frames)]
+    for shot in shots:
+        samples = [frame for frame in range(shot.start, min(shot.end, n_frames)) if frame in found]
+        for first, last in zip(samples, samples[1:], strict=False):
+            if last - first < 2:
+                continue
+            links = link(found[first], found[last], link_iou)
+            for frame in range(first + 1, last):
+                t = (frame - first) / (last - first)
+                dense[frame] = [_between(before, after, frame, t) for before, after in links]
+    return dense
+
+
+def link(
+    before: Sequence[Detection], after: Sequence[Detection], link_iou: float = LINK_IOU
+) -> list[tuple[Detection, Detection]]:
+    """Pairs of boxes of the same face, in the order of `before`."""
+    if not before or not after:
+        return []
+    overlaps = iou(np.stack([d.box_xyxy for d in before]), np.stack([d.box_xyxy for d in after]))
+    overlaps = np.where(overlaps > link_iou, overlaps, 0)
+    rows, columns = linear_sum_assignment(overlaps, maximize=True)
+    return [(before[i], after[j]) for i, j in zip(rows, columns, strict=True) if overlaps[i, j] > 0]
+
+
+def iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
+    """float64[N, M]: overlap over union of boxes [N, 4] and [M, 4]; 0 where the union has no area."""
+    a, b = one[:, None].astype(np.float64), other[None].astype(np.float64)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    overlap = np.prod(np.maximum(sides, 0), axis=-1)
+    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def _between(before: Detection, after: Detection, frame: int, t: float) -> Detection:
+    box = (1 - t) * before.box_xyxy + t * after.box_xyxy
+    return Detection(frame, box.astype(np.float32), (1 - t) * before.score + t * after.score)
