@@ -112,7 +112,7 @@ class Protocol:
     @property
     def settings(self) -> dict[str, Any]:
         """The fields that decide the numbers, by name."""
-        return {name: getattr(self, name) for name in FIELDS}
+        return {name: getattr(self, name) for name in FIELDS if name != "batch_size"}
 
     @property
     def hash(self) -> str:
@@ -122,7 +122,8 @@ class Protocol:
     @property
     def published(self) -> bool:
         """Whether this is an unchanged named protocol of the literature, so that its values can be compared."""
-        return not self.changed and PROTOCOLS.get(self.name) == self and self.name != "lipscore-1"
+        named = PROTOCOLS.get(self.name)
+        return named is not None and named.settings == self.settings and named.source != "lipscore"
 
 
 PROTOCOLS: dict[str, Protocol] = {
