@@ -20,6 +20,7 @@ from lipscore.syncnet.demo.phones import Event, draw_utterance
 RATE = 16000  # Hz
 CONTROL = 200  # control points per second, the step in which the vocal tract changes
 _HOP = RATE // CONTROL
+_HIGH_FORMANTS_HZ = (3500.0, 4500.0, 5500.0, 6500.0, 7500.0)  # F4-F8: a uniform tube's
 _CHANNELS = 4  # opening, width, jaw, tuck
 
 Array = NDArray[np.floating[Any]]
@@ -109,7 +110,7 @@ def _mouth(events: tuple[Event, ...], times: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Tract:
-    """The controls of the sound, M points: formants_hz [M, 5], levels linear [M], noise_hz [M, 2], accent [M]."""
+    """The controls of the sound, M points: formants_hz [M, 8], levels linear [M], noise_hz [M, 2], accent [M]."""
 
     formants_hz: Array
     voice: Array
@@ -122,7 +123,7 @@ class _Tract:
 def _tract(events: tuple[Event, ...], times: Array, size: float) -> _Tract:
     """size scales the formants: 1 a man's vocal tract, 1.17 a woman's."""
     n = len(times)
-    formants = np.zeros((n, 5))
+    formants = np.zeros((n, 3 + len(_HIGH_FORMANTS_HZ)))
     voice_db, breath_db, friction_db = np.full(n, -90.0), np.full(n, -90.0), np.full(n, -90.0)
     noise_hz = np.tile([4000.0, 2000.0], (n, 1))
     accent = np.zeros(n)
@@ -131,7 +132,7 @@ def _tract(events: tuple[Event, ...], times: Array, size: float) -> _Tract:
         tract = phone
         if phone.kind == "breath" and index + 1 < len(events):
             tract = events[index + 1].phone  # h is breathed through the next sound's vocal tract
-        formants[times >= event.start] = (*tract.formants_hz, 3500.0, 4500.0)
+        formants[times >= event.start] = (*tract.formants_hz, *_HIGH_FORMANTS_HZ)
         loud = 6.0 * (event.stress - 1.0) if phone.kind != "pause" else 0.0
         voice_db[inside] = phone.voice_db + loud
         accent[inside] = event.stress
@@ -163,7 +164,7 @@ def _tract(events: tuple[Event, ...], times: Array, size: float) -> _Tract:
 
 
 def _resonance(frequencies: Array, formants_hz: Array) -> Array:
-    """Gain [M, F] of the vocal tract at frequencies [F] or [M, F] with its five formants [M, 5]."""
+    """Gain [M, F] of the vocal tract at frequencies [F] or [M, F] with the formants [M, 8]."""
     gain = np.ones((len(formants_hz), frequencies.shape[-1]))
     for index in range(formants_hz.shape[1]):
         centre = formants_hz[:, index, None]
@@ -180,7 +181,7 @@ def _synthesise(events: tuple[Event, ...], times: Array, rng: np.random.Generato
     noise = _noise(tract, rng)
     sound = voice / np.sqrt(np.mean(voice**2)) + 1.5 * noise
     sound = _room(sound, rng)
-    sound += 10 ** (-52 / 20) * rng.standard_normal(len(sound))
+    sound += 10 ** (-52 / 20) * _murmur(len(sound), rng)
     return np.asarray(np.round(32767 * 0.7 * sound / np.abs(sound).max()), np.int16)
 
 
@@ -195,8 +196,9 @@ def _harmonics(tract: _Tract, times: Array, base_hz: float, rng: np.random.Gener
     count = int(0.95 * RATE / 2 / pitch.max())
     numbers = np.arange(1, count + 1)
     frequencies = pitch[:, None] * numbers
-    # The glottal flow's -12 dB and the lips' +6 dB an octave leave 1/k.
-    gains = (tract.voice[:, None] * _resonance(frequencies, tract.formants_hz) / numbers).astype(np.float32)
+    # The glottal flow's -12 dB and the lips' +6 dB an octave leave 1/k; a speaker's voice is brighter by some.
+    lift = (1 + (frequencies / 1200) ** 2) ** rng.uniform(0.35, 0.6)
+    gains = (tract.voice[:, None] * _resonance(frequencies, tract.formants_hz) * lift / numbers).astype(np.float32)
     sound = np.zeros(n_samples, np.float32)
     harmonic = turn.copy()
     ramp = (np.arange(_HOP, dtype=np.float32) / _HOP)[None, :]
@@ -222,6 +224,14 @@ def _noise(tract: _Tract, rng: np.random.Generator) -> Array:
     sound[:-1] += pieces[:, :_HOP]
     sound[1:] += pieces[:, _HOP:]
     return sound.ravel()[_HOP // 2 : _HOP // 2 + (n - 1) * _HOP]
+
+
+def _murmur(n_samples: int, rng: np.random.Generator) -> Array:
+    """The noise of a quiet room, -4.5 dB an octave above 100 Hz, of mean square 1."""
+    spectrum = np.fft.rfft(rng.standard_normal(n_samples))
+    spectrum /= (1 + np.fft.rfftfreq(n_samples, 1 / RATE) / 100) ** 0.75
+    noise = np.fft.irfft(spectrum, n_samples)
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
 
 
 def _room(sound: Array, rng: np.random.Generator) -> Array:
