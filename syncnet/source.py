@@ -1,7 +1,8 @@
 """Steps 1-3 of a protocol: what the input file becomes before a face is looked for.
 
 The published protocols transcode the file and turn every frame into a JPEG; `transcode = "none"` decodes once. Frames
-are read in as many passes as the stages need and never held together, so that memory does not grow with length.
+are read in as many passes as the stages need, and held between them only up to a bound, so that memory does not grow
+with length.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Frame, MediaInfo
 
+BUDGET = 256 << 20  # bytes of frames kept between two passes: a minute of JPEGs at 720p
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
 
 
@@ -44,6 +46,31 @@ class Source:
     pcm: NDArray[np.int16]
 
 
+class Remembered:
+    """A stream of frames that is kept for the next pass while it fits into `budget` bytes, else made again."""
+
+    def __init__(self, make: Callable[[], Iterator[Any]], budget: int = BUDGET) -> None:
+        self._make, self._budget = make, budget
+        self._kept: list[Any] | None = None
+
+    def __call__(self) -> Iterator[Any]:
+        """The stream from its start."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        keep: list[Any] = []
+        size = 0
+        for item in self._make():
+            size += len(item) if isinstance(item, bytes) else item.nbytes
+            if size <= self._budget:
+                keep.append(item)
+            else:
+                keep.clear()
+            yield item
+        if size <= self._budget:
+            self._kept = keep
+
+
 def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
     """Transcode where the protocol does, and open what comes out.
 
@@ -57,13 +84,13 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
     path = info.path
     _need_audio(info)
     if protocol.transcode == "none":
-        frames = FrameSource(lambda: media.frames_at(path, protocol.frame_rate), lambda frame: frame)
+        frames = FrameSource(Remembered(lambda: media.frames_at(path, protocol.frame_rate)), lambda frame: frame)
         pcm = media.read_pcm(path) if protocol.audio_from == "clock" else media.pcm_pipe(path, PCM_OPTIONS)
         return Source(frames, frames.packed, pcm)
     video = folder / f"video.{protocol.transcode}"
     media.transcode(path, video, ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)])
     pcm = media.pcm_pipe(path if protocol.audio_from == "input" else video, PCM_OPTIONS)
-    frames = FrameSource(lambda: media.jpeg_pipe(video, ["-qscale:v", "2"]), media.decode_jpeg)
+    frames = FrameSource(Remembered(lambda: media.jpeg_pipe(video, ["-qscale:v", "2"])), media.decode_jpeg)
     return Source(frames, lambda: media.opencv_frames(video), pcm)
 
 

@@ -1,0 +1,155 @@
+"""Published results as data, run again and compared row by row.
+
+The official demonstration is one row (joonson/syncnet_python README: offset 3, LSE-D 5.353, LSE-C 10.021 on
+example.avi). The MoChaBench table comes as the CSV that congwei1230/MoChaBench publishes: clip, offsets, lse_c, lse_d,
+has_face.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.eval.models import Models
+from lipscore.eval.score import score_video
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.types import VideoScore
+
+COLUMNS = ("clip", "offsets", "lse_c", "lse_d", "has_face")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One video's published numbers: None where no face was found; sha256 where the file itself is known."""
+
+    clip: str
+    offsets: tuple[int, ...]
+    lse_d: float | None
+    lse_c: float | None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published result: tolerance is the largest difference in LSE-D or LSE-C that still counts as the same."""
+
+    name: str
+    about: str
+    protocol: str
+    tolerance: float
+    where: str
+    rows: tuple[Row, ...] | None
+
+
+DEMO = Row("example.avi", (3,), 5.353, 10.021, "1724121b3a50141cfc9e77c034f7de914024d015b92762ae12d3e1a7151b8621")
+PUBLISHED = {
+    result.name: result
+    for result in (
+        Published(
+            "syncnet-demo",
+            "the official SyncNet demonstration, step 8 onward on the file itself",
+            "wav2lip-lrs",
+            0.002,  # the demo prints three decimals; the rest is for the FFmpeg build
+            "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/example.avi",
+            (DEMO,),
+        ),
+        Published(
+            "mochabench",
+            "per-video values of MoChaBench's lip-sync table, from a CSV",
+            "mochabench",
+            0.1,  # made with another FFmpeg build, which moves frames and samples: docs/precision.md
+            "https://github.com/congwei1230/MoChaBench (eval-lipsync)",
+            None,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A row run again: differences are ours minus published; verdict is "same", "differs" or "missing"."""
+
+    row: Row
+    record: VideoScore | None
+    d_lse_d: float | None
+    d_lse_c: float | None
+    verdict: str
+    why: str = ""
+
+
+def get_published(name: str) -> Published:
+    """A published result by name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in PUBLISHED:
+        raise UsageError(f"reproduce {name}: no such published result; there are {', '.join(PUBLISHED)}")
+    return PUBLISHED[name]
+
+
+def read_table(path: Path) -> tuple[Row, ...]:
+    """Rows of a CSV with the columns clip, offsets, lse_c, lse_d, has_face.
+
+    Raises:
+        MissingError: the file cannot be read.
+        UsageError: a column is missing or a row is malformed; the message gives its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MissingError(f"{path}: cannot be read ({error}); give the table with --table") from error
+    reader = csv.DictReader(text.splitlines())
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise UsageError(f"{path}: no column {', '.join(missing)}; the columns are {', '.join(COLUMNS)}")
+    return tuple(_row(path, reader.line_num, line) for line in reader)
+
+
+def _row(path: Path, line_number: int, line: dict[str, str]) -> Row:
+    try:
+        if line["has_face"] != "True":
+            return Row(line["clip"], (), None, None)
+        offsets = tuple(int(offset) for offset in ast.literal_eval(line["offsets"]))
+        return Row(line["clip"], offsets, float(line["lse_d"]), float(line["lse_c"]))
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise UsageError(f"{path}: line {line_number}: {error}; expected values for {', '.join(COLUMNS)}") from error
+
+
+def reproduce(
+    published: Published, rows: tuple[Row, ...], videos: Path, models: Models, tolerance: float
+) -> Iterator[Comparison]:
+    """Score each row's video and compare, in order; a video that is not there is "missing"."""
+    for row in rows:
+        path = videos / row.clip
+        if not path.is_file():
+            yield Comparison(row, None, None, None, "missing", f"no file {path}; get it from {published.where}")
+            continue
+        if row.sha256 is not None:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != row.sha256:
+                yield Comparison(
+                    row, None, None, None, "missing", f"{path} is another file: SHA-256 {found}, published {row.sha256}"
+                )
+                continue
+        yield compare(row, score_video(path, PROTOCOLS[published.protocol], models), tolerance)
+
+
+def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:
+    """Hold a record against a published row: LSE-D and LSE-C within the tolerance, the same offsets by track."""
+    if row.lse_d is None or row.lse_c is None:
+        same = record.status in ("no_face", "no_track")
+        why = "" if same else f"published as without a face, here {record.status}"
+        return Comparison(row, record, None, None, "same" if same else "differs", why)
+    if record.lse_d is None or record.lse_c is None:
+        return Comparison(row, record, None, None, "differs", f"{record.status}: {record.reason}")
+    d_lse_d, d_lse_c = record.lse_d - row.lse_d, record.lse_c - row.lse_c
+    offsets = tuple(track.offset for track in record.tracks)
+    why = "" if offsets == row.offsets else f"offsets {list(offsets)}, published {list(row.offsets)}"
+    within = max(abs(d_lse_d), abs(d_lse_c)) <= tolerance
+    return Comparison(row, record, d_lse_d, d_lse_c, "same" if within and not why else "differs", why)

@@ -1,0 +1,87 @@
+"""`lipscore reproduce` on a table made of the golden numbers: they come out again, changed ones do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.eval import reproduce as task
+from lipscore.eval.reproduce_cli import reproduce
+
+CLIP = "talking/1p_closeup_facingcamera/10_woman_doctor.mp4"
+
+
+@pytest.fixture
+def run(shared: Path, kit_weights: Path) -> Any:
+    app = typer.Typer()
+    app.command()(reproduce)
+
+    def call(*args: str) -> Any:
+        kit = ["--weights-dir", str(kit_weights), "--allow-unverified", "--device", "cpu"]
+        boxes = ["--detections", str(shared / "conformance/detections/avi"), "--videos", str(shared / "clips")]
+        return CliRunner().invoke(app, [*args, *boxes, *kit])
+
+    return call
+
+
+def write_table(path: Path, golden: dict[str, Any], lse_d_off: float = 0.0, clip: str = CLIP) -> str:
+    (track,) = golden["closeup_doctor"]["mochabench"]["tracks"]
+    path.write_text(
+        "clip,offsets,lse_c,lse_d,has_face\n"
+        f"{clip},[{track['offset']}],{track['lse_c']},{track['lse_d'] + lse_d_off},True\n"
+    )
+    return str(path)
+
+
+def test_numbers_that_come_out_again(run: Any, golden: dict[str, Any], tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.csv", golden)
+    done = run("mochabench", "--table", table, "--tolerance", "0.001")
+    assert done.exit_code == 0, done.output
+    assert "same 1, differs 0, missing 0" in done.stdout
+
+
+def test_numbers_that_differ_exit_1(run: Any, golden: dict[str, Any], tmp_path: Path) -> None:
+    done = run("mochabench", "--table", write_table(tmp_path / "table.csv", golden, lse_d_off=0.2))
+    assert done.exit_code == 1
+    assert "differs 1" in done.stdout
+
+
+def test_a_missing_video_exits_3(run: Any, golden: dict[str, Any], tmp_path: Path) -> None:
+    done = run("mochabench", "--table", write_table(tmp_path / "table.csv", golden, clip="gone.mp4"))
+    assert done.exit_code == 3
+    assert "gone.mp4" in done.stderr
+    assert "missing 1" in done.stdout
+
+
+def test_the_demo_is_held_by_its_hash(tmp_path: Path) -> None:
+    (tmp_path / "example.avi").write_bytes(b"another film")
+    published = task.get_published("syncnet-demo")
+    assert published.rows is not None
+    (got,) = task.reproduce(published, published.rows, tmp_path, None, 1.0)  # type: ignore[arg-type]
+    assert got.verdict == "missing"
+    assert "another file" in got.why
+
+
+def test_a_bad_table_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("clip,offsets,lse_c,lse_d,has_face\na.mp4,[0],1.0,2.0,True\nb.mp4,[0],x,2.0,True\n")
+    with pytest.raises(UsageError, match=r"table\.csv: line 3"):
+        task.read_table(path)
+    path.write_text("clip,lse_c\n")
+    with pytest.raises(UsageError, match="no column offsets, lse_d, has_face"):
+        task.read_table(path)
+    with pytest.raises(MissingError, match=r"gone\.csv"):
+        task.read_table(tmp_path / "gone.csv")
+    with pytest.raises(UsageError, match="syncnet-demo, mochabench"):
+        task.get_published("table7")
+
+
+def test_the_whole_published_table_is_read(shared: Path) -> None:
+    rows = task.read_table(shared / "clips/published_scores.csv")
+    assert len(rows) == 164
+    assert all((row.lse_d is None) == (not row.offsets) for row in rows)
