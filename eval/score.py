@@ -279,7 +279,7 @@ def _check_length(shots: Sequence[Shot], protocol: Protocol) -> None:
     if longest > protocol.min_track:
         return
     what = f"{longest} frames" if len(shots) == 1 else f"{len(shots)} shots, the longest of {longest} frames"
-    advice = f": --min-track {longest - 1}" if longest > MIN_FRAMES else ""
+    advice = f": --min-track {_shorter(longest)}" if longest > 2 * MIN_FRAMES else ""
     status = "too_short" if len(shots) == 1 else "no_track"
     raise NotScoredError(status, f"{what}; this protocol needs more than {protocol.min_track}{advice}")
 
@@ -300,8 +300,13 @@ def _no_track(faces: Faces, tracking: Tracking, protocol: Protocol) -> NotScored
     return NotScoredError(
         "no_track",
         f"{seen}, {tracking.longest} in a row; tracks need more than {protocol.min_track} detections: "
-        f"--min-track {max(MIN_FRAMES, tracking.longest - 1)}",
+        f"--min-track {_shorter(tracking.longest)}",
     )
+
+
+def _shorter(longest: int) -> int:
+    """A min_track with room for frames without a face: the 50 of other lineages, where that is short enough."""
+    return 50 if longest > 60 else longest // 2
 
 
 def _too_few_windows(n_samples: int, protocol: Protocol) -> NotScoredError:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from lipscore import Models
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,3 +51,11 @@ def kit_weights(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         sys.argv = argv
     return folder
+
+
+@pytest.fixture(scope="session")
+def mini_models() -> Models:
+    """The built-in model with dlib's detector, loaded once."""
+    from lipscore import load_models
+
+    return load_models("mini", device="cpu")
