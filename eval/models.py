@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from lipscore.syncnet.protocols import PROTOCOLS, Protocol
 from lipscore.types import Detector, Embedder
 
 MODELS = ("auto", "vgg", "mini")
+FAST_STRIDE = 10  # frames; docs/precision.md has its effect on the numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Models:
 
     detector_for: a video's face detector (boxes given in files differ from video to video).
     note: one line for the user where the choice of model needs saying, else empty.
+    changed: what was changed for speed, as the record says it.
     """
 
     embedder: Embedder
@@ -36,11 +38,13 @@ class Models:
     weights: tuple[weights.WeightFile, ...]
     device: torch.device
     note: str = ""
+    changed: tuple[str, ...] = ()
 
     def comparable(self, protocol: Protocol) -> bool:
         """Whether scores may stand beside published ones: verified official weights, an unchanged named protocol."""
         official = self.embedder.name == "vgg" and all(file.verified for file in self.weights)
-        return official and protocol.published and (protocol.direct or self.detector == "s3fd")
+        exact = protocol.direct or (self.detector == "s3fd" and not self.changed)
+        return official and protocol.published and exact
 
 
 def load_models(
@@ -51,6 +55,7 @@ def load_models(
     allow_unverified: bool = False,
     detections: Path | None = None,
     device: str = "auto",
+    fast: bool = False,
     progress: weights.Progress | None = None,
 ) -> Models:
     """Load what a protocol needs.
@@ -60,6 +65,7 @@ def load_models(
             or "auto": vgg where its weights are there or can be fetched, else mini.
         protocol: default wav2lip.
         detections: a folder with STEM.json, boxes to take in place of a detector's.
+        fast: S3FD looks at every FAST_STRIDE-th frame, and at every frame where a track breaks.
 
     Raises:
         UsageError: no such model or device.
@@ -70,13 +76,13 @@ def load_models(
         raise UsageError(f"--model {model}: no such model; use one of {', '.join(MODELS)}")
     where = runtime.pick_device(device)
     runtime.configure()
-    needs_s3fd = detections is None and not protocol.direct
+    needs_faces = detections is None and not protocol.direct
     note = ""
     if model != "mini":
         search = weights.Search.from_environment(weights_dir)
         try:
             files = [weights.obtain(weights.SYNCNET, search, progress)]
-            if needs_s3fd:
+            if needs_faces:
                 files.append(weights.obtain(weights.S3FD, search, progress))
         except WeightsError as error:
             if model == "vgg":
@@ -90,29 +96,28 @@ def load_models(
             if not all(file.verified for file in files):
                 note = "weights not verified: --allow-unverified took files that are not the published ones"
             embedder = SyncNetEmbedder(states[0], where, protocol.batch_size)
-            s3fd = S3fdDetector(states[1], where, protocol.facedet_scale) if needs_s3fd else None
-            return _with_detector(embedder, s3fd, detections, tuple(files), where, note)
-    hog = HogDetector() if needs_s3fd else None
-    return _with_detector(load_mini(where), hog, detections, (), where, note)
+            models = Models(embedder, _no_detector, "none", tuple(files), where, note)
+            if needs_faces:
+                stride = FAST_STRIDE if fast else 1
+                s3fd = S3fdDetector(states[1], where, protocol.facedet_scale, stride=stride)
+                changed = (f"fast (S3FD on every {stride}th frame)",) if fast else ()
+                return replace(models, detector_for=lambda _: s3fd, detector=s3fd.name, changed=changed)
+            return _with_boxes(models, detections)
+    models = Models(load_mini(where), _no_detector, "none", (), where, note)
+    if needs_faces:
+        hog = HogDetector()
+        return replace(models, detector_for=lambda _: hog, detector=hog.name)
+    return _with_boxes(models, detections)
 
 
-def _with_detector(
-    embedder: Embedder,
-    detector: Detector | None,
-    detections: Path | None,
-    files: tuple[weights.WeightFile, ...],
-    device: torch.device,
-    note: str,
-) -> Models:
-    if detections is not None:
-        given = GivenBoxes(detections)
-        return Models(embedder, given.for_video, "given", files, device, note)
+def _with_boxes(models: Models, detections: Path | None) -> Models:
+    if detections is None:
+        return models
+    return replace(models, detector_for=GivenBoxes(detections).for_video, detector="given")
 
-    def detector_for(_: Path) -> Detector:
-        assert detector is not None, "a direct protocol looks for no face"
-        return detector
 
-    return Models(embedder, detector_for, detector.name if detector else "none", files, device, note)
+def _no_detector(video: Path) -> Detector:
+    raise AssertionError(f"{video}: a direct protocol looks for no face")
 
 
 def short(error: Exception) -> str:

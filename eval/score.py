@@ -92,7 +92,7 @@ def score_video(
         model=models.embedder.name,
         detector="none" if protocol.direct else models.detector,
         comparable=models.comparable(protocol),
-        changed=protocol.changed,
+        changed=protocol.changed + models.changed,
     )
     tracks: Sequence[Track] = ()
     try:

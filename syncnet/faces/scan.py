@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
-from lipscore.syncnet.faces.sparse import densify, sample_indices
+from lipscore.syncnet.faces.sparse import LINK_IOU, densify, link, sample_indices
 from lipscore.syncnet.source import FrameSource
 from lipscore.types import Detection, Detector, Frame, Shot
 
@@ -22,8 +23,35 @@ class Faces:
 
 
 def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector) -> Faces:
-    """Run the detector over the frames that it wants; the next batch is decoded while it works on this one."""
-    wanted = set(sample_indices(shots, detector.stride))
+    """Run the detector over the frames that it wants.
+
+    A detector with a stride sees every stride-th frame; boxes in between are interpolated, and where a face of one
+    sample does not go on in the next, every frame between the two is looked at.
+    """
+    found, count = _look(source, sample_indices(shots, detector.stride), detector)
+    if detector.stride == 1:
+        boxes = [found.get(number, []) for number in range(count)]
+    else:
+        if broken := broken_gaps(found, shots):
+            found |= _look(source, broken, detector)[0]
+        boxes = densify(found, shots, count)
+    return Faces(tuple(tuple(frame) for frame in boxes), len(found))
+
+
+def broken_gaps(found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot]) -> list[int]:
+    """The frames between neighbouring samples of a shot whose boxes do not all link up."""
+    frames: list[int] = []
+    for shot in shots:
+        for first, last in pairwise(frame for frame in range(shot.start, shot.end) if frame in found):
+            links = link(found[first], found[last], LINK_IOU)
+            if len(links) < max(len(found[first]), len(found[last])):
+                frames += range(first + 1, last)
+    return frames
+
+
+def _look(source: FrameSource, numbers: Sequence[int], detector: Detector) -> tuple[dict[int, list[Detection]], int]:
+    """Boxes of these frames, and how many frames the video has; a batch is decoded while the last one is worked on."""
+    wanted = set(numbers)
     found: dict[int, list[Detection]] = {}
     count = 0
 
@@ -45,10 +73,6 @@ def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector) -> Face
         coming = decoder.submit(next, stream, None)
         while batch := coming.result():
             coming = decoder.submit(next, stream, None)
-            numbers = [number for number, _ in batch]
-            found.update(zip(numbers, detector([frame for _, frame in batch], numbers), strict=True))
-    if detector.stride > 1:
-        boxes = densify(found, shots, count)
-    else:
-        boxes = [found.get(number, []) for number in range(count)]
-    return Faces(tuple(tuple(frame) for frame in boxes), len(found))
+            indices = [number for number, _ in batch]
+            found.update(zip(indices, detector([frame for _, frame in batch], indices), strict=True))
+    return found, count
