@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]  # [H, W, 3], BGR
 Floats = NDArray[np.float32]
-Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error"]
+# "error": no fault of the video, lipscore itself failed on it
+Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +186,15 @@ class Detector(Protocol):
     stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
     """
 
-    name: str
-    stride: int
+    @property
+    def name(self) -> str:
+        """As the records call it."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Of the frames that it wants to see."""
+        ...
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """Boxes of each of the frames, whose numbers are indices; same order, best first where the detector ranks."""
@@ -199,8 +207,15 @@ class Embedder(Protocol):
     pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (mini).
     """
 
-    name: str
-    pads: bool
+    @property
+    def name(self) -> str:
+        """As the records call it."""
+        ...
+
+    @property
+    def pads(self) -> bool:
+        """Whether shifts without a partner count."""
+        ...
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, D], one per window of five frames."""
