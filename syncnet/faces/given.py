@@ -1,7 +1,7 @@
 """Boxes from files in place of a detector's: `--detections DIR`, a STEM.json per video.
 
-A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Scores are
-not looked at: every box counts, in the order of the file, as the tracker walks them.
+A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Every box
+counts, whatever its score, in the order of the file: the tracker walks them so.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ class GivenDetector:
     name: str = "given"
     stride: int = 1
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:  # noqa: ARG002
         """The boxes of these frame numbers.
 
         Raises:
-            MediaError: the video has more frames than the file; it was made at another frame rate, or for another video.
+            MediaError: the video has more frames than the file: made for another video, or at another frame rate.
         """
         if indices and max(indices) >= len(self.boxes):
             raise MediaError(
-                f"{self.path}: boxes for {len(self.boxes)} frames, but the video has more at the protocol's frame rate; "
-                f"write a list for every frame (an empty one where there is no face)"
+                f"{self.path}: boxes for {len(self.boxes)} frames, but the video has more at the protocol's frame "
+                f"rate; write a list for every frame (an empty one where there is no face)"
             )
         return [list(self.boxes[index]) for index in indices]
 

@@ -1,12 +1,13 @@
 """Boxes for every frame out of detections on some: which frames to look at, and what lies between them.
 
 The trackers of the published protocols count detections, and interpolate boxes linearly between them (joonson's
-run_pipeline.py, track_shot). So does this, between neighbouring samples of a shot, and the trackers see a box per frame.
+run_pipeline.py, track_shot). So does this, between neighbouring samples of a shot: the trackers see a box per frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def densify(
     dense: list[list[Detection]] = [list(found.get(frame, ())) for frame in range(n_frames)]
     for shot in shots:
         samples = [frame for frame in range(shot.start, min(shot.end, n_frames)) if frame in found]
-        for first, last in zip(samples, samples[1:], strict=False):
+        for first, last in pairwise(samples):
             if last - first < 2:
                 continue
             links = link(found[first], found[last], link_iou)
@@ -72,7 +73,8 @@ def iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.fl
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     overlap = np.prod(np.maximum(sides, 0), axis=-1)
     union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    share: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return share
 
 
 def _between(before: Detection, after: Detection, frame: int, t: float) -> Detection:
