@@ -1,0 +1,260 @@
+"""The small built-in model: a lip tower and an audio tower of our own, trained on generated talking characters.
+
+It follows the idea of SyncNet (Chung and Zisserman, "Out of time", 2016): two towers, a distance between their
+embeddings, a curve over shifts. What is different, and why, is in docs/model-card.md; how the weights were made is in
+`lipscore.syncnet.training`. Its scores are estimates of SyncNet's; the weight file holds their calibration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lipscore.errors import WeightsError
+from lipscore.types import Floats, SyncCurve
+
+WEIGHTS = Path(__file__).with_name("mini.safetensors")
+RECORD = Path(__file__).with_name("mini.json")
+
+CROP = 112  # the crop's side inside the model: half of the protocols' 224
+MOUTH = (slice(32, 112), slice(16, 96))  # rows and columns of the crop that the lip tower sees: 80 x 80
+N_FRAMES, N_MFCC, MFCC_PER_FRAME = 5, 20, 4  # a window, as SyncNet has it
+LIP_CONTEXT = 2  # frames that a window sees beyond its own five, on either side
+AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on either side
+WIDTH = 256
+DIMENSIONS = 128
+BATCH = 256  # windows at a time
+FLAT = 4.0  # grey levels added to a frame's deviation, so that an empty frame stays empty
+
+
+class MiniSyncNet(nn.Module):
+    """Two towers, fully convolutional in time.
+
+    An embedding has DIMENSIONS + 2 numbers and length 1. The last two hold what the others leave, the lips in one and
+    the audio in the other: a window that says nothing can stay short in the shared dimensions, its cosine with everything
+    is near 0, and its row of the curve is flat instead of noisy.
+    """
+
+    mfcc_mean: Tensor
+    mfcc_std: Tensor
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.register_buffer("mfcc_mean", torch.zeros(13))
+        self.register_buffer("mfcc_std", torch.ones(13))
+        self.lip_image = nn.Sequential(
+            _block(N_FRAMES, 32, 5, 2, 2),
+            _block(32, 64, 3, 2, 1),
+            _block(64, 96, 3, 2, 1),
+            _Residual(_block(96, 96, 3, 1, 1)),
+            _block(96, 128, 3, 2, 1),
+            _Residual(_block(128, 128, 3, 1, 1)),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(128 * 25, WIDTH, bias=False),
+            nn.BatchNorm1d(WIDTH),
+            nn.ReLU(inplace=True),
+        )
+        self.lip_time = nn.Sequential(
+            _Temporal(WIDTH, dropout), _Temporal(WIDTH, dropout), nn.Dropout(dropout), nn.Conv1d(WIDTH, DIMENSIONS, 1)
+        )
+        self.audio_image = nn.Sequential(
+            _block(1, 32, (3, 4), (1, 2), (1, 0)),
+            _block(32, 64, (3, 4), (2, 2), (1, 0)),
+            _block(64, 96, 3, (2, 1), (1, 0)),
+            _block(96, 128, 3, (2, 1), (1, 0)),
+        )
+        self.audio_time = nn.Sequential(_Temporal(WIDTH, dropout), nn.Dropout(dropout), nn.Conv1d(WIDTH, DIMENSIONS, 1))
+        self.log_scale = nn.Parameter(torch.tensor(2.3))  # of the cosines in the loss; unused afterwards
+
+    def lip(self, mouths: Tensor) -> Tensor:
+        """uint8[B, T, 80, 80], grey -> float32[B, T - 4 - 2 * LIP_CONTEXT, DIMENSIONS + 2]."""
+        x = mouths.float()
+        x = (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + FLAT)
+        windows = x.unfold(1, N_FRAMES, 1).permute(0, 1, 4, 2, 3)
+        clips, count = windows.shape[:2]
+        images = windows.reshape(clips * count, N_FRAMES, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
+        features = self.lip_image(images).view(clips, count, WIDTH).transpose(1, 2)
+        return _unit(self.lip_time(features).transpose(1, 2), slot=0)
+
+    def audio(self, mfcc: Tensor) -> Tensor:
+        """float32[B, M, 13] -> float32[B, (M - 20 - 2 * AUDIO_CONTEXT) // 4 + 1, DIMENSIONS + 2]."""
+        x = ((mfcc - self.mfcc_mean) / self.mfcc_std).transpose(1, 2)[:, None]
+        features = self.audio_image(x.contiguous(memory_format=torch.channels_last)).flatten(1, 2)
+        return _unit(self.audio_time(features).transpose(1, 2), slot=1)
+
+
+Size = int | tuple[int, int]
+
+
+def _block(inputs: int, outputs: int, kernel: Size, stride: Size, padding: Size) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class _Residual(nn.Module):
+    """x + block(x), the block keeping the shape."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.block(x)
+        return out
+
+
+class _Temporal(nn.Module):
+    """A convolution over three time steps without padding, added to the middle one: [B, C, T] -> [B, C, T - 2]."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Conv1d(channels, channels, 3, bias=False),
+            nn.BatchNorm1d(channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x[:, :, 1:-1] + self.block(x)
+        return out
+
+
+def _unit(x: Tensor, slot: int) -> Tensor:
+    """Append (1, 0) or (0, 1) and scale to length 1."""
+    rest = torch.eye(2, dtype=x.dtype, device=x.device)[slot].expand(*x.shape[:-1], 2)
+    return functional.normalize(torch.cat([x, rest], -1), dim=-1)
+
+
+def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8[T, 224, 224, 3] BGR -> uint8[T, 112, 112]: grey, each pixel the mean of four."""
+    out = np.empty((len(frames), CROP, CROP), np.uint8)
+    for image, frame in zip(out, frames, strict=True):
+        cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (CROP, CROP), image, interpolation=cv2.INTER_AREA)
+    return out
+
+
+def curve_features(curve: SyncCurve) -> NDArray[np.float64]:
+    """What the calibration is linear in: 1, the confidence (median - minimum), the minimum, and how sharp the dip is.
+
+    The sharpness is the mean of the curve four to six frames from its minimum, minus the minimum.
+    """
+    mean = curve.mean.astype(np.float64)
+    best = int(np.nanargmin(mean))
+    lowest = mean[best]
+    far = np.abs(np.arange(len(mean)) - best)
+    around = mean[(far >= 4) & (far <= 6)]
+    return np.array([1.0, np.nanmedian(mean) - lowest, lowest, np.nanmean(around) - lowest])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Linear maps from a curve's features to SyncNet's scores: coefficients in curve_features' order."""
+
+    lse_d: tuple[float, ...]
+    lse_c: tuple[float, ...]
+
+    def __call__(self, curve: SyncCurve) -> tuple[float, float]:
+        """(LSE-D, LSE-C), neither below 0."""
+        features = curve_features(curve)
+        return max(0.0, float(features @ self.lse_d)), max(0.0, float(features @ self.lse_c))
+
+
+class MiniEmbedder:
+    """The built-in model behind `lipscore.types.Embedder`.
+
+    A window at the end of what it is given sees the outermost frame (or MFCC) again in place of its missing context.
+    """
+
+    name = "mini"
+    pads = False
+
+    def __init__(self, net: MiniSyncNet, calibration: Calibration, device: torch.device) -> None:
+        self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._calibration = calibration
+        self._device = device
+
+    @torch.inference_mode()
+    def lip(self, frames: NDArray[np.uint8]) -> Floats:
+        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 130], one per window of five frames."""
+        mouths = grey_crops(frames)[:, MOUTH[0], MOUTH[1]]
+        source = torch.from_numpy(np.pad(mouths, ((LIP_CONTEXT, LIP_CONTEXT), (0, 0), (0, 0)), mode="edge"))
+        beyond = N_FRAMES - 1 + 2 * LIP_CONTEXT
+        parts = [
+            self._net.lip(source[None, start : start + BATCH + beyond].to(self._device))[0]
+            for start in range(0, len(source) - beyond, BATCH)
+        ]
+        return torch.cat(parts).cpu().numpy()
+
+    @torch.inference_mode()
+    def audio(self, mfcc: Floats) -> Floats:
+        """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, 130], one per window of twenty."""
+        source = torch.from_numpy(np.pad(mfcc, ((AUDIO_CONTEXT, AUDIO_CONTEXT), (0, 0)), mode="edge"))
+        beyond = N_MFCC + 2 * AUDIO_CONTEXT - MFCC_PER_FRAME
+        hop = BATCH * MFCC_PER_FRAME
+        parts = [
+            self._net.audio(source[None, start : start + hop + beyond].to(self._device))[0]
+            for start in range(0, len(source) - beyond - MFCC_PER_FRAME + 1, hop)
+        ]
+        return torch.cat(parts).cpu().numpy()
+
+    def estimate(self, curve: SyncCurve) -> tuple[float, float]:
+        """(LSE-D, LSE-C) as SyncNet v2 would give them under protocol mochabench, as far as this curve can tell."""
+        return self._calibration(curve)
+
+
+def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:
+    """Write weights (half precision where it matters for size) and calibration as one safetensors file."""
+    state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    stored = {key: (value.half() if value.ndim > 1 else value.float()).contiguous() for key, value in state.items()}
+    numbers = {"lse_d": calibration.lse_d, "lse_c": calibration.lse_c}
+    save_file(stored, path, {"format": "lipscore-mini-1", "calibration": json.dumps(numbers)})
+
+
+def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:
+    """The shipped model, or one that `lipscore train mini` wrote.
+
+    Raises:
+        WeightsError: the file is not there, or holds something else.
+    """
+    net = MiniSyncNet()
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            numbers = json.loads((file.metadata() or {})["calibration"])
+        missing, unexpected = net.load_state_dict(state, strict=False)
+        wrong = [key for key in missing if not key.endswith("num_batches_tracked")] + list(unexpected)
+        if wrong:
+            raise KeyError(wrong[0])
+        calibration = Calibration(tuple(numbers["lse_d"]), tuple(numbers["lse_c"]))
+    except (OSError, SafetensorError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+        raise WeightsError(
+            f"{path}: not the built-in model's weights ({error}); install lipscore again, or run lipscore train mini"
+        ) from error
+    return MiniEmbedder(net, calibration, device)
+
+
+@cache
+def mini_sha256() -> str:
+    """Hex SHA-256 of the shipped weight file."""
+    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+
+
+def held_out_figures() -> dict[str, Any]:
+    """What the shipped weights reach on clips they never saw: "held_out" of the training record (docs/model-card.md)."""
+    figures: dict[str, Any] = json.loads(RECORD.read_text())["held_out"]
+    return figures

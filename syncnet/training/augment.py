@@ -1,0 +1,124 @@
+"""What real use varies, done to the training clips: the box, light, sharpness, compression, speed, voice, room and noise.
+
+All of it is drawn anew for each sample from one numpy generator, so that a seed gives the same run.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from lipscore.syncnet.mini import CROP, MOUTH
+
+Rng = np.random.Generator
+SIDE = MOUTH[0].stop - MOUTH[0].start
+CENTRE = (float(MOUTH[1].start + MOUTH[1].stop - 1) / 2, float(MOUTH[0].start + MOUTH[0].stop - 1) / 2)
+
+
+def mouths(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8[T, 112, 112] -> uint8[T, 80, 80]: the region the model sees, unchanged."""
+    return crops[:, MOUTH[0], MOUTH[1]]
+
+
+def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+    """uint8[T, 112, 112] -> uint8[T, 80, 80]: one box, light and codec for the sample, a little box noise per frame."""
+    count = len(crops)
+    scale, angle = math.exp(rng.uniform(-0.16, 0.16)), rng.uniform(-8, 8)
+    shift = rng.uniform(-7, 7, 2)
+    noise = _smooth(rng.normal(0, rng.uniform(0, 1.2), (count, 3)), rng)
+    flip = rng.random() < 0.5
+    tone = _tone(rng)
+    sigma = rng.uniform(0.4, 1.4) if rng.random() < 0.3 else 0.0
+    small = int(rng.uniform(26, 64)) if rng.random() < 0.3 else 0
+    quality = int(rng.uniform(12, 70)) if rng.random() < 0.35 else 0
+    grain = rng.uniform(1, 8) if rng.random() < 0.3 else 0.0
+    patch = _patch(rng) if rng.random() < 0.25 else None
+    out = np.empty((count, SIDE, SIDE), np.uint8)
+    for i, crop in enumerate(crops):
+        matrix = cv2.getRotationMatrix2D(CENTRE, angle, scale * (1 + 0.012 * noise[i, 2]))
+        matrix[:, 2] += shift + noise[i, :2] - (MOUTH[1].start, MOUTH[0].start)
+        if flip:
+            matrix[0] = -matrix[0]
+            matrix[0, 2] += SIDE - 1
+        image = cv2.warpAffine(crop, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        if sigma:
+            image = cv2.GaussianBlur(image, (0, 0), sigma)
+        if small:
+            image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (SIDE, SIDE))
+        image = cv2.LUT(image, tone)
+        if grain:
+            speckle = np.empty(image.shape, np.int16)
+            cv2.randn(speckle, 0, grain)
+            image = cv2.add(image, speckle, dtype=cv2.CV_8U)
+        if quality:
+            image = cv2.imdecode(
+                cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
+            )
+        if patch is not None:
+            image[patch[0], patch[1]] = patch[2]
+        out[i] = image
+    return out
+
+
+def _smooth(x: NDArray[np.float64], rng: Rng) -> NDArray[np.float64]:
+    """Box noise drifts rather than jumps: a moving mean over a few frames, the first axis being time."""
+    width = int(rng.integers(1, 8))
+    return cv2.blur(x, (1, width)) * math.sqrt(width)
+
+
+def _tone(rng: Rng) -> NDArray[np.uint8]:
+    """A look-up table: gamma, contrast, brightness."""
+    levels = (np.arange(256) / 255.0) ** math.exp(rng.uniform(-0.5, 0.5))
+    levels = (levels - 0.5) * math.exp(rng.uniform(-0.5, 0.3)) + 0.5 + rng.uniform(-0.15, 0.15)
+    return np.clip(levels * 255, 0, 255).astype(np.uint8)
+
+
+def _patch(rng: Rng) -> tuple[slice, slice, int]:
+    """A square of one grey that hides a part for the whole sample: a hand, a microphone, a caption."""
+    side = int(rng.integers(10, 34))
+    row, column = rng.integers(0, SIDE - side, 2)
+    return slice(row, row + side), slice(column, column + side), int(rng.integers(0, 256))
+
+
+def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> NDArray[np.int16]:
+    """int16[N] -> int16[N]: another voice beneath, a room's colour, noise and gain; `other` is another clip's audio."""
+    x = pcm.astype(np.float64)
+    level = math.sqrt(float(np.mean(x * x))) + 1.0
+    if rng.random() < 0.3:
+        beneath = np.resize(np.roll(other, int(rng.integers(len(other)))), len(x)).astype(np.float64)
+        x += beneath * (_below(level, rng.uniform(5, 25)) / (math.sqrt(float(np.mean(beneath * beneath))) + 1.0))
+    if rng.random() < 0.5:  # a one-pole, one-zero tilt: a dull or a thin microphone
+        x = lfilter([1.0, -rng.uniform(-0.6, 0.6)], [1.0, -rng.uniform(-0.5, 0.5)], x)
+    if rng.random() < 0.2:  # a room
+        tail = rng.normal(size=3200) * np.exp(-np.arange(3200) / (16000 * rng.uniform(0.01, 0.06)))
+        tail[0] = 8.0 * rng.uniform(0.5, 2)
+        x = np.convolve(x, tail / tail[0])[: len(x)]
+    if rng.random() < 0.6:
+        noise = rng.normal(size=len(x))
+        if rng.random() < 0.6:
+            pole = rng.uniform(0.5, 0.99)
+            noise = lfilter([1.0 - pole], [1.0, -pole], noise)
+        x += noise * (_below(level, rng.uniform(3, 40)) / (noise.std() + 1e-9))
+    x *= 10 ** (rng.uniform(-12, 6) / 20)
+    return np.clip(x, -32768, 32767).astype(np.int16)
+
+
+def _below(level: float, decibels: float) -> float:
+    return level * 10.0 ** (-decibels / 20)
+
+
+def mask_mfcc(mfcc: NDArray[np.float32], mean: NDArray[np.float32], rng: Rng) -> None:
+    """Put the mean in place of a few frames, or of one coefficient."""
+    if rng.random() < 0.4:
+        first = int(rng.integers(0, len(mfcc)))
+        mfcc[first : first + int(rng.integers(2, 9))] = mean
+    if rng.random() < 0.2:
+        k = int(rng.integers(0, 13))
+        mfcc[:, k] = mean[k]
+
+
+assert CROP >= MOUTH[0].stop
