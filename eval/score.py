@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
 from lipscore.eval.models import Models
+from lipscore.eval.observer import Observer
 from lipscore.eval.reference import ReferenceOptions, score_reference
 from lipscore.metrics import lse
 from lipscore.syncnet import media
@@ -35,10 +36,11 @@ MIN_FRAMES = N_FRAMES + 1  # the least that gives a window
 
 
 class Stopwatch:
-    """Seconds by stage; a stage that is entered twice counts both times."""
+    """Seconds by stage; a stage that is entered twice counts both times. The observer is told of each entry."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer) -> None:
         self.seconds: dict[str, float] = {}
+        self._observer = observer
 
     def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
         """Time what an iterator does between its items, not what is done with them."""
@@ -53,6 +55,7 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block."""
+        self._observer.stage(name)
         start = time.perf_counter()
         try:
             yield
@@ -68,6 +71,7 @@ def score_video(
     *,
     name: str | None = None,
     reference_options: ReferenceOptions | None = None,
+    observer: Observer | None = None,
 ) -> VideoScore:
     """Score one video; what goes wrong with it becomes the record's status and reason, never an exception.
 
@@ -75,12 +79,14 @@ def score_video(
         path: the video file.
         reference: the video to take PSNR and SSIM against.
         name: what the record calls the video; default its stem.
+        observer: is shown boxes, crop files and distances on the way.
 
     Raises:
         MissingError: FFmpeg is not there, or the temporary folder cannot be written: no fault of the video.
     """
     path = Path(path)
-    watch = Stopwatch()
+    observer = observer or Observer()
+    watch = Stopwatch(observer)
     record = VideoScore(
         video=str(path),
         name=name if name is not None else path.stem,
@@ -106,12 +112,13 @@ def score_video(
             duration_s=round(info.duration_s, 4),
         )
         with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+            job = _Job(info, protocol, models, watch, Path(folder), observer)
             if protocol.direct:
-                record = replace(record, tracks=(_score_direct(info, protocol, models, watch),))
+                record = replace(record, tracks=(_score_direct(job),))
             else:
                 found = _Found()
                 try:
-                    scores = _score_tracks(info, protocol, models, watch, Path(folder), found)
+                    scores = _score_tracks(job, found)
                 finally:
                     tracks = found.tracks
                     record = replace(record, shots=found.shots, notes=found.notes)
@@ -131,6 +138,18 @@ def score_video(
     return replace(record, seconds=watch.seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What every stage of one video needs; folder is for its temporary files."""
+
+    info: MediaInfo
+    protocol: Protocol
+    models: Models
+    watch: Stopwatch
+    folder: Path
+    observer: Observer
+
+
 class _Found:
     """What is known of a video even if its scoring breaks off."""
 
@@ -140,17 +159,17 @@ class _Found:
         self.notes: tuple[str, ...] = ()
 
 
-def _score_tracks(
-    info: MediaInfo, protocol: Protocol, models: Models, watch: Stopwatch, folder: Path, found: _Found
-) -> tuple[TrackScore, ...]:
+def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
+    protocol, watch = job.protocol, job.watch
     with watch.stage("transcode"):
-        source = prepare(info, protocol, folder)
+        source = prepare(job.info, protocol, job.folder)
     with watch.stage("shots"):
         found.shots = tuple(find_shots(source.shot_frames(), protocol.shot_threshold))
     _check_length(found.shots, protocol)
-    detector = models.detector_for(info.path)
+    detector = job.models.detector_for(job.info.path)
     with watch.stage("faces"):
         faces = scan(source.frames, found.shots, detector)
+    job.observer.faces(faces, found.shots)
     if detector.stride > 1:
         found.notes = (f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames",)
     with watch.stage("tracks"):
@@ -162,7 +181,7 @@ def _score_tracks(
     lanes: dict[int, _Lane] = {}
     for index, chunk, last in watch.each("crops", cut_tracks(source.frames, tracking.tracks, protocol.crop_scale)):
         if index not in lanes:
-            lanes[index] = _Lane(tracking.tracks[index], source, protocol, models, watch, folder)
+            lanes[index] = _Lane(tracking.tracks[index], source, job)
         lanes[index].feed(chunk)
         if last:
             scores.append(lanes.pop(index).finish())
@@ -175,72 +194,72 @@ def _score_tracks(
 class _Lane:
     """One track on its way from crops to its score, through the protocol's crop file where it has one."""
 
-    def __init__(
-        self, track: Track, source: Source, protocol: Protocol, models: Models, watch: Stopwatch, folder: Path
-    ) -> None:
-        self._track, self._protocol, self._models, self._watch = track, protocol, models, watch
-        self._pcm = track_pcm(source.pcm, track, protocol.frame_rate)
+    def __init__(self, track: Track, source: Source, job: _Job) -> None:
+        self._track, self._job = track, job
+        self._pcm = track_pcm(source.pcm, track, job.protocol.frame_rate)
         self._file: CropFile | None = None
         self._pass: SyncPass | None = None
-        if protocol.crop_codec == "none":
-            self._pass = _open_pass(self._pcm, len(track.frames), protocol, models)
+        if job.protocol.crop_codec == "none":
+            self._pass = _open_pass(self._pcm, len(track.frames), job)
         else:
-            self._file = CropFile(folder, track.id, protocol)
+            self._file = CropFile(job.folder, track.id, job.protocol)
 
     def feed(self, chunk: NDArray[np.uint8]) -> None:
         """The track's next crops."""
         if self._pass is not None:
-            with self._watch.stage("embed"):
+            with self._job.watch.stage("embed"):
                 self._pass.feed(chunk)
         elif self._file is not None:
-            with self._watch.stage("crops"):
+            with self._job.watch.stage("crops"):
                 self._file.write(chunk)
 
     def finish(self) -> TrackScore:
         """The track's score, once all crops were fed."""
         if self._file is not None:
-            with self._watch.stage("crops"):
+            with self._job.watch.stage("crops"):
                 self._file.finish(self._pcm)
-            pcm = self._file.pcm()
-            distances = _run_pass(
-                pcm, self._file.chunks, len(self._track.frames), self._protocol, self._models, self._watch
-            )
+            distances = _run_pass(self._file.pcm(), self._file.chunks, len(self._track.frames), self._job)
+            self._job.observer.crop_file(self._track, self._file.path)
             self._file.path.unlink()
         else:
             assert self._pass is not None
             distances = self._pass.distances()
-        return _track_score(self._track.id, self._track.first_frame, self._track.last_frame, distances, self._models)
+        score = _track_score(
+            self._track.id, self._track.first_frame, self._track.last_frame, distances, self._job.models
+        )
+        self._job.observer.scored(self._track, score, distances)
+        return score
 
 
-def _score_direct(info: MediaInfo, protocol: Protocol, models: Models, watch: Stopwatch) -> TrackScore:
+def _score_direct(job: _Job) -> TrackScore:
     """The whole file as one track."""
-    with watch.stage("transcode"):
-        pcm, frames = direct_input(info)
-    distances = _run_pass(pcm, lambda: chunked(frames()), info.n_frames, protocol, models, watch)
+    with job.watch.stage("transcode"):
+        pcm, frames = direct_input(job.info)
+    distances = _run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job)
     if not len(distances):
-        raise _too_few_windows(len(pcm), protocol)
-    return _track_score(0, 0, info.n_frames - 1, distances, models)
+        raise _too_few_windows(len(pcm), job.protocol)
+    score = _track_score(0, 0, job.info.n_frames - 1, distances, job.models)
+    job.observer.scored(None, score, distances)
+    return score
 
 
-def _open_pass(pcm: NDArray[np.int16], n_frames: int, protocol: Protocol, models: Models) -> SyncPass:
-    return SyncPass(models.embedder, mfcc(pcm), len(pcm), n_frames, protocol.vshift, lse.shifted_distances)
+def _open_pass(pcm: NDArray[np.int16], n_frames: int, job: _Job) -> SyncPass:
+    return SyncPass(job.models.embedder, mfcc(pcm), len(pcm), n_frames, job.protocol.vshift, lse.shifted_distances)
 
 
 def _run_pass(
     pcm: NDArray[np.int16],
     chunks: Callable[[], Iterator[NDArray[np.uint8]]],
     n_frames: int,
-    protocol: Protocol,
-    models: Models,
-    watch: Stopwatch,
+    job: _Job,
 ) -> Floats:
     """A pass over crops that are read from a file: once more where the file holds another number than was expected."""
     while True:
-        sync = _open_pass(pcm, n_frames, protocol, models)
+        sync = _open_pass(pcm, n_frames, job)
         read = 0
-        for chunk in watch.each("crops", chunks()):
+        for chunk in job.watch.each("crops", chunks()):
             read += len(chunk)
-            with watch.stage("embed"):
+            with job.watch.stage("embed"):
                 sync.feed(chunk)
         if read == n_frames:
             return sync.distances()
