@@ -1,0 +1,112 @@
+"""From rows to one number: means with their n, intervals over videos, two runs compared.
+
+Rows of one video are not independent (its face tracks share speaker, sound and generator), so intervals resample
+videos, not rows: the percentile bootstrap of Efron & Tibshirani (1993), chapter 13, on whole clusters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+RESAMPLES = 9999
+BATCH_VALUES = 1 << 22  # resampled values held at once
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean and how many values it is over; NaN over none."""
+
+    value: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval; NaN where there are fewer than two videos."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two runs over the same videos: means, the mean difference b - a and its interval over the n videos."""
+
+    n: int
+    mean_a: float
+    mean_b: float
+    difference: float
+    interval: Interval
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """The mean of the finite values.
+
+    >>> mean([1.0, 3.0, float("nan")])
+    Mean(value=2.0, n=2)
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    return Mean(math.fsum(finite) / len(finite) if finite else math.nan, len(finite))
+
+
+def bootstrap_mean(videos: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+    """The interval of the mean over all rows when the videos are drawn anew, each with all of its rows.
+
+    Args:
+        videos: the rows' values of each video; values that are not finite are left out.
+        seed: of the drawing; the same seed gives the same interval.
+    """
+    finite = [[value for value in rows if math.isfinite(value)] for rows in videos]
+    finite = [rows for rows in finite if rows]
+    sums = np.array([math.fsum(rows) for rows in finite])
+    counts = np.array([len(rows) for rows in finite], dtype=np.float64)
+    return _bootstrap(sums, counts, seed)
+
+
+def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Paired:
+    """Compare two runs video by video.
+
+    Args:
+        a, b: a value per video, in the same order; a video that is not finite in both is left out.
+
+    Raises:
+        ValueError: a and b differ in length.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"paired values must come in pairs, got {len(a)} and {len(b)}")
+    both = [(x, y) for x, y in zip(a, b, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    differences = [y - x for x, y in both]
+    return Paired(
+        n=len(both),
+        mean_a=mean([x for x, _ in both]).value,
+        mean_b=mean([y for _, y in both]).value,
+        difference=mean(differences).value,
+        interval=_bootstrap(np.array(differences), np.ones(len(differences)), seed),
+    )
+
+
+def _bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Interval:
+    if len(sums) < 2:
+        return Interval(math.nan, math.nan)
+
+    def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        drawn: NDArray[np.float64] = sums.sum(axis) / counts.sum(axis)
+        return drawn
+
+    found = stats.bootstrap(
+        (sums, counts),
+        ratio,
+        n_resamples=RESAMPLES,
+        batch=max(1, BATCH_VALUES // len(sums)),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(found.low), float(found.high))
