@@ -273,7 +273,7 @@ def test_only_tensors_are_loaded(tmp_path: Path, content: object, capsys: pytest
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="other.pth"):
+    with pytest.raises(UsageError, match=r"other\.pth"):
         find("other.pth", Search(tmp_path))
 
 

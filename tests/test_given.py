@@ -1,0 +1,78 @@
+"""Boxes from files: the kit's own, and files that are wrong in every way that people get them wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lipscore.errors import MediaError, MissingError
+from lipscore.syncnet.faces.given import GivenBoxes
+
+BLANK = np.zeros((4, 4, 3), np.uint8)
+
+
+def test_the_kits_boxes_come_back_in_order(shared: Path) -> None:
+    folder = shared / "conformance" / "detections" / "avi"
+    detector = GivenBoxes(folder).for_video(Path("videos/4_man_shaking_hands_basketball.mp4"))
+    expected = json.loads((folder / "4_man_shaking_hands_basketball.json").read_text())
+    indices = list(range(len(expected)))
+    found = detector([BLANK] * len(indices), indices)
+    assert [len(boxes) for boxes in found] == [len(rows) for rows in expected]
+    assert max(map(len, found)) > 1
+    for i, (boxes, rows) in enumerate(zip(found, expected, strict=True)):
+        assert all(box.frame == i for box in boxes)
+        for box, row in zip(boxes, rows, strict=True):
+            np.testing.assert_allclose([*box.box_xyxy, box.score], row, rtol=1e-6)
+    assert detector([BLANK], [3]) == [found[3]]
+    assert detector.stride == 1
+
+
+def test_a_stem_with_dots_and_spaces(tmp_path: Path) -> None:
+    (tmp_path / "a b.v2.json").write_text("[[[0, 0, 10, 10, 0.5]], []]")
+    found = GivenBoxes(tmp_path).for_video(Path("a b.v2.mp4"))([BLANK] * 2, [0, 1])
+    assert [len(boxes) for boxes in found] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("not json", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        ('{"0": []}', "an object where a list per frame"),
+        ("[[], 7]", "frame 1: 7 where a list of rows"),
+        ("[[], [[0, 0, 10, 10]]]", "frame 1, row 0"),
+        ("[[[0, 0, 10, 10, 1], [0, 0, 10, 10, 1, 2]]]", "frame 0, row 1"),
+        ('[[[0, 0, 10, "10", 1]]]', "frame 0, row 0"),
+        ("[[[0, 0, 10, true, 1]]]", "frame 0, row 0"),
+        ("[[[0, 0, NaN, 10, 1]]]", "frame 0, row 0"),
+        ("[[[0, 0, null, 10, 1]]]", "frame 0, row 0"),
+        ("[[5]]", "frame 0, row 0"),
+        ("[[[10, 0, 0, 10, 1]]]", "no area"),
+    ],
+)
+def test_malformed_files_are_named_with_the_place(tmp_path: Path, content: str | bytes, said: str) -> None:
+    path = tmp_path / "clip.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(MediaError) as caught:
+        GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="--detections"):
+        GivenBoxes(tmp_path / "nowhere")
+    with pytest.raises(MediaError, match=r"clip\.json: no such file"):
+        GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
+    (tmp_path / "clip.json").mkdir()
+    with pytest.raises(MediaError, match="cannot be read"):
+        GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
+
+
+def test_fewer_lists_than_frames_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "clip.json").write_text("[[], []]")
+    with pytest.raises(MediaError, match="boxes for 2 frames"):
+        GivenBoxes(tmp_path).for_video(Path("clip.mp4"))([BLANK], [2])

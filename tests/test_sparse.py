@@ -1,0 +1,110 @@
+"""Boxes between samples: the laws that linear interpolation within a shot must keep."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipscore.syncnet.faces.sparse import densify, iou, link, sample_indices
+from lipscore.types import Detection, Shot
+
+
+def face(frame: int, x: float, y: float = 0, side: float = 100, score: float = 1.0) -> Detection:
+    return Detection(frame, np.array([x, y, x + side, y + side], np.float32), score)
+
+
+@st.composite
+def shot_lists(draw: st.DrawFn) -> list[Shot]:
+    cuts = sorted(draw(st.sets(st.integers(1, 80), max_size=5)))
+    bounds = [0, *cuts, draw(st.integers(81, 100))]
+    return [Shot(a, b) for a, b in pairwise(bounds)]
+
+
+@given(shot_lists(), st.integers(1, 30))
+def test_samples_cover_each_shot_to_its_ends(shots: list[Shot], stride: int) -> None:
+    chosen = sample_indices(shots, stride)
+    assert chosen == sorted(set(chosen))
+    for shot in shots:
+        inside = [i for i in chosen if shot.start <= i < shot.end]
+        assert (inside[0], inside[-1]) == (shot.start, shot.end - 1)
+        assert all(b - a <= stride for a, b in pairwise(inside))
+
+
+@given(shot_lists())
+def test_stride_one_is_the_identity(shots: list[Shot]) -> None:
+    n = shots[-1].end
+    assert sample_indices(shots, 1) == list(range(n))
+    found = {i: [face(i, 3 * i), face(i, 500 - i)][: i % 3] for i in range(n)}
+    assert densify(found, shots, n) == [found[i] for i in range(n)]
+
+
+@given(shot_lists(), st.integers(1, 12), st.floats(-4, 4), st.floats(-4, 4), st.floats(-1, 1))
+def test_linear_motion_is_reproduced(shots: list[Shot], stride: int, vx: float, vy: float, grow: float) -> None:
+    n = shots[-1].end
+
+    def truth(i: int) -> list[Detection]:
+        return [
+            face(i, 500 + vx * i, 500 + vy * i, 400 + grow * i, score=i / n),
+            face(i, 2500 - vx * i, 2500 + vy * i, 400 - grow * i, score=1 - i / n),
+        ]
+
+    dense = densify({i: truth(i) for i in sample_indices(shots, stride)}, shots, n)
+    for i, boxes in enumerate(dense):
+        assert [d.frame for d in boxes] == [i, i]
+        for ours, expected in zip(boxes, truth(i), strict=True):
+            np.testing.assert_allclose(ours.box_xyxy, expected.box_xyxy, atol=2e-3)
+            np.testing.assert_allclose(ours.score, expected.score, atol=1e-6)
+            assert ours.box_xyxy.dtype == np.float32
+
+
+def test_nothing_crosses_a_cut() -> None:
+    shots = [Shot(0, 10), Shot(10, 20)]
+    dense = densify({0: [face(0, 0)], 9: [], 10: [], 19: [face(19, 0)]}, shots, 20)
+    assert [i for i, boxes in enumerate(dense) if boxes] == [0, 19]
+    whole = densify({0: [face(0, 0)], 19: [face(19, 0)]}, [Shot(0, 20)], 20)
+    assert all(len(boxes) == 1 for boxes in whole)
+
+
+def test_boxes_that_do_not_meet_leave_a_gap() -> None:
+    dense = densify({0: [face(0, 0)], 5: [face(5, 80)]}, [Shot(0, 6)], 6)
+    assert [len(boxes) for boxes in dense] == [1, 0, 0, 0, 0, 1]
+
+
+def test_a_face_that_appears_is_not_made_up_before() -> None:
+    found = {0: [face(0, 0)], 5: [face(5, 0), face(5, 300)], 10: [face(10, 0), face(10, 300)]}
+    assert [len(boxes) for boxes in densify(found, [Shot(0, 11)], 11)] == [1] * 5 + [2] * 6
+
+
+def test_order_of_the_earlier_sample_is_kept() -> None:
+    found = {0: [face(0, 300), face(0, 0)], 4: [face(4, 10), face(4, 310)]}
+    assert [d.box_xyxy[0] for d in densify(found, [Shot(0, 5)], 5)[2]] == [305, 5]
+
+
+def test_each_box_links_once_and_to_the_best() -> None:
+    before, after = [face(0, 0), face(0, 20)], [face(5, 12), face(5, 34)]
+
+    def positions(pairs: list[tuple[Detection, Detection]]) -> list[tuple[float, float]]:
+        return [(float(a.box_xyxy[0]), float(b.box_xyxy[0])) for a, b in pairs]
+
+    # The nearest pair of all is (20, 12): taking it first would leave 0 to 34
+    assert positions(link(before, after)) == [(0, 12), (20, 34)]
+    assert positions(link(before, after[:1])) == [(20, 12)]
+
+
+def test_a_video_that_ends_early_has_no_frames_beyond() -> None:
+    assert len(densify({0: [face(0, 0)], 3: [face(3, 0)]}, [Shot(0, 10)], 4)) == 4
+
+
+def test_iou_by_counting_pixels() -> None:
+    rng = np.random.default_rng(5)
+    corners = rng.integers(0, 20, (12, 2))
+    boxes = np.hstack([corners, corners + rng.integers(1, 20, (12, 2))]).astype(np.float32)
+    masks = np.zeros((12, 40, 40), bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
+        mask[y1:y2, x1:x2] = True
+    a, b = masks[:, None], masks[None]
+    np.testing.assert_allclose(iou(boxes, boxes), (a & b).sum((2, 3)) / (a | b).sum((2, 3)))
+    assert iou(np.zeros((1, 4)), np.zeros((1, 4)))[0, 0] == 0
