@@ -1,0 +1,80 @@
+"""dlib's HOG frontal face detector, whose weights come with dlib, its boxes mapped to those that the crops expect.
+
+Detector: dlib.net, frontal_face_detector.h (Felzenszwalb et al. 2010, Dalal & Triggs 2005), from PyPI's dlib-bin. The
+crop geometry expects boxes as S3FD draws them, forehead to chin; dlib's are squares around the features. MAPPING is
+fitted by benchmarks/fit_hog_mapping.py; docs/faces.md says how well it fits and which faces are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import dlib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lipscore.types import Detection, Frame
+
+# dlib's five sub-detectors: ahead, to either side, tilted to either side. Per sub-detector, in sides of its square: the
+# face box's centre from the square's, across and down, and its width and height. Mirror images share their numbers.
+MAPPING = (
+    (0.0, -0.080, 0.917, 1.212),
+    (0.106, -0.025, 0.848, 1.125),
+    (-0.106, -0.025, 0.848, 1.125),
+    (-0.056, -0.07, 0.91, 1.125),
+    (0.056, -0.07, 0.91, 1.125),
+)
+PASSES = (480, 800)  # the frame's longer side in pixels, for the first look and, where that finds nothing, the second
+MAX_UPSAMPLING = 2.0  # small frames are enlarged by no more: the detector wants faces of 80 px
+THRESHOLD = -0.2  # in the detector's own units; below dlib's default of 0, which misses turned heads
+
+
+class HogDetector:
+    """Frontal faces, scored in the detector's own units (`lipscore.types.Detector`).
+
+    Args:
+        stride: frames from one look to the next.
+        passes: the frame's longer side at each look; a later one is taken only where the ones before found no face.
+        threshold: boxes with a higher score are faces.
+    """
+
+    name = "hog"
+
+    def __init__(self, stride: int = 5, passes: Sequence[int] = PASSES, threshold: float = THRESHOLD) -> None:
+        self.stride = stride
+        self.passes = tuple(passes)
+        self.threshold = threshold
+        self._detector = dlib.get_frontal_face_detector()
+
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        """Faces of uint8[H, W, 3] BGR frames with these numbers, best first; boxes may reach beyond the frame."""
+        found = []
+        for frame, index in zip(frames, indices, strict=True):
+            rows = self.squares(frame)
+            found.append([Detection(index, box, float(row[4])) for box, row in zip(to_faces(rows), rows, strict=True)])
+        return found
+
+    def squares(self, frame: Frame) -> NDArray[np.float64]:
+        """dlib's own boxes in a frame, best first: float64[N, 6], x1 y1 x2 y2 in source pixels, score, sub-detector."""
+        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        for longer_side in self.passes:
+            scale = min(longer_side / max(grey.shape), MAX_UPSAMPLING)
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            boxes, scores, which = self._detector.run(
+                cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way), 0, self.threshold
+            )
+            if boxes:
+                # dlib's right and bottom are the last pixel inside
+                corners = [(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes]
+                return np.column_stack([np.array(corners) / scale, scores, which])
+        return np.empty((0, 6))
+
+
+def to_faces(squares: NDArray[np.float64], mapping: ArrayLike = MAPPING) -> NDArray[np.float32]:
+    """What `HogDetector.squares` gives [N, 6] -> face boxes float32[N, 4], forehead to chin."""
+    chosen = np.asarray(mapping)[squares[:, 5].astype(int)]
+    side = (squares[:, 2:4] - squares[:, :2]).mean(axis=1, keepdims=True)
+    centre = (squares[:, :2] + squares[:, 2:4]) / 2 + side * chosen[:, :2]
+    half = side * chosen[:, 2:] / 2
+    return np.hstack([centre - half, centre + half]).astype(np.float32)
