@@ -1,0 +1,113 @@
+"""How far each source of difference moves LSE-D, LSE-C and offset, on the conformance clips with the kit's weights.
+
+    python benchmarks/precision.py --weights FOLDER [--ffmpeg /usr/bin/ffmpeg] [--clips NAME,NAME]
+
+FOLDER is what ../shared/conformance/kit_weights.py wrote. The exact protocols are compared with the golden numbers of
+the original implementations, each variant with our own exact numbers: the largest and the median difference over the
+tracks. docs/precision.md has the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from lipscore import load_models, score_video
+from lipscore.eval.models import FAST_STRIDE
+from lipscore.syncnet.faces.given import GivenBoxes
+from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
+from lipscore.types import VideoScore
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+KIT = SHARED / "conformance"
+Row = tuple[int, float, float]  # offset, LSE-D, LSE-C
+
+
+def clip_paths(names: list[str]) -> dict[str, Path]:
+    """Conformance clip name -> file; the official demo clip is left out, it has no face boxes."""
+    lines = (KIT / "clips.tsv").read_text().splitlines()
+    paths = {name: SHARED / "clips" / path for name, path in (line.split("\t") for line in lines) if name != "example"}
+    return {name: paths[name] for name in names or paths}
+
+
+def rows(record: VideoScore) -> list[Row]:
+    """A record's tracks as rows."""
+    return [(track.offset, track.lse_d, track.lse_c) for track in record.tracks]
+
+
+def run(
+    weights: Path, protocol: Protocol, clips: dict[str, Path], boxes: str = "avi", stride: int = 1
+) -> dict[str, list[Row]]:
+    """Score the clips in this process; stride: the given boxes of every stride-th frame, as --fast takes S3FD's."""
+    models = load_models(
+        "vgg", protocol, weights_dir=weights, allow_unverified=True, detections=KIT / "detections" / boxes, device="cpu"
+    )
+    given = GivenBoxes(KIT / "detections" / boxes)
+    models = replace(models, detector_for=lambda video: replace(given.for_video(video), stride=stride))
+    return {name: rows(score_video(path, protocol, models)) for name, path in clips.items()}
+
+
+def golden(protocol: str, clips: dict[str, Path]) -> dict[str, list[Row]]:
+    """The original implementations' rows."""
+    data = json.loads((KIT / "golden.json").read_text())["clips"]
+    return {name: [(t["offset"], t["lse_d"], t["lse_c"]) for t in data[name][protocol]["tracks"]] for name in clips}
+
+
+def report(title: str, ours: dict[str, list[Row]], theirs: dict[str, list[Row]]) -> None:
+    """Print the differences over the tracks that both have."""
+    pairs = [(a, b) for name in ours for a, b in zip(ours[name], theirs[name], strict=False)]
+    uneven = sum(len(ours[name]) != len(theirs[name]) for name in ours)
+    line = [f"{title:34s} {len(pairs):3d} tracks"]
+    for label, column in (("LSE-D", 1), ("LSE-C", 2)):
+        gaps = [abs(a[column] - b[column]) for a, b in pairs]
+        line.append(f"{label} max {max(gaps):.2g} median {statistics.median(gaps):.2g}")
+    moved = sum(a[0] != b[0] for a, b in pairs)
+    line.append(f"offset moved in {moved}")
+    if uneven:
+        line.append(f"other number of tracks in {uneven} clips")
+    print(", ".join(line), flush=True)
+
+
+def in_child(environment: dict[str, str], arguments: argparse.Namespace, protocol: str) -> dict[str, list[Row]]:
+    """Score in a process of its own, for what is settled once per process (the FFmpeg build)."""
+    command = [sys.executable, __file__, "--weights", str(arguments.weights), "--child", protocol]
+    command += ["--clips", arguments.clips] if arguments.clips else []
+    out = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True).stdout
+    return {name: [tuple(row) for row in found] for name, found in json.loads(out).items()}  # type: ignore[misc]
+
+
+def main() -> None:
+    """Run every variant."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--ffmpeg", help="another FFmpeg build to compare with")
+    parser.add_argument("--clips", default="")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    clips = clip_paths([name for name in arguments.clips.split(",") if name])
+    if arguments.child:
+        print(json.dumps(run(arguments.weights, PROTOCOLS[arguments.child], clips)))
+        return
+    exact: dict[str, dict[str, list[Row]]] = {}
+    for name, boxes in (("wav2lip", "avi"), ("mochabench", "avi"), ("latentsync", "mp4")):
+        exact[name] = run(arguments.weights, PROTOCOLS[name], clips, boxes)
+        report(f"{name}: ours - original", exact[name], golden(name, clips))
+    one_by_one = run(arguments.weights, change(PROTOCOLS["wav2lip"], {"batch_size": 1}), clips)
+    report("wav2lip: batches of 1 - of 20", one_by_one, exact["wav2lip"])
+    fast = run(arguments.weights, PROTOCOLS["wav2lip"], clips, stride=FAST_STRIDE)
+    report(f"wav2lip: every {FAST_STRIDE}th frame - exact", fast, exact["wav2lip"])
+    if arguments.ffmpeg:
+        other = in_child({"LIPSCORE_FFMPEG": arguments.ffmpeg}, arguments, "wav2lip")
+        report("wav2lip: other FFmpeg - 7.0.2", other, exact["wav2lip"])
+    clean = run(arguments.weights, change(PROTOCOLS["lipscore-1"], {"min_track": 100}), clips)
+    report("lipscore-1 (min_track 100) - wav2lip", clean, exact["wav2lip"])
+
+
+if __name__ == "__main__":
+    main()
