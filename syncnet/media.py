@@ -111,7 +111,7 @@ def probe(path: Path) -> MediaInfo:
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        container = av.open(_url(path))
+        container = av.open(file_url(path))
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{path}: no readable media file ({reason}); is it complete, and a video?") from error
@@ -277,14 +277,14 @@ def _scan_start(buffer: bytearray) -> int:
     return 0
 
 
-def _url(path: Path) -> str:
+def file_url(path: Path) -> str:
     """A form that FFmpeg takes for a file name whatever characters it has (a leading dash, a colon)."""
     return f"file:{path}"
 
 
 def input_args(path: Path) -> list[str]:
     """`-i` and the file, safe for any name."""
-    return ["-i", _url(path)]
+    return ["-i", file_url(path)]
 
 
 def _command(args: Sequence[str]) -> list[str]:
@@ -358,7 +358,7 @@ def write_video(
         read_end, write_end = os.pipe()
         args += ["-f", "s16le", "-ar", str(rate), "-ac", "1", "-i", f"pipe:{read_end}", "-c:a", "aac"]
     args += ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv444p" if width % 2 or height % 2 else "yuv420p"]
-    command = _command([*args, "-movflags", "+faststart", _url(path)])
+    command = _command([*args, "-movflags", "+faststart", file_url(path)])
     command.remove("-nostdin")
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -403,7 +403,7 @@ def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
-    run_ffmpeg([*input_args(source), *options, _url(target)], source)
+    run_ffmpeg([*input_args(source), *options, file_url(target)], source)
 
 
 def opencv_frames(path: Path) -> Iterator[Frame]:
@@ -445,4 +445,4 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
             out.writeframes(pcm.astype("<i2").tobytes())
         sound.flush()
         inputs = [*input_args(video), *input_args(Path(sound.name))]
-        run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, _url(target)], target)
+        run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
