@@ -1,0 +1,152 @@
+"""Many videos, one after the other: resume, failures that stay with their video, results on disk after each."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from lipscore.errors import LipscoreError, MediaError
+from lipscore.eval.interruption import Interrupted, Interruption
+from lipscore.eval.records import Record, RecordStore, hash_of
+from lipscore.eval.scores_file import append_lines, held_lines, lines_of
+from lipscore.syncnet.media import file_sha256
+from lipscore.types import VideoScore
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A video to score.
+
+    reference: what PSNR and SSIM are taken against; boxes: the file with its face boxes; problem: why there is nothing
+    to read at path, else empty.
+    """
+
+    path: Path
+    name: str
+    reference: Path | None = None
+    boxes: Path | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What all videos of a run share.
+
+    blank: a record with the run's protocol and model, for a video that never got as far as its own; settings: hash of
+    all that decides the numbers but the video's own files; scores_path: the scores file.
+    """
+
+    blank: VideoScore
+    settings: str
+    scores_path: Path
+    resume: bool = True
+
+
+class Progress(Protocol):
+    """Who is told how far the run is; index counts from 1."""
+
+    def started(self, index: int, total: int, job: Job) -> None:
+        """A video's turn."""
+
+    def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
+        """It has its record; resumed: from an earlier run."""
+
+    def trouble(self, text: str) -> None:
+        """Something the user must see, beside the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run.
+
+    records: of the videos that were reached, in order; resumed: how many of them came from an earlier run; interrupted:
+    the exit status of a run that a signal ended, else None.
+    """
+
+    records: tuple[Record, ...]
+    resumed: int
+    interrupted: int | None
+
+
+def run(
+    jobs: Sequence[Job], score: Callable[[Job], VideoScore], task: Task, store: RecordStore, progress: Progress
+) -> Outcome:
+    """Score every job that has no record yet, and write each result before the next begins.
+
+    A video that fails, even by an error in lipscore itself (status "error", the traceback goes to progress.trouble),
+    does not stop the others. What has a record is not scored again; its lines are added to the scores file where they
+    are not in it. scores.csv is written at the end, also of an interrupted run.
+
+    Raises:
+        LipscoreError: something that every video needs is missing (FFmpeg, the temporary folder), or a result cannot be
+            written. What was scored before is on disk.
+    """
+    records: list[Record] = []
+    resumed = 0
+    interrupted = None
+    scores_held = held_lines(task.scores_path) if task.resume else set()
+    with Interruption() as interruption:
+        try:
+            for index, job in enumerate(jobs, start=1):
+                progress.started(index, len(jobs), job)
+                start = time.perf_counter()
+                held = _held(job, task, store)
+                record = held or _scored(job, score, task, progress)
+                with interruption.held():
+                    if held is None or not _same_video(held, job):
+                        record = replace(record, score=replace(record.score, video=str(job.path), name=job.name))
+                        store.append(record)
+                    lines = lines_of(record.score)
+                    append_lines(task.scores_path, [line for line in lines if held is None or line not in scores_held])
+                records.append(record)
+                resumed += held is not None
+                progress.finished(index, len(jobs), record, held is not None, time.perf_counter() - start)
+        except Interrupted as signal_:
+            interrupted = signal_.exit_status
+        finally:
+            store.write_csv()
+    return Outcome(tuple(records), resumed, interrupted)
+
+
+def _held(job: Job, task: Task, store: RecordStore) -> Record | None:
+    if not task.resume or job.problem or task.settings not in store.settings_held:
+        return None
+    try:
+        return store.held(_key(job, task, file_sha256(job.path)))
+    except MediaError:
+        return None
+
+
+def _same_video(held: Record, job: Job) -> bool:
+    """Whether the record is of this path, or of a path that was moved here; a copy of the video gets its own record."""
+    before = Path(held.score.video)
+    if before.exists():
+        return os.path.realpath(before) == os.path.realpath(job.path)
+    return before.name == job.path.name
+
+
+def _scored(job: Job, score: Callable[[Job], VideoScore], task: Task, progress: Progress) -> Record:
+    found = replace(task.blank, video=str(job.path), name=job.name)
+    if job.problem:
+        return Record(replace(found, status="media_error", reason=f"{job.path}: {job.problem}"), task.settings)
+    try:
+        found = score(job)
+        return Record(found, task.settings, _key(job, task, found.sha256) if found.sha256 else "")
+    except MediaError as error:
+        return Record(replace(found, status="media_error", reason=str(error)), task.settings)
+    except LipscoreError:
+        raise
+    except Exception as error:
+        progress.trouble(traceback.format_exc())
+        reason = f"lipscore failed on it: {type(error).__name__}: {error}; please report this with the traceback"
+        return Record(replace(found, status="error", reason=reason), task.settings)
+
+
+def _key(job: Job, task: Task, sha256: str) -> str:
+    others = [file_sha256(path) if path is not None and path.is_file() else "" for path in (job.reference, job.boxes)]
+    return hash_of([task.settings, sha256, *others])

@@ -1,0 +1,341 @@
+"""Many videos: which, under which names, what stops and what does not, and that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.eval import inputs
+from lipscore.eval.inputs import collect, shard_of
+from lipscore.eval.records import Record, RecordStore, read_records
+from lipscore.eval.runner import Job, Outcome, Task, run
+from lipscore.eval.scores_file import read_scores
+from lipscore.syncnet.media import file_sha256
+from lipscore.types import TrackScore, VideoScore
+
+BLANK = VideoScore("", "", "", "media_error", "", "wav2lip", "mini", False)
+
+
+class Said:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.started_names: list[str] = []
+        self.done: list[tuple[str, bool]] = []
+        self.troubles: list[str] = []
+
+    def started(self, index: int, total: int, job: Job) -> None:
+        self.started_names.append(job.name)
+
+    def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
+        self.done.append((record.score.name, resumed))
+
+    def trouble(self, text: str) -> None:
+        self.troubles.append(text)
+
+
+def scored(job: Job) -> VideoScore:
+    """A score that follows from the file: LSE-D is its size."""
+    size = float(job.path.stat().st_size)
+    track = TrackScore(0, 0, 9, 1, size, 5.0, 4, (1.0,) * 31)
+    return replace(
+        BLANK,
+        video=str(job.path),
+        name=job.name,
+        sha256=file_sha256(job.path),
+        status="ok",
+        tracks=(track,),
+        lse_d=size,
+        lse_c=5.0,
+        offset=1,
+    )
+
+
+def jobs_in(folder: Path) -> list[Job]:
+    return [Job(found.path, found.name, problem=found.problem) for found in collect([folder])]
+
+
+def go(
+    folder: Path, score: Callable[[Job], VideoScore] = scored, *, settings: str = "s", resume: bool = True, **more: Path
+) -> tuple[Outcome, Said]:
+    said = Said()
+    jobs = [replace(job, **more) for job in jobs_in(folder / "in")]
+    store = RecordStore(folder / "out")
+    task = Task(BLANK, settings, folder / "all_scores.txt", resume)
+    return run(jobs, score, task, store, said), said
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three files that count as videos here, by name and size."""
+    (tmp_path / "in").mkdir()
+    for size, name in enumerate(("a", "b", "c"), start=1):
+        (tmp_path / "in" / f"{name}.mp4").write_bytes(b"." * size)
+    return tmp_path
+
+
+def names_in(folder: Path) -> list[str | None]:
+    return [row.name for row in read_scores(folder / "all_scores.txt").rows]
+
+
+def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
+    for name in (
+        "b.mp4",
+        "a.AVI",
+        "notes.txt",
+        ".hidden.mp4",
+        ".git/x.mp4",
+        "reference/b.mp4",
+        "sub/b.mp4",
+        "sub/reference/c.mov",
+        "refs/b.mp4",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "sub" / "round").symlink_to(tmp_path)
+    found = collect([tmp_path], reference=tmp_path / "refs")
+    paths = [str(video.path.relative_to(tmp_path)) for video in found]
+    assert paths == ["a.AVI", "b.mp4", "sub/b.mp4", "sub/reference/c.mov"]
+    assert [video.name for video in found] == ["a", "b.mp4", "sub/b.mp4", "c"]
+
+
+def test_names_are_unique_whatever_is_given(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("x/a.mp4", "y/a.mp4", "x/a.avi", "z/odd", "x/-q.mp4")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = collect([tmp_path / "x", tmp_path / "y", *paths])
+    assert [video.path for video in found] == [paths[4], paths[2], paths[0], paths[1], paths[3]]
+    names = [video.name for video in found]
+    assert len(set(names)) == 5 and names[0] == "-q" and names[1] == "a.avi" and names[4] == "odd"
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(MissingError, match=r"gone: no such file or folder; .*empty: holds no video"):
+        collect([tmp_path / "gone", tmp_path / "empty"])
+    found = collect([tmp_path / "gone", tmp_path / "a.mp4"])
+    assert [bool(video.problem) for video in found] == [True, False]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(place: Path, onerror: Callable[[OSError], None], followlinks: bool) -> list[object]:
+        onerror(PermissionError(13, "Permission denied", str(place)))
+        return []
+
+    monkeypatch.setattr(inputs.os, "walk", refused)  # root may read everything
+    with pytest.raises(MissingError, match=r"cannot be read \(Permission denied\)"):
+        collect([tmp_path])
+
+
+def test_shards_are_all_videos_once(tmp_path: Path) -> None:
+    for k in range(10):
+        (tmp_path / f"{k}.mp4").touch()
+    found = collect([tmp_path])
+    shards = [shard_of(found, f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(video.name for shard in shards for video in shard) == [str(k) for k in range(10)]
+    for wrong in ("0/3", "4/3", "1", "a/b", "-1/3"):
+        with pytest.raises(UsageError, match="--shard"):
+            shard_of(found, wrong)
+
+
+def test_every_video_gets_a_record_and_a_line(folder: Path) -> None:
+    outcome, said = go(folder)
+    assert [record.score.lse_d for record in outcome.records] == [1.0, 2.0, 3.0]
+    assert said.done == [("a", False), ("b", False), ("c", False)]
+    assert names_in(folder) == ["a", "b", "c"]
+    assert (folder / "out" / "scores.csv").read_text().count("\n") == 4
+
+
+def test_a_second_run_scores_nothing_again(folder: Path) -> None:
+    go(folder)
+    before = (folder / "all_scores.txt").read_bytes(), (folder / "out" / "scores.jsonl").read_bytes()
+    outcome, said = go(folder, lambda job: pytest.fail(f"scored {job.name} again"))
+    assert outcome.resumed == 3 and all(resumed for _, resumed in said.done)
+    assert before == ((folder / "all_scores.txt").read_bytes(), (folder / "out" / "scores.jsonl").read_bytes())
+
+
+def test_changed_files_settings_and_references_are_scored_again(folder: Path) -> None:
+    go(folder)
+    (folder / "in" / "b.mp4").write_bytes(b"." * 7)
+    outcome, said = go(folder)
+    assert said.done == [("a", True), ("b", False), ("c", True)] and outcome.records[1].score.lse_d == 7.0
+    assert go(folder, settings="another")[0].resumed == 0
+    reference = folder / "reference.mp4"
+    reference.write_bytes(b"r")
+    assert go(folder, reference=reference)[0].resumed == 0
+    assert go(folder, reference=reference)[0].resumed == 3
+    reference.write_bytes(b"s")
+    assert go(folder, reference=reference)[0].resumed == 0
+    boxes = folder / "boxes.json"
+    boxes.write_bytes(b"[]")
+    assert go(folder, boxes=boxes)[0].resumed == 0
+
+
+def test_no_resume_appends_again(folder: Path) -> None:
+    go(folder)
+    assert go(folder, resume=False)[0].resumed == 0
+    assert names_in(folder) == ["a", "b", "c"] * 2
+
+
+def test_rows_that_a_killed_run_left_out_are_added(folder: Path) -> None:
+    go(folder)
+    scores = folder / "all_scores.txt"
+    scores.write_text("".join(scores.read_text().splitlines(keepends=True)[:2]))
+    go(folder, lambda job: pytest.fail("scored again"))
+    assert names_in(folder) == ["a", "b", "c"]
+
+
+def test_a_copy_of_a_video_gets_its_own_record_without_being_scored(folder: Path) -> None:
+    (folder / "in" / "copy.mp4").write_bytes((folder / "in" / "a.mp4").read_bytes())
+    turns: list[str] = []
+
+    def score(job: Job) -> VideoScore:
+        turns.append(job.name)
+        return scored(job)
+
+    go(folder, score)
+    assert turns == ["a", "b", "c"]
+    (folder / "in" / "later.mp4").write_bytes((folder / "in" / "b.mp4").read_bytes())
+    go(folder, score)
+    assert turns == ["a", "b", "c"]
+    rows = read_scores(folder / "all_scores.txt").rows
+    assert [(row.name, row.lse_d) for row in rows] == [("a", 1), ("b", 2), ("c", 3), ("copy", 1), ("later", 2)]
+
+
+def test_a_folder_that_was_moved_is_not_scored_again(folder: Path) -> None:
+    go(folder)
+    (folder / "in").rename(folder / "elsewhere")
+    (folder / "in").symlink_to(folder / "elsewhere")
+    assert go(folder)[0].resumed == 3
+    assert names_in(folder) == ["a", "b", "c"]
+
+
+def test_failures_stay_with_their_video(folder: Path) -> None:
+    (folder / "in" / "d.mp4").write_bytes(b"....")
+
+    def score(job: Job) -> VideoScore:
+        if job.name == "a":
+            raise KeyError("a bug")
+        if job.name == "b":
+            raise MediaError("b.mp4: broken")
+        if job.name == "c":
+            return replace(scored(job), status="no_face", reason="none seen", tracks=(), lse_d=None, lse_c=None)
+        return scored(job)
+
+    outcome, said = go(folder, score)
+    statuses = [record.score.status for record in outcome.records]
+    assert statuses == ["error", "media_error", "no_face", "ok"]
+    assert "KeyError" in outcome.records[0].score.reason and "Traceback" in said.troubles[0]
+    scores = read_scores(folder / "all_scores.txt")
+    assert [(video.name, video.status) for video in scores.not_scored] == list(zip("abc", statuses, strict=False))
+    turns = go(folder)[1].done
+    assert turns == [("a", False), ("b", False), ("c", True), ("d", True)], "failures that may pass are tried again"
+
+
+def test_what_every_video_needs_stops_the_run(folder: Path) -> None:
+    def score(job: Job) -> VideoScore:
+        if job.name == "b":
+            raise MissingError("no FFmpeg")
+        return scored(job)
+
+    with pytest.raises(MissingError, match="no FFmpeg"):
+        go(folder, score)
+    assert names_in(folder) == ["a"] and (folder / "out" / "scores.csv").exists()
+
+
+def test_a_path_without_a_file_is_a_record_too(folder: Path) -> None:
+    said = Said()
+    jobs = [Job(folder / "gone.mp4", "gone", problem="no such file or folder"), *jobs_in(folder / "in")]
+    task = Task(BLANK, "s", folder / "all_scores.txt")
+    outcome = run(jobs, scored, task, RecordStore(folder / "out"), said)
+    assert [record.score.status for record in outcome.records] == ["media_error", "ok", "ok", "ok"]
+    assert "no such file" in outcome.records[0].score.reason
+
+
+SLOW_RUN = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_runner import BLANK, Said, jobs_in, scored
+from lipscore.eval.records import RecordStore
+from lipscore.eval.runner import Task, run
+
+def score(job):
+    if job.name == "c":
+        try:
+            print("waiting", flush=True)
+            time.sleep(60)
+        finally:
+            time.sleep(0.5)
+            print("cleaned up", flush=True)
+    return scored(job)
+
+folder = Path(sys.argv[1])
+task = Task(BLANK, "s", folder / "all_scores.txt")
+outcome = run(jobs_in(folder / "in"), score, task, RecordStore(folder / "out"), Said())
+sys.exit(outcome.interrupted or 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("signum", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)],
+)
+def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on_from_there(
+    folder: Path, signum: signal.Signals, status: int
+) -> None:
+    code = SLOW_RUN.format(tests=str(Path(__file__).parent))
+    child = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "waiting\n"
+    child.send_signal(signum)
+    if signum != signal.SIGKILL:
+        child.send_signal(signum)  # as make and a terminal do: the second must not break off the cleaning up
+        assert child.stdout.read() == "cleaned up\n"
+    assert child.wait(20) == status
+    child.stdout.close()
+    assert names_in(folder) == ["a", "b"]
+    records, problems = read_records(folder / "out" / "scores.jsonl")
+    assert [record.score.name for record in records] == ["a", "b"] and not problems
+    outcome, said = go(folder)
+    assert said.done == [("a", True), ("b", True), ("c", False)] and outcome.interrupted is None
+    assert names_in(folder) == ["a", "b", "c"]
+
+
+def test_no_signal_breaks_off_the_writing_of_a_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lipscore.eval import runner
+
+    append = runner.append_lines
+
+    def slowly(path: Path, lines: list[str]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        append(path, lines)
+
+    monkeypatch.setattr(runner, "append_lines", slowly)
+    outcome, _ = go(folder)
+    assert outcome.interrupted == 143
+    assert names_in(folder) == ["a"] and len(read_records(folder / "out" / "scores.jsonl")[0]) == 1
+
+
+def test_two_runs_at_once_interleave_whole_lines(folder: Path) -> None:
+    code = re.sub(r"time.sleep\(60\)", "pass", SLOW_RUN.format(tests=str(Path(__file__).parent)))
+    code = code.replace('folder / "out"', "folder / sys.argv[2]")
+    for k in range(30):
+        (folder / "in" / f"n{k}.mp4").write_bytes(b"." * (10 + k))
+    runs = [subprocess.Popen([sys.executable, "-c", code, str(folder), out], stdout=subprocess.DEVNULL) for out in "xy"]
+    assert [child.wait(60) for child in runs] == [0, 0]
+    scores = read_scores(folder / "all_scores.txt")
+    assert len(scores.rows) == 66 and not scores.malformed
