@@ -1,0 +1,86 @@
+"""Peak memory of a whole run, FFmpeg's processes included, on a short and on a long 1080p video (Linux).
+
+    python benchmarks/memory.py VIDEO [--times 6] [--protocol wav2lip] [--model mini] [SCORE OPTIONS ...]
+
+VIDEO is scored once as it is and once repeated `times` times, each in a process of its own: memory that grows with length
+shows as a ratio above 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lipscore.syncnet import media
+
+POLL_S = 0.02
+
+
+def children_of() -> dict[int, list[int]]:
+    """Parent process -> its children, of all processes."""
+    tree: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        tree.setdefault(parent, []).append(int(stat.parent.name))
+    return tree
+
+
+def resident_mb(root: int) -> float:
+    """Resident memory of a process and all below it, in MB."""
+    tree, todo, total = children_of(), [root], 0
+    while todo:
+        pid = todo.pop()
+        todo += tree.get(pid, [])
+        try:
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except OSError:
+            continue
+    return total * 4096 / 1e6
+
+
+def measure(video: Path, options: list[str]) -> tuple[float, float]:
+    """(peak MB, seconds) of one `lipscore score`."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "lipscore.eval", "score", str(video), "--out", out]
+        command += ["--scores-file", f"{out}/all_scores.txt", *options]
+        start, peak = time.perf_counter(), 0.0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None:
+            peak = max(peak, resident_mb(process.pid))
+            time.sleep(POLL_S)
+        if process.returncode:
+            print(process.communicate()[1], file=sys.stderr)
+        return peak, time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure both lengths and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--times", type=int, default=6)
+    arguments, options = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        long = Path(folder) / "long.mp4"
+        repeat = ["-stream_loop", str(arguments.times - 1)]
+        media.run_ffmpeg([*repeat, *media.input_args(arguments.video), "-c", "copy", str(long)], arguments.video)
+        peaks = []
+        for video in (arguments.video, long):
+            info = media.probe(video)
+            peak, seconds = measure(video, options or ["--model", "mini"])
+            peaks.append(peak)
+            print(
+                f"{info.width}x{info.height}, {info.duration_s:.1f} s of video: peak {peak:.0f} MB, "
+                f"{seconds:.1f} s, {info.duration_s / seconds:.2f} times real time"
+            )
+        print(f"{arguments.times} times as long: {peaks[1] / peaks[0]:.2f} times the memory")
+
+
+if __name__ == "__main__":
+    main()
