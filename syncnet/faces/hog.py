@@ -19,11 +19,11 @@ from lipscore.types import Detection, Frame
 # dlib's five sub-detectors: ahead, to either side, tilted to either side. Per sub-detector, in sides of its square: the
 # face box's centre from the square's, across and down, and its width and height. Mirror images share their numbers.
 MAPPING = (
-    (0.0, -0.080, 0.917, 1.212),
-    (0.106, -0.025, 0.848, 1.125),
-    (-0.106, -0.025, 0.848, 1.125),
-    (-0.056, -0.07, 0.91, 1.125),
-    (0.056, -0.07, 0.91, 1.125),
+    (0.0, -0.079, 0.917, 1.212),
+    (0.108, -0.026, 0.847, 1.126),
+    (-0.108, -0.026, 0.847, 1.126),
+    (-0.056, -0.069, 0.894, 1.137),
+    (0.056, -0.069, 0.894, 1.137),
 )
 PASSES = (480, 800)  # the frame's longer side in pixels, for the first look and, where that finds nothing, the second
 MAX_UPSAMPLING = 2.0  # small frames are enlarged by no more: the detector wants faces of 80 px

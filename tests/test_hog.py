@@ -1,0 +1,81 @@
+"""dlib's HOG detector on real clips, against boxes of another detector."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lipscore.syncnet.faces.hog import MAPPING, HogDetector, to_faces
+from lipscore.syncnet.faces.sparse import iou
+from lipscore.syncnet.media import frames_at
+
+CLIPS = (
+    "1p_closeup_facingcamera/10_woman_doctor.mp4",
+    "1p_closeup_facingcamera/4_man_reading.mp4",
+    "1p_emotion/12_facingcamera_woman_cat_happy.mp4",
+)
+
+
+@pytest.fixture(scope="module")
+def detector() -> HogDetector:
+    return HogDetector()
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_finds_the_known_face(shared: Path, detector: HogDetector, clip: str) -> None:
+    known = json.loads((shared / "clips" / "boxes.json").read_text())[clip]
+    indices = known["frames"][:4]
+    frames = dict(enumerate(islice(frames_at(shared / "clips" / "talking" / clip), indices[-1] + 1)))
+    found = detector([frames[i] for i in indices], indices)
+    overlaps = []
+    for boxes, index, box in zip(found, indices, known["boxes"], strict=False):
+        assert boxes[0].frame == index
+        assert boxes[0].box_xyxy.dtype == np.float32
+        overlaps.append(iou(boxes[0].box_xyxy[None], np.array([box[:4]]))[0, 0])
+    assert min(overlaps) > 0.6
+    assert np.mean(overlaps) > 0.7
+
+
+def test_boxes_follow_the_frames_size(shared: Path, detector: HogDetector) -> None:
+    """The same picture at other sizes: the same box, in that size's pixels."""
+    frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[0])))
+    here = detector([frame], [0])[0][0].box_xyxy
+    for scale in (0.5, 2.0):
+        there = detector([cv2.resize(frame, None, fx=scale, fy=scale)], [0])[0][0].box_xyxy / scale
+        assert iou(here[None], there[None])[0, 0] > 0.8
+
+
+def test_a_second_look_finds_a_smaller_face(shared: Path) -> None:
+    frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[0])))
+    height, width = frame.shape[:2]
+    far = np.full((2 * height, 2 * width, 3), 128, np.uint8)
+    far[:height, :width] = frame
+    once, twice = HogDetector(passes=(300,)), HogDetector(passes=(300, 976))
+    assert once([far], [0]) == [[]]
+    assert len(twice([far], [0])[0]) == 1
+
+
+def test_no_face(detector: HogDetector) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    flat = np.zeros((2, 2, 3), np.uint8)
+    assert detector([noise, flat], [0, 1]) == [[], []]
+    assert detector([], []) == []
+
+
+def test_mapping_of_one_square_by_hand() -> None:
+    square = np.array([[100.0, 200, 300, 400, 0.5, 1]])
+    across, down, width, height = MAPPING[1]
+    cx, cy = 200 + 200 * across, 300 + 200 * down
+    expected = [cx - 100 * width, cy - 100 * height, cx + 100 * width, cy + 100 * height]
+    np.testing.assert_allclose(to_faces(square)[0], expected, rtol=1e-6)
+
+
+def test_mirrored_sub_detectors_mirror_the_mapping() -> None:
+    for one, other in ((0, 0), (1, 2), (3, 4)):
+        assert MAPPING[one][0] == -MAPPING[other][0]
+        assert MAPPING[one][1:] == MAPPING[other][1:]

@@ -1,0 +1,146 @@
+"""S3FD against what the original made of the kit's weights, and its parts against naive versions of themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lipscore.errors import WeightsError
+from lipscore.syncnet.faces import s3fd
+from lipscore.syncnet.faces.s3fd import S3fdDetector
+
+
+@pytest.fixture(scope="module")
+def state(kit_weights: Path) -> dict[str, torch.Tensor]:
+    return torch.load(kit_weights / "sfd_face.pth", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def detector(state: dict[str, torch.Tensor]) -> S3fdDetector:
+    return S3fdDetector(state)
+
+
+def frames_and_golden(shared: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    folder = shared / "conformance"
+    cases = json.loads((folder / "s3fd_golden.json").read_text())["cases"]
+    return [
+        (cv2.imread(str(folder / "frames" / case["frame"])), np.array(case["boxes_conf_above_0_9"]).reshape(-1, 5))
+        for case in cases
+    ]
+
+
+def rows(detections: list) -> np.ndarray:
+    return np.array([[*d.box_xyxy, d.score] for d in detections]).reshape(-1, 5)
+
+
+def test_boxes_are_the_originals(shared: Path, detector: S3fdDetector) -> None:
+    frames, golden = zip(*frames_and_golden(shared), strict=True)
+    found = detector(frames, range(7, 7 + len(frames)))
+    for number, (ours, expected) in enumerate(zip(found, golden, strict=True)):
+        assert len(ours) == len(expected)
+        assert {d.frame for d in ours} <= {7 + number}
+        assert np.abs(rows(ours)[:, :4] - expected[:, :4]).max() < 0.05
+        assert np.abs(rows(ours)[:, 4] - expected[:, 4]).max() < 1e-4
+
+
+def test_batches_and_sizes_do_not_change_a_frames_boxes(shared: Path, detector: S3fdDetector) -> None:
+    (wide, _), *_, (odd, _) = frames_and_golden(shared)
+    alone = detector([odd], [0])[0]
+    mixed = detector([odd, odd, wide, odd], [0, 1, 2, 3])
+    for index in (0, 1, 3):
+        assert all(d.frame == index for d in mixed[index])
+        np.testing.assert_allclose(rows(mixed[index]), rows(alone), atol=1e-3)
+    assert detector([], []) == []
+
+
+def test_no_crash_when_all_boxes_pass(state: dict[str, torch.Tensor]) -> None:
+    """Every cell a face: more than 750 boxes above the threshold, where the original raises an IndexError."""
+    certain = dict(state)
+    for k in range(6):
+        certain[f"conf.{k}.weight"] = torch.zeros_like(state[f"conf.{k}.weight"])
+        certain[f"conf.{k}.bias"] = torch.tensor([-6.0, -6, -6, 6] if k == 0 else [-6.0, 6])
+        certain[f"loc.{k}.weight"] = torch.zeros_like(state[f"loc.{k}.weight"])
+        certain[f"loc.{k}.bias"] = torch.zeros(4)
+    found = S3fdDetector(certain)([np.zeros((1080, 1920, 3), np.uint8)], [0])[0]
+    assert 100 < len(found) <= s3fd.INNER_BOXES
+
+
+def test_weights_that_are_not_s3fds_are_refused(state: dict[str, torch.Tensor]) -> None:
+    missing = {name: tensor for name, tensor in state.items() if name != "vgg.0.bias"}
+    for bad in (missing, state | {"more": torch.zeros(1)}, state | {"vgg.0.bias": torch.zeros(3)}):
+        with pytest.raises(WeightsError, match="not the weights of S3FD"):
+            S3fdDetector(bad)
+
+
+def test_priors_cell_by_cell() -> None:
+    height, width = 61, 47
+    maps = [(16, 12), (8, 6), (4, 3), (2, 2), (1, 1), (1, 1)]
+    naive = [
+        ((j + 0.5) * step / width, (i + 0.5) * step / height, size / width, size / height)
+        for (n_rows, n_columns), step, size in zip(
+            maps, (4, 8, 16, 32, 64, 128), (16, 32, 64, 128, 256, 512), strict=True
+        )
+        for i in range(n_rows)
+        for j in range(n_columns)
+    ]
+    np.testing.assert_allclose(s3fd.priors(height, width, maps).numpy(), np.array(naive), rtol=1e-6)
+
+
+def test_decode_one_by_one() -> None:
+    prior = torch.tensor([[0.5, 0.25, 0.2, 0.1], [0.1, 0.1, 0.4, 0.4]])
+    offsets = torch.tensor([[1.0, -2.0, 0.5, -0.5], [0.0, 0.0, 0.0, 0.0]])
+    w, h = 0.2 * np.exp(0.1), 0.1 * np.exp(-0.1)
+    x, y = 0.5 + 0.1 * 0.2, 0.25 - 0.2 * 0.1
+    expected = [[x - w / 2, y - h / 2, x + w / 2, y + h / 2], [-0.1, -0.1, 0.3, 0.3]]
+    np.testing.assert_allclose(s3fd.decode(offsets, prior).numpy(), expected, rtol=1e-5)
+
+
+def greedy(boxes: np.ndarray, threshold: float, limit: int) -> list[int]:
+    """Non-maximum suppression as its definition reads: one box at a time against those kept."""
+    kept: list[int] = []
+    for i, (x1, y1, x2, y2) in enumerate(boxes):
+        clear = True
+        for u1, v1, u2, v2 in boxes[kept]:
+            overlap = max(min(x2, u2) - max(x1, u1), 0.0) * max(min(y2, v2) - max(y1, v1), 0.0)
+            union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - overlap
+            clear &= union != 0 and bool(overlap / union <= threshold)
+        if clear:
+            kept.append(i)
+    return kept[:limit]
+
+
+@settings(deadline=None)
+@given(
+    arrays(np.int64, st.tuples(st.integers(0, 40), st.just(4)), elements=st.integers(0, 12)),
+    st.sampled_from([0.1, 0.3]),
+    st.integers(1, 45),
+    st.integers(1, 9),
+)
+def test_suppression_is_greedy_whatever_the_block(
+    corners: np.ndarray, threshold: float, limit: int, block: int
+) -> None:
+    boxes = np.hstack([corners[:, :2], corners[:, :2] + corners[:, 2:]]).astype(np.float64)
+    assert s3fd.suppress(boxes, threshold, limit, block).tolist() == greedy(boxes, threshold, limit)
+
+
+def test_equal_scores_come_in_the_originals_order() -> None:
+    """The original sorts upwards and walks from the end, twice: of equal scores the last comes first, then again."""
+    boxes = torch.tensor([[0.0, 0, 0.1, 0.1], [0.2, 0, 0.3, 0.1], [0.4, 0, 0.5, 0.1], [0.6, 0, 0.7, 0.1]])
+    scores = torch.tensor([0.95, 0.95, 0.99, 0.95])
+    found = s3fd.select(boxes, scores, torch.tensor([10.0, 10, 10, 10]))
+    np.testing.assert_allclose(found[:, 0], [4, 0, 2, 6], rtol=1e-6)
+
+
+def test_only_scores_above_the_threshold_are_faces() -> None:
+    boxes = torch.tensor([[0.0, 0, 0.1, 0.1], [0.2, 0, 0.3, 0.1]])
+    scores = torch.tensor([s3fd.FACE, 0.9001])
+    assert len(s3fd.select(boxes, scores, torch.ones(4))) == 1
+    assert s3fd.select(boxes[:0], scores[:0], torch.ones(4)).shape == (0, 5)
