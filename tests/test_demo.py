@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from lipscore.errors import MissingError, NotScoredError
 from lipscore.eval.demo_cli import demo
-from lipscore.syncnet.demo.clips import EARLY_FRAMES, DemoClip, make_clip, render_clip, render_demo
+from lipscore.syncnet.demo.clips import EARLY_FRAMES, FILE_RATE, DemoClip, make_clip, render_clip, render_demo
 from lipscore.syncnet.demo.phones import draw_utterance
-from lipscore.syncnet.demo.voice import RATE, speak
+from lipscore.syncnet.demo.voice import LIP_LEAD_S, RATE, speak
 from lipscore.syncnet.media import frames_at, probe, read_pcm
 
 SAMPLES = RATE // 25  # beneath one frame
@@ -30,24 +30,27 @@ def loudness(pcm: NDArray[np.int16], n_frames: int) -> NDArray[np.float64]:
 
 
 def found_offset(opening: NDArray[np.float64], pcm: NDArray[np.int16], reach: int = 15) -> int:
-    """The shift with the largest correlation of mouth and loudness, by a loop; positive: the audio comes first."""
+    """The shift with the largest correlation of mouth and loudness, by a loop; positive: the audio comes first.
+
+    In speech as it is, loudness follows the lips: that lead is taken off.
+    """
     loud = loudness(pcm, len(opening))
     inside = range(reach, len(opening) - reach)
     mouth = [opening[i] for i in inside]
     scores = {k: np.corrcoef(mouth, [loud[i - k] for i in inside])[0, 1] for k in range(-reach, reach + 1)}
-    return max(scores, key=lambda k: scores[k])
+    return max(scores, key=lambda k: scores[k]) + round(25 * LIP_LEAD_S)
 
 
 def seen_opening(path: Path, boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How open a mouth looks: the extent in height of the mouth's middle that is unlike the skin beside it."""
+    """How open a mouth looks: the share of its middle that is as dark as a cavity or as colourless as teeth."""
     values = []
     for frame, (x1, y1, x2, y2) in zip(frames_at(path), boxes, strict=True):
         centre, height = (x1 + x2) / 2, y2 - y1
-        part = frame[
-            int(y1 + 0.68 * height) : int(y1 + 0.92 * height), int(centre - 0.05 * height) : int(centre + 0.05 * height)
-        ]
-        red_green = part[..., 2].astype(int) - part[..., 1]
-        values.append(np.mean(np.abs(red_green - np.median(red_green)) > 12) + np.mean(part.max(axis=2) < 70))
+        rows = slice(int(y1 + 0.68 * height), int(y1 + 0.93 * height))
+        part = frame[rows, int(centre - 0.10 * height) : int(centre + 0.10 * height)].astype(float)
+        bright = part.max(axis=2)
+        saturation = (bright - part.min(axis=2)) / (bright + 1)
+        values.append(np.mean((saturation < 0.2) | (bright < 60)))
     return np.array(values)
 
 
@@ -93,7 +96,7 @@ def test_as_many_faces_as_asked_for_and_only_the_first_speaks(faces: int) -> Non
         assert np.ptp(heights[0] / heights[1]) > 0.01  # the speaker's chin moves
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10_000), shift=st.integers(-12, 12))
 def test_a_shift_moves_the_sound_and_the_correlation_with_it(seed: int, shift: int) -> None:
     still, moved = make_clip(seed=seed), make_clip(seed=seed, shift_frames=shift)
@@ -124,7 +127,7 @@ def test_a_written_clip_has_its_frames_and_samples(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     clip = render_clip(path, seed=3, seconds=2.0, size=(320, 240))
     info = probe(path)
-    assert (info.width, info.height, info.fps, info.sample_rate) == (320, 240, 25, RATE)
+    assert (info.width, info.height, info.fps, info.sample_rate) == (320, 240, 25, FILE_RATE)
     assert sum(1 for _ in frames_at(path)) == 50
     heard = read_pcm(path)
     assert clip.pcm is not None and len(clip.pcm) == 2 * RATE

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
 from lipscore.syncnet import media
 from lipscore.syncnet.demo.scene import Person, film
@@ -22,6 +23,7 @@ from lipscore.syncnet.demo.voice import RATE, Articulation, speak
 from lipscore.types import Frame
 
 FPS = Fraction(25)
+FILE_RATE = 48000  # Hz, as most video files have; a protocol that transcodes delays the audio by more at lower rates
 MARGIN_S = 1.0  # speech before and after the picture, for the shift
 EARLY_FRAMES = 4
 NOISE_LEVELS, BLUR_PX = 8.0, 1.2  # the distortion of demo_distorted.mp4
@@ -110,7 +112,7 @@ def render_clip(
     face_px: float | None = None,
     audio: bool = True,
 ) -> Clip:
-    """Write the clip that make_clip draws with the same arguments; its frames are then used up."""
+    """Write the clip that make_clip draws with the same arguments, its audio at 48 kHz; its frames are then used up."""
     clip = make_clip(
         seed=seed,
         seconds=seconds,
@@ -121,7 +123,7 @@ def render_clip(
         face_px=face_px,
         audio=audio,
     )
-    media.write_video(path, clip.frames, Fraction(fps), clip.pcm, RATE)
+    _encode(path, clip.frames, Fraction(fps), clip.pcm)
     return clip
 
 
@@ -174,12 +176,19 @@ def render_demo(folder: Path) -> list[DemoClip]:
     return demo
 
 
+def _encode(path: Path, frames: Iterator[Frame], fps: Fraction, pcm: NDArray[np.int16] | None) -> None:
+    if pcm is not None:
+        finer = resample_poly(pcm.astype(np.float64), FILE_RATE // RATE, 1)
+        pcm = np.clip(np.round(finer), -32768, 32767).astype(np.int16)
+    media.write_video(path, frames, fps, pcm, FILE_RATE)
+
+
 def _write(path: Path, frames: Iterator[Frame], pcm: NDArray[np.int16] | None) -> None:
     """Write under another name first: what bears the name is whole, even after an interruption."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        media.write_video(aside, frames, FPS, pcm, RATE)
+        _encode(aside, frames, FPS, pcm)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

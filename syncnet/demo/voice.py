@@ -20,6 +20,10 @@ from lipscore.syncnet.demo.phones import Event, draw_utterance
 RATE = 16000  # Hz
 CONTROL = 200  # control points per second, the step in which the vocal tract changes
 _HOP = RATE // CONTROL
+# Lips move before the sound (Chandrasekaran et al., "The Natural Statistics of Audiovisual Speech", 2009). By how much
+# was measured with a SyncNet trained on other clips only: without a lead it found thirty of these at +0.7 +- 0.1
+# frames; with this one they lie as far below 0 read directly as above it after protocol wav2lip's transcoding.
+LIP_LEAD_S = 0.042
 _HIGH_FORMANTS_HZ = (3500.0, 4500.0, 5500.0, 6500.0, 7500.0)  # F4-F8: a uniform tube's
 _CHANNELS = 4  # opening, width, jaw, tuck
 
@@ -52,8 +56,8 @@ class Speech:
     controls: Array
 
     def articulation(self, fps: Fraction, start_s: float, n_frames: int) -> Articulation:
-        """The mouth at the middle of each frame's time, frame 0 beginning at start_s."""
-        times = start_s + (np.arange(n_frames) + 0.5) / float(fps)
+        """The mouth in the middle of each frame, frame 0 beginning at start_s of the sound."""
+        times = start_s + (np.arange(n_frames) + 0.5) / float(fps) + LIP_LEAD_S
         grid = np.arange(len(self.controls)) / CONTROL
         return Articulation(*(np.interp(times, grid, channel) for channel in self.controls.T))
 
