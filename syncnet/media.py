@@ -446,3 +446,16 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
         sound.flush()
         inputs = [*input_args(video), *input_args(Path(sound.name))]
         run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
+
+
+def git_revision(folder: Path) -> tuple[str, bool] | None:
+    """(the commit that a checkout is at, whether it has changes that are not in it); None where there is no checkout."""
+    git = ["git", "-C", str(folder), "--no-optional-locks"]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # no git here, or a checkout that belongs to another user
+        return None
+    return head, bool(changes.strip())
