@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py VIDEO [--times 6] [--protocol wav2lip] [--model mini] [SCORE OPTIONS ...]
 
-VIDEO is scored once as it is and once repeated `times` times, each in a process of its own: memory that grows with length
-shows as a ratio above 1.
+VIDEO is scored as it is and repeated `times` times, each in a process of its own: memory that grows with length shows
+as a ratio above 1.
 """
 
 from __future__ import annotations
