@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -44,8 +44,8 @@ class MiniSyncNet(nn.Module):
     """Two towers, fully convolutional in time.
 
     An embedding has DIMENSIONS + 2 numbers and length 1. The last two hold what the others leave, the lips in one and
-    the audio in the other: a window that says nothing can stay short in the shared dimensions, its cosine with everything
-    is near 0, and its row of the curve is flat instead of noisy.
+    the audio in the other: a window that says nothing can stay short in the shared dimensions, its cosine with
+    everything is near 0, and its row of the curve is flat instead of noisy.
     """
 
     mfcc_mean: Tensor
@@ -188,10 +188,13 @@ class MiniEmbedder:
         self._calibration = calibration
         self._device = device
 
-    @torch.inference_mode()
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 130], one per window of five frames."""
-        mouths = grey_crops(frames)[:, MOUTH[0], MOUTH[1]]
+        return self.lip_of_mouths(grey_crops(frames)[:, MOUTH[0], MOUTH[1]])
+
+    @torch.inference_mode()
+    def lip_of_mouths(self, mouths: NDArray[np.uint8]) -> Floats:
+        """uint8[T, 80, 80], grey mouth regions, T >= 5 -> float32[T - 4, 130]."""
         source = torch.from_numpy(np.pad(mouths, ((LIP_CONTEXT, LIP_CONTEXT), (0, 0), (0, 0)), mode="edge"))
         beyond = N_FRAMES - 1 + 2 * LIP_CONTEXT
         parts = [
@@ -222,7 +225,7 @@ def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:
     state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     stored = {key: (value.half() if value.ndim > 1 else value.float()).contiguous() for key, value in state.items()}
     numbers = {"lse_d": calibration.lse_d, "lse_c": calibration.lse_c}
-    save_file(stored, path, {"format": "lipscore-mini-1", "calibration": json.dumps(numbers)})
+    path.write_bytes(save(stored, {"format": "lipscore-mini-1", "calibration": json.dumps(numbers)}))
 
 
 def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:
@@ -255,6 +258,6 @@ def mini_sha256() -> str:
 
 
 def held_out_figures() -> dict[str, Any]:
-    """What the shipped weights reach on clips they never saw: "held_out" of the training record (docs/model-card.md)."""
+    """The shipped weights' figures on clips they never saw: "held_out" of the training record (docs/model-card.md)."""
     figures: dict[str, Any] = json.loads(RECORD.read_text())["held_out"]
     return figures

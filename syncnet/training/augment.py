@@ -1,4 +1,4 @@
-"""What real use varies, done to the training clips: the box, light, sharpness, compression, speed, voice, room and noise.
+"""What real use varies, done to the training clips: box, light, sharpness, codec, voice, room and noise.
 
 All of it is drawn anew for each sample from one numpy generator, so that a seed gives the same run.
 """
@@ -6,16 +6,19 @@ All of it is drawn anew for each sample from one numpy generator, so that a seed
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import fftconvolve, lfilter
 
-from lipscore.syncnet.mini import CROP, MOUTH
+from lipscore.syncnet.mini import MOUTH
 
 Rng = np.random.Generator
 SIDE = MOUTH[0].stop - MOUTH[0].start
+CORNER = np.array([MOUTH[1].start, MOUTH[0].start], np.float64)
 CENTRE = (float(MOUTH[1].start + MOUTH[1].stop - 1) / 2, float(MOUTH[0].start + MOUTH[0].stop - 1) / 2)
 
 
@@ -40,24 +43,20 @@ def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     out = np.empty((count, SIDE, SIDE), np.uint8)
     for i, crop in enumerate(crops):
         matrix = cv2.getRotationMatrix2D(CENTRE, angle, scale * (1 + 0.012 * noise[i, 2]))
-        matrix[:, 2] += shift + noise[i, :2] - (MOUTH[1].start, MOUTH[0].start)
+        matrix[:, 2] = matrix[:, 2] + shift + noise[i, :2] - CORNER
         if flip:
             matrix[0] = -matrix[0]
             matrix[0, 2] += SIDE - 1
-        image = cv2.warpAffine(crop, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+        image: NDArray[Any] = cv2.warpAffine(crop, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
         if sigma:
             image = cv2.GaussianBlur(image, (0, 0), sigma)
         if small:
             image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (SIDE, SIDE))
         image = cv2.LUT(image, tone)
         if grain:
-            speckle = np.empty(image.shape, np.int16)
-            cv2.randn(speckle, 0, grain)
-            image = cv2.add(image, speckle, dtype=cv2.CV_8U)
+            image = cv2.add(image, rng.normal(0, grain, image.shape).astype(np.int16), dtype=cv2.CV_8U)
         if quality:
-            image = cv2.imdecode(
-                cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
-            )
+            image = _jpeg(image, quality)
         if patch is not None:
             image[patch[0], patch[1]] = patch[2]
         out[i] = image
@@ -67,7 +66,13 @@ def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
 def _smooth(x: NDArray[np.float64], rng: Rng) -> NDArray[np.float64]:
     """Box noise drifts rather than jumps: a moving mean over a few frames, the first axis being time."""
     width = int(rng.integers(1, 8))
-    return cv2.blur(x, (1, width)) * math.sqrt(width)
+    smooth: NDArray[np.float64] = uniform_filter1d(x, width, axis=0) * math.sqrt(width)
+    return smooth
+
+
+def _jpeg(image: NDArray[Any], quality: int) -> NDArray[Any]:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)  # type: ignore[return-value]
 
 
 def _tone(rng: Rng) -> NDArray[np.uint8]:
@@ -96,7 +101,7 @@ def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> N
     if rng.random() < 0.2:  # a room
         tail = rng.normal(size=3200) * np.exp(-np.arange(3200) / (16000 * rng.uniform(0.01, 0.06)))
         tail[0] = 8.0 * rng.uniform(0.5, 2)
-        x = np.convolve(x, tail / tail[0])[: len(x)]
+        x = fftconvolve(x, tail / tail[0])[: len(x)]
     if rng.random() < 0.6:
         noise = rng.normal(size=len(x))
         if rng.random() < 0.6:
@@ -108,7 +113,7 @@ def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> N
 
 
 def _below(level: float, decibels: float) -> float:
-    return level * 10.0 ** (-decibels / 20)
+    return level * math.pow(10.0, -decibels / 20)
 
 
 def mask_mfcc(mfcc: NDArray[np.float32], mean: NDArray[np.float32], rng: Rng) -> None:
@@ -119,6 +124,3 @@ def mask_mfcc(mfcc: NDArray[np.float32], mean: NDArray[np.float32], rng: Rng) ->
     if rng.random() < 0.2:
         k = int(rng.integers(0, 13))
         mfcc[:, k] = mean[k]
-
-
-assert CROP >= MOUTH[0].stop

@@ -1,4 +1,4 @@
-"""Training clips to batches: a stretch of one clip at a time, played a little faster or slower, varied, with its MFCC."""
+"""Training clips to batches: a stretch of one clip at a time, a little faster or slower, varied, with its MFCC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A training clip: frames uint8[T, 112, 112], grey protocol crops at the video's own frame rate fps; pcm int16[N], 16 kHz."""
+    """A training clip.
+
+    frames uint8[T, 112, 112]: grey protocol crops at the video's own rate fps; pcm int16[N], mono, 16 kHz.
+    """
 
     name: str
     frames: NDArray[np.uint8]
@@ -51,7 +54,6 @@ def _sample(
     clip: Clip, other: Clip, length: int, mean: Floats, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Floats]:
     speed = math.exp(rng.uniform(-SPEED, SPEED)) if rng.random() < 0.6 else 1.0
-    backwards = rng.random() < 0.0
     positions = np.arange(0, len(clip.pcm) - 1, speed)
     pcm = np.interp(positions, np.arange(len(clip.pcm)), clip.pcm).astype(np.int16) if speed != 1.0 else clip.pcm
     n_frames = int(len(clip.frames) / clip.fps / speed * FPS)
@@ -69,5 +71,4 @@ def _sample(
     wanted = np.arange(4 * first - AUDIO_CONTEXT, 4 * (first + length - 1) + 20 + AUDIO_CONTEXT)
     features = rows[np.clip(wanted, low, min(high, len(rows) - 1))]
     mask_mfcc(features, mean, rng)
-    assert not backwards
     return mouths, features

@@ -1,7 +1,7 @@
-"""What the two towers are trained on: to find the right audio among that of other clips, of the same clip, and of near shifts.
+"""What the two towers learn: to find the right audio among that of other clips, of the same clip, and of near shifts.
 
-The first two are InfoNCE (van den Oord et al. 2018) both ways; the third is the score's own question, which shift of the
-audio fits a run of windows best, asked with a cross-entropy over shifts.
+The first two are InfoNCE (van den Oord et al. 2018) both ways; the third is the score's own question, which shift of
+the audio fits a run of windows best, asked with a cross-entropy over shifts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def contrast(cosines: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     within = torch.diagonal(logits, dim1=0, dim2=2).permute(2, 0, 1)
     own = (_soft(within, target) + _soft(within.transpose(1, 2), target)) / 2
     flat = logits.reshape(clips * length, clips * length)
-    every = torch.block_diag(*[target] * clips)
+    every = torch.kron(torch.eye(clips, dtype=target.dtype, device=target.device), target)
     return (_soft(flat, every) + _soft(flat.T, every)) / 2, own
 
 
