@@ -131,7 +131,14 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceScore:
-    """PSNR in dB and SSIM against a reference: values holds every named variant, psnr and ssim the default ones."""
+    """PSNR in dB and SSIM against a reference.
+
+    values holds every variant that was computed, by name ("psnr-rgb", "ssim-wang-luma", see docs/psnr-ssim.md); psnr
+    and ssim are the means over frames of the two that psnr_variant and ssim_variant name, psnr_pooled is the PSNR of
+    the mean squared error over all frames. Identical frames (n_identical) count as 100 dB. region: "frame", "face" or
+    "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or "media_error"; where it is not "ok",
+    there are no numbers.
+    """
 
     status: str
     reason: str
@@ -142,6 +149,9 @@ class ReferenceScore:
     values: dict[str, float]
     n_identical: int
     alignment: Alignment | None
+    psnr_pooled: float | None = None
+    psnr_variant: str = ""
+    ssim_variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,117 @@
+"""`lipscore compare GENERATED REFERENCE`: PSNR and SSIM of one pair of videos, without LSE."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lipscore.errors import MediaError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    from lipscore.eval.reference import FrameScore
+    from lipscore.types import ReferenceScore
+
+
+def compare(
+    generated: Annotated[Path, typer.Argument(help="The video to judge.")],
+    reference: Annotated[Path, typer.Argument(help="The video that it should look like.")],
+    align: Annotated[str, typer.Option(help="timestamp, index or shift.")] = "timestamp",
+    max_shift: Annotated[int, typer.Option(help="Frames to either side that --align shift tries.")] = 15,
+    fps: Annotated[
+        str | None, typer.Option(help="Rate to align at, as 25 or 30000/1001; default the reference's.")
+    ] = None,
+    region: Annotated[str, typer.Option(help="frame, face or mouth.")] = "frame",
+    resize: Annotated[str, typer.Option(help="area or bicubic, where the sizes differ.")] = "area",
+    all_variants: Annotated[bool, typer.Option("--all-variants", help="Every SSIM variant, not one.")] = False,
+    per_frame: Annotated[Path | None, typer.Option(help="Write each pair's values to this CSV.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="The record as one line of JSON.")] = False,
+) -> None:
+    """PSNR and SSIM of a video against its reference: exit 1 if they cannot be compared.
+
+    Raises:
+        UsageError: a choice is none.
+        MissingError: the CSV cannot be written, or there is no such device.
+    """
+    from lipscore.eval.reference import ReferenceOptions, score_reference
+    from lipscore.runtime import pick_device
+
+    options = ReferenceOptions(align, max_shift, region, resize, all_variants, str(pick_device(device)))  # type: ignore[arg-type]
+    rate = None if fps is None else _rate(fps)
+    with _csv_rows(per_frame) as write:
+        score = score_reference(generated, reference, rate, None, options, per_frame=write)
+    if score.status == "media_error":
+        raise MediaError(score.reason)
+    if as_json:
+        typer.echo(json.dumps({"generated": str(generated), **asdict(score)}, ensure_ascii=False))
+    else:
+        _print(score)
+    if score.status != "ok":
+        typer.echo(f"{generated}: not compared ({score.status}): {score.reason}", err=True)
+        raise typer.Exit(1)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise UsageError(f"--fps {text}: give a number above 0, as 25 or 30000/1001")
+    return rate
+
+
+@contextmanager
+def _csv_rows(path: Path | None) -> Iterator[Callable[[FrameScore], None] | None]:
+    """A function that writes one pair's row; the file gets its name when all rows are in it, if there are any."""
+    if path is None:
+        yield None
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        header: list[str] = []
+        with aside.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+
+            def write(frame: FrameScore) -> None:
+                if not header:
+                    header.extend(frame.values)
+                    rows.writerow(["generated_frame", "reference_frame", "identical", *header])
+                values = [f"{frame.values[name]:.6f}" if name in frame.values else "" for name in header]
+                rows.writerow([frame.generated_frame, frame.reference_frame, int(frame.identical), *values])
+
+            yield write
+        if header:
+            aside.replace(path)
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _print(score: ReferenceScore) -> None:
+    if score.status != "ok" or score.alignment is None:
+        return
+    for name, value in score.values.items():
+        unit = " dB" if name.startswith("psnr") else ""
+        typer.echo(f"{name}: {value:.4f}{unit}")
+    a = score.alignment
+    typer.echo(
+        f"region: {score.region}; aligned by {a.method}, shift {a.shift:+d}: {a.n_compared} pairs of {a.n_generated} "
+        f"generated and {a.n_reference} reference frames"
+    )
+    if score.n_identical:
+        typer.echo(f"identical frames: {score.n_identical} (each counts as 100 dB)")
+    if a.resized:
+        typer.echo(f"the generated frames were resized to the reference's size ({a.resized})")
+    if a.warning:
+        typer.echo(f"warning: {a.warning}", err=True)
