@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lipscore.eval.scores_file import COLUMNS, Row, Scores, by_video, quote_name, read_scores
@@ -18,8 +19,17 @@ PER_TRACK = (True, True, False, False)  # of COLUMNS
 LOWER_IS_BETTER = (True, False, False, False)
 
 
-def average(path: Path, bootstrap: bool = False) -> tuple[list[str], list[str]]:
-    """(the lines of the result, warnings) for one scores file.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The lines of the result, the warnings, and whether malformed lines were left out."""
+
+    lines: list[str]
+    warnings: list[str]
+    incomplete: bool
+
+
+def average(path: Path, bootstrap: bool = False) -> Report:
+    """The means of one scores file.
 
     Raises:
         MissingError: the file cannot be read.
@@ -35,11 +45,11 @@ def average(path: Path, bootstrap: bool = False) -> tuple[list[str], list[str]]:
             text += f" {_interval_text(bootstrap_mean(values))}"
         lines.append(text)
     lines.append(_counts(videos, scores))
-    return lines, _warnings(path, scores)
+    return Report(lines, _warnings(path, scores), bool(scores.malformed))
 
 
-def compare(path_a: Path, path_b: Path) -> tuple[list[str], list[str]]:
-    """(the lines of the result, warnings): B against A, over the videos that both have.
+def compare(path_a: Path, path_b: Path) -> Report:
+    """B against A, over the videos that both have.
 
     Videos are paired by name, the last time each was scored; files without names are paired line by line where
     they have the same number of rows.
@@ -64,7 +74,7 @@ def compare(path_a: Path, path_b: Path) -> tuple[list[str], list[str]]:
                 f"{title}: A {result.mean_a:.6f}, B {result.mean_b:.6f}, B - A {result.difference:+.6f} "
                 f"{_interval_text(result.interval)}, n={result.n}: {_verdict(result, LOWER_IS_BETTER[column])}"
             )
-    return lines, warnings
+    return Report(lines, warnings, any(found.malformed for found in scores))
 
 
 def _sides(pairs: Sequence[tuple[list[Row], list[Row]]]) -> tuple[list[list[Row]], list[list[Row]]]:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from lipscore.errors import MissingError
-from lipscore.syncnet.demo.clips import demo_clips, render_demo
 
 
 def demo(folder: Annotated[Path, typer.Argument(help="Where the clips go; made if absent.")]) -> None:
@@ -18,6 +17,8 @@ def demo(folder: Annotated[Path, typer.Argument(help="Where the clips go; made i
         MissingError: the folder cannot be made or written.
         MediaError: FFmpeg cannot write a clip.
     """
+    from lipscore.syncnet.demo.clips import demo_clips, render_demo
+
     kept = {clip.path for clip in demo_clips(folder) if clip.path.exists()}
     try:
         clips = render_demo(folder)

@@ -111,15 +111,9 @@ def from_json(data: Mapping[str, Any]) -> Record:
 
 
 def as_line(record: Record) -> bytes:
-    """The record as one line of JSON with its newline.
-
-    Characters stay readable; only a file name that is no valid Unicode makes the line fall back to escapes.
-    """
-    data = as_json(record)
-    try:
-        return (json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    except UnicodeEncodeError:
-        return (json.dumps(data, allow_nan=False) + "\n").encode()
+    """The record as one line of JSON with its newline; a file name that is no Unicode bears JSON's own escapes."""
+    text = json.dumps(as_json(record), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode(errors="backslashreplace")
 
 
 def read_records(path: Path) -> tuple[list[Record], list[tuple[int, str]]]:

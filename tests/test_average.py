@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipscore.eval.average import average, compare
@@ -28,6 +28,7 @@ def test_mean_leaves_out_what_is_no_number() -> None:
     assert math.isnan(nothing.value) and nothing.n == 0
 
 
+@settings(max_examples=25, deadline=None)
 @given(rows_of_videos)
 def test_interval_lies_between_the_extreme_videos_and_repeats(videos: list[list[float]]) -> None:
     interval = reduce.bootstrap_mean(videos, seed=3)
@@ -72,7 +73,8 @@ def test_the_means_of_a_file(tmp_path: Path) -> None:
     path.write_text(
         line("a", 7, 6, "30") + line("a", 9, 4, "30", 1) + line("b", 6, 8, "36") + "# c no_face none seen\n"
     )
-    lines, warnings = average(path)
+    report = average(path)
+    lines, warnings = report.lines, report.warnings
     assert lines[0] == "avg. LSE-D: 7.333333 (n=3)"
     assert found_in(lines, "LSE-C") == (6.0, 3)
     assert found_in(lines, "PSNR") == (33.0, 2), "a video's PSNR counts once, not once for each of its tracks"
@@ -83,8 +85,8 @@ def test_the_means_of_a_file(tmp_path: Path) -> None:
 def test_bootstrap_adds_the_interval_and_changes_no_mean(tmp_path: Path) -> None:
     path = tmp_path / "all_scores.txt"
     path.write_text("".join(line(f"v{k}", 6 + k % 3, 6) for k in range(30)))
-    plain, _ = average(path)
-    lines, _ = average(path, bootstrap=True)
+    plain = average(path).lines
+    lines = average(path, bootstrap=True).lines
     assert lines[0].startswith(plain[0])
     low, high = map(float, re.findall(r"95 %: (\S+) to ([\d.]+)", lines[0])[0])
     # 1.96 standard errors of values 6, 7, 8 in equal parts
@@ -95,14 +97,16 @@ def test_bootstrap_adds_the_interval_and_changes_no_mean(tmp_path: Path) -> None
 def test_older_files_and_malformed_lines(tmp_path: Path) -> None:
     path = tmp_path / "old.txt"
     path.write_text("7 6\nbroken\n8 5\n")
-    lines, warnings = average(path)
+    report = average(path)
+    lines, warnings = report.lines, report.warnings
     assert lines[0] == "avg. LSE-D: 7.500000 (n=2)" and "line 2" in warnings[0]
+    assert report.incomplete
 
 
 def test_what_should_not_be_averaged_is_said(tmp_path: Path) -> None:
     path = tmp_path / "all_scores.txt"
     path.write_text(line("a", 7, 6) + line("a", 7, 6) + line("b", 7, 6, protocol="joonson"))
-    _, warnings = average(path)
+    warnings = average(path).warnings
     assert any("protocol=joonson" in warning for warning in warnings)
     assert any("more than once" in warning for warning in warnings)
 
@@ -111,7 +115,8 @@ def test_two_runs_video_by_video(tmp_path: Path) -> None:
     a, b = tmp_path / "a.txt", tmp_path / "b.txt"
     a.write_text("".join(line(f"v{k}", 7 + k, 5, "30") for k in range(12)) + line("gone", 1, 1))
     b.write_text("".join(line(f"v{k}", 6.5 + k + k % 2 / 10, 5.0 + (-1) ** k, "29.5") for k in reversed(range(12))))
-    lines, warnings = compare(a, b)
+    report = compare(a, b)
+    lines, warnings = report.lines, report.warnings
     assert "videos in both: 12" in lines
     by_title = {text.split(":")[0]: text for text in lines}
     assert "B - A -0.450000" in by_title["LSE-D"] and by_title["LSE-D"].endswith("B is better")
@@ -125,9 +130,11 @@ def test_files_without_names_are_paired_line_by_line(tmp_path: Path) -> None:
     a.write_text("7 6\n8 5\n")
     b.write_text("6 6\n7 5\n")
     short.write_text("6 6\n")
-    lines, warnings = compare(a, b)
+    report = compare(a, b)
+    lines, warnings = report.lines, report.warnings
     assert "B - A -1.000000" in lines[3] and "line by line" in warnings[0]
-    lines, warnings = compare(a, short)
+    report = compare(a, short)
+    lines, warnings = report.lines, report.warnings
     assert "videos in both: 0" in lines and "nothing can be paired" in warnings[0]
 
 
@@ -135,5 +142,5 @@ def test_runs_of_different_protocols_are_called_not_comparable(tmp_path: Path) -
     a, b = tmp_path / "a.txt", tmp_path / "b.txt"
     a.write_text(line("v", 7, 6))
     b.write_text(line("v", 7, 6, protocol="mochabench"))
-    _, warnings = compare(a, b)
+    warnings = compare(a, b).warnings
     assert any("not comparable" in warning and "mochabench" in warning for warning in warnings)

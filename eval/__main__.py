@@ -1,0 +1,5 @@
+"""`python -m lipscore.eval`: the command line without the installed script."""
+
+from lipscore.eval.cli import main
+
+main()

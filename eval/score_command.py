@@ -1,0 +1,246 @@
+"""`lipscore score`: from the options to the run, its files, its table and its exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any
+
+from lipscore import __version__
+from lipscore.eval import progress, records, summary
+from lipscore.eval.appending import check_appendable
+from lipscore.eval.inputs import REFERENCE_FOLDER, Found, collect, shard_of
+from lipscore.eval.manifest import weights_of, write_manifest
+from lipscore.eval.models import Models, load_models
+from lipscore.eval.observer import Observer
+from lipscore.eval.reference import ReferenceOptions, find_reference, missing_reference
+from lipscore.eval.runner import Job, Outcome, Task, run
+from lipscore.eval.score import score_video
+from lipscore.syncnet import media
+from lipscore.syncnet.protocols import Protocol, change, get_protocol
+from lipscore.types import VideoScore
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What the command line said; the fields are its options, changes those that change a protocol's field."""
+
+    inputs: tuple[Path, ...]
+    reference: Path | None
+    protocol: str
+    changes: dict[str, Any]
+    model: str
+    weights_dir: Path | None
+    allow_unverified: bool
+    detections: Path | None
+    device: str
+    fast: bool
+    out: Path
+    scores_file: Path
+    resume: bool
+    shard: str | None
+    as_json: bool
+    align: str
+    max_shift: int
+    region: str
+    command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
+
+
+def score(options: ScoreOptions) -> int:
+    """Score the inputs; returns the exit status (0: all scored, 1: some not, 130: interrupted).
+
+    Everything that can be known to be wrong is said before the first video is touched.
+
+    Raises:
+        LipscoreError: wrong options, or something that is needed is missing.
+    """
+    started = datetime.now(UTC)
+    protocol = change(get_protocol(options.protocol), options.changes)
+    compared = ReferenceOptions(options.align, options.max_shift, options.region)  # type: ignore[arg-type]
+    found = collect(options.inputs, options.reference)
+    pairs = _with_references(shard_of(found, options.shard) if options.shard else found, options)
+    media.ffmpeg_path()
+    store = records.RecordStore(options.out)
+    check_appendable(options.scores_file)
+    for line, problem in store.problems:
+        progress.say(f"{store.path}, line {line}: {problem}; passed over")
+    models = load_models(
+        options.model,
+        protocol,
+        weights_dir=options.weights_dir,
+        allow_unverified=options.allow_unverified,
+        detections=options.detections,
+        device=options.device,
+        fast=options.fast,
+        progress=progress.download_progress(),
+    )
+    compared = replace(compared, device=str(models.device))
+    if models.note:
+        progress.say(models.note)
+    asked = _asked(options, models)
+    task = Task(_blank(protocol, models), _settings(protocol, models, asked), options.scores_file, options.resume)
+    with progress.shown(len(pairs)) as shown:
+        outcome = run(
+            [job for job, _ in pairs],
+            _scorer(pairs, protocol, models, compared, shown.stage),
+            task,
+            store,
+            _Printing(shown) if options.as_json else shown,
+        )
+    counts = summary.summarise(outcome.records, len(pairs))
+    write_manifest(
+        options.out / _manifest_name(options.shard),
+        protocol=protocol,
+        models=models,
+        options=asked,
+        settings=task.settings,
+        command=options.command,
+        times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
+        interrupted=outcome.interrupted,
+        resumed=outcome.resumed,
+        counts=summary.as_json(counts),
+    )
+    _report(outcome, counts, models, protocol, options)
+    if outcome.interrupted is not None:
+        return outcome.interrupted
+    return 1 if counts.not_scored else 0
+
+
+class _Printing:
+    """A progress that also prints each record as a line of JSON on standard output."""
+
+    def __init__(self, inner: progress.Lines | progress.Live) -> None:
+        self.started, self.trouble, self._inner = inner.started, inner.trouble, inner
+
+    def finished(self, index: int, total: int, record: records.Record, resumed: bool, seconds: float) -> None:
+        """The record, and what the inner progress does."""
+        sys.stdout.write(json.dumps(records.as_json(record), allow_nan=False) + "\n")
+        sys.stdout.flush()
+        self._inner.finished(index, total, record, resumed, seconds)
+
+
+class _Stages(Observer):
+    """Passes on the names of the stages."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+
+    def stage(self, name: str) -> None:
+        """Passed on."""
+        self._show(name)
+
+
+def _with_references(found: Sequence[Found], options: ScoreOptions) -> list[tuple[Job, Path | None]]:
+    """Each video's job, and the folder of references where its own was looked for."""
+    pairs: list[tuple[Job, Path | None]] = []
+    for video in found:
+        folder = options.reference
+        if folder is None and (video.folder / REFERENCE_FOLDER).is_dir():
+            folder = video.folder / REFERENCE_FOLDER
+        reference = find_reference(video.path, folder) if folder is not None else None
+        boxes = options.detections / f"{video.path.stem}.json" if options.detections is not None else None
+        pairs.append((Job(video.path, video.name, reference, boxes, video.problem), folder))
+    return pairs
+
+
+def _scorer(
+    pairs: Sequence[tuple[Job, Path | None]],
+    protocol: Protocol,
+    models: Models,
+    compared: ReferenceOptions,
+    stage: Callable[[str], None],
+) -> Callable[[Job], VideoScore]:
+    folders = {job.name: folder for job, folder in pairs}
+
+    def score_job(job: Job) -> VideoScore:
+        result = score_video(
+            job.path,
+            protocol,
+            models,
+            job.reference,
+            name=job.name,
+            reference_options=compared,
+            observer=_Stages(stage),
+        )
+        folder = folders[job.name]
+        if job.reference is None and folder is not None:
+            result = replace(result, reference=missing_reference(job.path, folder, compared.region))
+        return result
+
+    return score_job
+
+
+def _asked(options: ScoreOptions, models: Models) -> dict[str, Any]:
+    """What decides the numbers and is neither protocol, model nor weights; FFmpeg does, so it is among it."""
+    return {
+        "align": options.align,
+        "max_shift": options.max_shift,
+        "region": options.region,
+        "detections": options.detections is not None,
+        "fast": bool(models.changed),
+        "ffmpeg": media.ffmpeg_version(),
+        "lipscore": __version__,
+    }
+
+
+def _settings(protocol: Protocol, models: Models, asked: dict[str, Any]) -> str:
+    weights = {file["name"]: file["sha256"] for file in weights_of(models)}
+    detector = "none" if protocol.direct else models.detector
+    return records.hash_of(
+        {
+            "protocol": [protocol.name, protocol.hash],
+            "model": models.embedder.name,
+            "detector": detector,
+            "weights": weights,
+            "options": asked,
+        }
+    )
+
+
+def _blank(protocol: Protocol, models: Models) -> VideoScore:
+    return VideoScore(
+        video="",
+        name="",
+        sha256="",
+        status="media_error",
+        reason="",
+        protocol=protocol.name,
+        model=models.embedder.name,
+        comparable=models.comparable(protocol),
+        protocol_hash=protocol.hash,
+        changed=protocol.changed + models.changed,
+    )
+
+
+def _manifest_name(shard: str | None) -> str:
+    """run.json; a shard's own, because shards may share a folder."""
+    return "run.json" if shard is None else f"run-{shard.replace('/', '-of-')}.json"
+
+
+def _report(
+    outcome: Outcome, counts: summary.Summary, models: Models, protocol: Protocol, options: ScoreOptions
+) -> None:
+    """The table and the means on standard output, or beside it where that carries JSON."""
+    out = sys.stderr if options.as_json else sys.stdout
+    terminal = out.isatty()
+    if outcome.records:
+        width = get_terminal_size().columns if terminal else None
+        summary.print_table(outcome.records, out, not progress.plain(terminal), width)
+    comparable = str(models.comparable(protocol)).lower()
+    lines = [
+        *summary.lines(counts),
+        f"protocol={protocol.name} model={models.embedder.name} comparable={comparable}",
+    ]
+    if models.embedder.name == "mini":
+        lines.append("LSE-D and LSE-C are the built-in model's estimates of SyncNet's (docs/model-card.md)")
+    if protocol.changed or models.changed:
+        lines.append(f"changed: {'; '.join(protocol.changed + models.changed)}")
+    print("\n".join(lines), file=out, flush=True)
+    if outcome.interrupted is not None:
+        have = f"{len(outcome.records)} of {counts.total} videos are in {options.out}"
+        progress.say(f"interrupted; {have}: the same command goes on from there")
