@@ -32,7 +32,7 @@ def read_boxes(path: Path) -> dict[str, Track]:
         entries = json.loads(path.read_text())
         return {name: _track(entry) for name, entry in sorted(entries.items())}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f"{path}: not a file of boxes ({error}); see docs/training.md for its format") from error
+        raise UsageError(f"{path}: not a file of boxes ({error}); see docs/model-card.md for its format") from error
 
 
 def _track(entry: dict[str, object]) -> Track:

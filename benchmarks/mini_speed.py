@@ -1,0 +1,50 @@
+"""Windows a second of the built-in model, beside SyncNet v2 (with random weights) on the same crops, decoding left out.
+
+python benchmarks/mini_speed.py [windows]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import torch
+
+from lipscore import runtime
+from lipscore.syncnet.embed import SyncNetEmbedder
+from lipscore.syncnet.mini import load_mini
+from lipscore.syncnet.model import SyncNet
+from lipscore.types import Embedder
+
+CHUNK = 32  # crops at a time, as the program feeds them
+
+
+def windows_per_second(embedder: Embedder, windows: int) -> float:
+    """Lips and audio together, chunk by chunk; the best of three runs."""
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, (CHUNK + 4, 224, 224, 3), np.uint8)
+    mfcc = rng.normal(size=(4 * (CHUNK - 1) + 20, 13)).astype(np.float32)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(windows // CHUNK):
+            embedder.lip(crops)
+            embedder.audio(mfcc)
+        times.append(time.perf_counter() - start)
+    return windows // CHUNK * CHUNK / min(times)
+
+
+def main() -> None:
+    windows = int(sys.argv[1]) if len(sys.argv) > 1 else 256
+    runtime.configure()
+    device = torch.device("cpu")
+    mini = windows_per_second(load_mini(device), windows)
+    official = windows_per_second(SyncNetEmbedder(SyncNet().state_dict(), device), windows)
+    print(
+        f"{torch.get_num_threads()} threads: mini {mini:.0f} windows/s, SyncNet v2 {official:.0f}, {mini / official:.1f}x"
+    )
+
+
+if __name__ == "__main__":
+    main()

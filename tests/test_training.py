@@ -1,0 +1,197 @@
+"""How the built-in model is trained: the split, what is drawn, the losses, the calibration, and a run that resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipscore.errors import UsageError
+from lipscore.syncnet import mini
+from lipscore.syncnet.training import augment, figures, losses
+from lipscore.syncnet.training.batches import Clip, draw
+from lipscore.syncnet.training.calibrate import fit_calibration, read_published
+from lipscore.syncnet.training.data import read_boxes, read_clip
+from lipscore.syncnet.training.split import scene_words, scenes, split_by_scene
+from lipscore.syncnet.training.train import Recipe, learning_rate, train_mini
+from lipscore.types import SyncCurve
+
+WORDS = st.lists(
+    st.sampled_from(["tennis", "chef", "moon", "guitar", "man", "woman", "2", "up"]), min_size=1, max_size=3
+)
+NAMES = st.lists(WORDS.map(lambda words: "set/1_" + "_".join(words) + ".mp4"), min_size=1, max_size=30, unique=True)
+
+
+@given(NAMES, st.integers(0, 5))
+def test_no_scene_word_is_on_two_sides(names: list[str], seed: int) -> None:
+    split = split_by_scene(names, seed)
+    sides = [split.train, split.validation, split.test]
+    assert sorted(name for side in sides for name in side) == sorted(names)
+    words = [set().union(*(scene_words(name) for name in side)) for side in sides]
+    assert not (words[0] & words[1] or words[0] & words[2] or words[1] & words[2])
+
+
+def test_scenes_join_through_a_third() -> None:
+    names = ["a/1_man_chef_moon.mp4", "b/2_chef_soup.mp4", "c/3_soup_bowl.mp4", "d/4_woman_tennis.mp4"]
+    assert scenes(names) == [names[:3], names[3:]]
+
+
+def test_the_shipped_record_is_split_by_scene() -> None:
+    data = json.loads(mini.RECORD.read_text())["data"]
+    held = set().union(*(scene_words(name) for name in data["test"]))
+    for name in [*data["train"], *data["validation"]]:
+        assert not held & scene_words(name), name
+
+
+def clip(seed: int, frames: int = 110) -> Clip:
+    rng = np.random.default_rng(seed)
+    pcm = (rng.normal(size=int(frames / 24 * 16000)) * 3000).astype(np.int16)
+    return Clip(f"c{seed}", rng.integers(0, 256, (frames, 112, 112), np.uint8), 24.0, pcm)
+
+
+def test_a_batch_fits_the_model_and_a_seed_repeats_it() -> None:
+    clips = [clip(i) for i in range(3)]
+    mean = np.zeros(13, np.float32)
+    one, two = (draw(clips, 2, 40, mean, np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(one.mouths, two.mouths)
+    np.testing.assert_array_equal(one.mfcc, two.mfcc)
+    net = mini.MiniSyncNet().eval()
+    with torch.no_grad():
+        assert net.lip(torch.from_numpy(one.mouths)).shape == (2, 40, mini.DIMENSIONS + 2)
+        assert net.audio(torch.from_numpy(one.mfcc)).shape == (2, 40, mini.DIMENSIONS + 2)
+
+
+def test_lips_and_audio_of_a_sample_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip whose brightness and loudness jump at the same time: in every sample they still do, whatever the speed."""
+    frames = np.zeros((120, 112, 112), np.uint8)
+    frames[60:] = 200
+    pcm = np.ones(80000, np.int16)
+    pcm[int(60 / 24 * 16000) :] = (np.random.default_rng(0).normal(size=40000) * 9000).astype(np.int16)
+    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_mouths", lambda crops, rng: augment.mouths(crops))
+    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_speech", lambda pcm, other, rng: pcm)
+    monkeypatch.setattr("lipscore.syncnet.training.batches.mask_mfcc", lambda mfcc, mean, rng: None)
+    rng = np.random.default_rng(1)
+    seen = 0
+    for _ in range(30):
+        batch = draw([Clip("jump", frames, 24.0, pcm)], 1, 48, np.zeros(13, np.float32), rng)
+        bright = batch.mouths[0].mean((1, 2)) > 100
+        loud = batch.mfcc[0, :, 0] > 5
+        if bright.any() and not bright.all():
+            seen += 1
+            seconds = (np.argmax(bright) - mini.LIP_CONTEXT) / 25, (np.argmax(loud) - mini.AUDIO_CONTEXT) / 100
+            assert abs(seconds[0] - seconds[1]) <= 0.045, seconds
+    assert seen > 10
+
+
+def test_augmentation_moves_the_picture_a_little_and_keeps_its_form() -> None:
+    crops = np.tile(np.add.outer(np.arange(112), np.arange(112)).astype(np.uint8), (6, 1, 1))
+    varied = augment.vary_mouths(crops, np.random.default_rng(0))
+    assert varied.shape == augment.mouths(crops).shape == (6, 80, 80) and varied.dtype == np.uint8
+    assert (varied != augment.mouths(crops)).any()
+
+
+def test_speech_keeps_its_length_and_its_time() -> None:
+    pcm = np.zeros(32000, np.int16)
+    pcm[16000:16800] = (np.random.default_rng(0).normal(size=800) * 9000).astype(np.int16)
+    for seed in range(20):
+        out = augment.vary_speech(pcm, np.zeros(100, np.int16), np.random.default_rng(seed)).astype(float)
+        assert len(out) == len(pcm)
+        loudest = np.argmax(np.convolve(out**2, np.ones(800), "valid"))
+        assert abs(loudest - 16000) < 400
+
+
+def test_losses_reward_what_is_in_sync() -> None:
+    torch.manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(3, 40, 64), dim=-1)
+    scale = torch.tensor(20.0)
+    good, bad = losses.similarity(x, x), losses.similarity(x, x.roll(4, dims=1))
+    for a, b in zip(losses.contrast(good, scale), losses.contrast(bad, scale), strict=True):
+        assert a < b
+    assert losses.shift(good, scale, 5) < losses.shift(bad, scale, 5)
+    uniform = losses.shift(torch.zeros(3, 40, 3, 40), scale, 5)
+    assert uniform.item() == pytest.approx(np.log(31), abs=1e-4)
+
+
+def test_the_shift_loss_counts_shifts_as_the_curve_does() -> None:
+    """Audio four windows late: the loss is lowest for cosines that are moved back by four."""
+    torch.manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(1, 80, 64), dim=-1)
+    scale = torch.tensor(20.0)
+    found = [losses.shift(losses.similarity(x, x.roll(4, 1).roll(-k, 1))[:, :60, :, :60], scale, 4) for k in range(8)]
+    assert int(torch.stack(found).argmin()) == 4
+
+
+def test_learning_rate_rises_then_falls_to_nothing() -> None:
+    recipe = Recipe(steps=100)
+    rates = [learning_rate(step, recipe) for step in range(101)]
+    peak = int(np.argmax(rates))
+    assert peak == 15 and rates[peak] == pytest.approx(recipe.lr) and rates[100] == pytest.approx(0, abs=1e-9)
+    assert all(np.diff(rates[: peak + 1]) > 0) and all(np.diff(rates[peak:]) < 0)
+
+
+def test_calibration_finds_a_linear_law() -> None:
+    rng = np.random.default_rng(0)
+    means = 1.2 + 0.05 * rng.normal(size=(200, 31)).astype(np.float32)
+    means[:, 15] = rng.uniform(0.2, 1.0, 200)
+    curves = [SyncCurve(mean[None], mean) for mean in means]
+    confidence = np.array([mini.curve_features(curve)[1] for curve in curves])
+    calibration = fit_calibration(curves, [(9 - 3 * c, 8 * c) for c in confidence])
+    estimates = np.array([calibration(curve) for curve in curves])
+    np.testing.assert_allclose(estimates[:, 0], 9 - 3 * confidence, atol=0.15)
+    np.testing.assert_allclose(estimates[:, 1], 8 * confidence, atol=0.4)
+
+
+def test_auc_is_the_share_of_ordered_pairs() -> None:
+    assert figures.auc([3, 1], [2, 1]) == (1 + 1 + 0 + 0.5) / 4
+
+
+def test_shifted_audio_is_earlier_for_a_positive_offset() -> None:
+    pcm = np.arange(6400, dtype=np.int16)
+    assert figures.shifted(pcm, 2)[0] == 1280 and figures.shifted(pcm, 2)[-1] == 0
+    assert figures.shifted(pcm, -2)[1280] == 0 and figures.shifted(pcm, -2)[1281] == 1
+
+
+def test_boxes_are_filled_in_between_and_errors_name_the_file(tmp_path: Path) -> None:
+    entry = {"n_frames_25fps": 11, "frames": [0, 5, 10], "boxes": [[0, 0, 10, 10, 0.9], None, [10, 20, 20, 30, 0.9]]}
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps({"a.mp4": entry}))
+    np.testing.assert_allclose(read_boxes(path)["a.mp4"].boxes_xyxy[5], [5, 10, 15, 20])
+    for text in ("[]", "{", '{"a.mp4": {}}', '{"a.mp4": {"n_frames_25fps": 3, "frames": [0], "boxes": [null]}}'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="boxes[.]json"):
+            read_boxes(path)
+
+
+def test_a_clip_is_read_at_its_own_rate(shared: Path) -> None:
+    name = "1p_closeup_facingcamera/10_woman_doctor.mp4"
+    clips = shared / "clips"
+    read = read_clip(clips / "talking" / name, name, read_boxes(clips / "boxes.json")[name])
+    assert read.fps == 24 and read.frames.shape[1:] == (112, 112)
+    assert abs(len(read.frames) / 24 - len(read.pcm) / 16000) < 0.2
+    lse_d, lse_c = read_published(clips / "published_scores.csv")[name]
+    assert lse_d > 5 and lse_c > 2
+
+
+@pytest.mark.slow
+def test_a_run_resumes_and_leaves_weights_and_a_record(shared: Path, tmp_path: Path) -> None:
+    clips = shared / "clips"
+    entries = json.loads((clips / "boxes.json").read_text())
+    few = {name: entries[name] for name in sorted(entries)[::5]}
+    boxes = tmp_path / "few.json"
+    boxes.write_text(json.dumps(few))
+    out = tmp_path / "mine.safetensors"
+    told: list[tuple[str, int, int]] = []
+    train_mini(clips / "talking", boxes, out, steps=2, progress=lambda *what: told.append(what))
+    assert told[0] == ("reading clips", 1, len(few)) and told[-1] == ("training", 2, 2)
+    told.clear()
+    assert train_mini(clips / "talking", boxes, out, steps=3, resume=True, progress=lambda *w: told.append(w)) == out
+    assert [what for what in told if what[0] == "training"] == [("training", 3, 3)]
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert [point["step"] for point in record["curve"]] == [2, 3]
+    assert set(record["data"]["train"] + record["data"]["validation"] + record["data"]["test"]) == set(few)
+    mini.load_mini(torch.device("cpu"), out)
