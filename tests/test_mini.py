@@ -154,5 +154,5 @@ def test_a_wrong_weight_file_is_named(tmp_path: Path, content: bytes | str | Non
         from safetensors.torch import save
 
         path.write_bytes(save({"x": torch.zeros(1)}, {"calibration": '{"lse_d": [0], "lse_c": [0]}'}))
-    with pytest.raises(WeightsError, match="mine[.]safetensors"):
+    with pytest.raises(WeightsError, match=r"mine[.]safetensors"):
         mini.load_mini(CPU, path)

@@ -163,7 +163,7 @@ def test_boxes_are_filled_in_between_and_errors_name_the_file(tmp_path: Path) ->
     np.testing.assert_allclose(read_boxes(path)["a.mp4"].boxes_xyxy[5], [5, 10, 15, 20])
     for text in ("[]", "{", '{"a.mp4": {}}', '{"a.mp4": {"n_frames_25fps": 3, "frames": [0], "boxes": [null]}}'):
         path.write_text(text)
-        with pytest.raises(UsageError, match="boxes[.]json"):
+        with pytest.raises(UsageError, match=r"boxes[.]json"):
             read_boxes(path)
 
 
