@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 from lipscore.errors import MissingError, NotScoredError
 from lipscore.eval.demo_cli import demo
+from lipscore.eval.models import load_models
+from lipscore.eval.score import score_video
 from lipscore.syncnet.demo.clips import EARLY_FRAMES, FILE_RATE, DemoClip, make_clip, render_clip, render_demo
 from lipscore.syncnet.demo.phones import draw_utterance
 from lipscore.syncnet.demo.voice import LIP_LEAD_S, RATE, speak
 from lipscore.syncnet.media import frames_at, probe, read_pcm
+from lipscore.syncnet.protocols import PROTOCOLS
 
 SAMPLES = RATE // 25  # beneath one frame
 
@@ -160,6 +163,13 @@ def test_the_demonstration_shows_the_offsets_it_claims(rendered: list[DemoClip])
         assert probe(clip.path).n_frames == len(take.mouth) > 100
         opening = seen_opening(clip.path, take.boxes[0])
         assert abs(found_offset(opening, read_pcm(clip.path)) - clip.expected_offset) <= 1
+
+
+@pytest.mark.slow
+def test_the_built_in_model_finds_the_offsets(rendered: list[DemoClip]) -> None:
+    models = load_models("mini")
+    scores = [score_video(clip.path, PROTOCOLS["wav2lip"], models) for clip in rendered]
+    assert [score.offset for score in scores] == [clip.expected_offset for clip in rendered]
 
 
 def test_the_distorted_clip_is_its_reference_distorted(rendered: list[DemoClip]) -> None:

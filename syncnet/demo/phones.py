@@ -93,7 +93,7 @@ CONSONANTS = (
     Phone("h", "breath", (500, 1500, 2500), 0.060, Lips(0.45, 0.0, 0.4, grip=0.15), noise_db=-22),
 )
 
-# Half of the consonants are made with the lips, so that a short clip holds enough of what can be seen.
+# Two thirds of the consonants are made with the lips, so that a short clip holds enough of what can be seen.
 _WEIGHTS = np.array([4.0 if phone.lips.grip >= 4.0 else 1.0 for phone in CONSONANTS])
 _CODAS = tuple(phone for phone in CONSONANTS if phone.name in {"m", "n", "p", "t", "s", "l", "f", "k"})
 
