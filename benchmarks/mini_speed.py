@@ -42,7 +42,7 @@ def main() -> None:
     mini = windows_per_second(load_mini(device), windows)
     official = windows_per_second(SyncNetEmbedder(SyncNet().state_dict(), device), windows)
     print(
-        f"windows/s on {torch.get_num_threads()} threads: mini {mini:.0f}, SyncNet v2 {official:.0f}, {mini / official:.1f}x"
+        f"windows/s, {torch.get_num_threads()} threads: mini {mini:.0f}, SyncNet v2 {official:.0f}, {mini / official:.1f}x"
     )
 
 
