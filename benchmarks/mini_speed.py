@@ -41,9 +41,8 @@ def main() -> None:
     device = torch.device("cpu")
     mini = windows_per_second(load_mini(device), windows)
     official = windows_per_second(SyncNetEmbedder(SyncNet().state_dict(), device), windows)
-    print(
-        f"windows/s, {torch.get_num_threads()} threads: mini {mini:.0f}, SyncNet v2 {official:.0f}, {mini / official:.1f}x"
-    )
+    print(f"windows a second on {torch.get_num_threads()} threads:")
+    print(f"mini {mini:.0f}, SyncNet v2 {official:.0f}, {mini / official:.1f} times as many")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_lips_and_audio_of_a_sample_stay_together(monkeypatch: pytest.MonkeyPatc
     frames[60:] = 200
     pcm = np.ones(80000, np.int16)
     pcm[int(60 / 24 * 16000) :] = (np.random.default_rng(0).normal(size=40000) * 9000).astype(np.int16)
-    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_mouths", lambda crops, rng: augment.mouths(crops))
+    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_mouths", lambda crops, rng: augment.plain_mouths(crops))
     monkeypatch.setattr("lipscore.syncnet.training.batches.vary_speech", lambda pcm, other, rng: pcm)
     monkeypatch.setattr("lipscore.syncnet.training.batches.mask_mfcc", lambda mfcc, mean, rng: None)
     rng = np.random.default_rng(1)
@@ -91,8 +91,8 @@ def test_lips_and_audio_of_a_sample_stay_together(monkeypatch: pytest.MonkeyPatc
 def test_augmentation_moves_the_picture_a_little_and_keeps_its_form() -> None:
     crops = np.tile(np.add.outer(np.arange(112), np.arange(112)).astype(np.uint8), (6, 1, 1))
     varied = augment.vary_mouths(crops, np.random.default_rng(0))
-    assert varied.shape == augment.mouths(crops).shape == (6, 80, 80) and varied.dtype == np.uint8
-    assert (varied != augment.mouths(crops)).any()
+    assert varied.shape == augment.plain_mouths(crops).shape == (6, 80, 80) and varied.dtype == np.uint8
+    assert (varied != augment.plain_mouths(crops)).any()
 
 
 def test_speech_keeps_its_length_and_its_time() -> None:

@@ -22,7 +22,7 @@ CORNER = np.array([MOUTH[1].start, MOUTH[0].start], np.float64)
 CENTRE = (float(MOUTH[1].start + MOUTH[1].stop - 1) / 2, float(MOUTH[0].start + MOUTH[0].stop - 1) / 2)
 
 
-def mouths(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def plain_mouths(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8[T, 112, 112] -> uint8[T, 80, 80]: the region the model sees, unchanged."""
     return crops[:, MOUTH[0], MOUTH[1]]
 

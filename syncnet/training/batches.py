@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
 from lipscore.syncnet.mini import AUDIO_CONTEXT, LIP_CONTEXT
-from lipscore.syncnet.training.augment import mask_mfcc, vary_mouths, vary_speech
+from lipscore.syncnet.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech
 from lipscore.types import Floats
 
 FPS = 25
+VARIED = 0.65  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
 SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
 
 
@@ -64,9 +65,10 @@ def _sample(
     low, high = (first, first + length + 3) if edge else (0, n_frames - 1)
     frames = np.clip(np.arange(first - LIP_CONTEXT, first + length + 4 + LIP_CONTEXT), low, high)
     source = np.rint(frames / FPS * speed * clip.fps).astype(np.int64).clip(0, len(clip.frames) - 1)
-    mouths = vary_mouths(clip.frames[source], rng)
+    crops = clip.frames[source]
+    mouths = vary_mouths(crops, rng) if rng.random() < VARIED else plain_mouths(crops)
 
-    rows = mfcc(vary_speech(pcm, other.pcm, rng))
+    rows = mfcc(vary_speech(pcm, other.pcm, rng) if rng.random() < VARIED else pcm)
     low, high = (4 * first, 4 * (first + length) + 15) if edge else (0, len(rows) - 1)
     wanted = np.arange(4 * first - AUDIO_CONTEXT, 4 * (first + length - 1) + 20 + AUDIO_CONTEXT)
     features = rows[np.clip(wanted, low, min(high, len(rows) - 1))]

@@ -33,7 +33,7 @@ from lipscore.syncnet.training.data import read_clips
 from lipscore.syncnet.training.split import Split, split_by_scene
 from lipscore.types import Floats
 
-STEPS = 2600
+STEPS = 1850
 Progress = Callable[[str, int, int], None]  # (stage, done, of how many)
 
 
@@ -53,7 +53,7 @@ class Recipe:
     lr: float = 2e-3
     rise: float = 0.15
     weight_decay: float = 0.05
-    dropout: float = 0.2
+    dropout: float = 0.1
     ema: float = 0.998
     longest_run: int = 12
     clip_norm: float = 5.0
