@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What the container runs without arguments. Edit it, or mount another over it (-v $PWD/run_commands.sh:/app/run_commands.sh).
+set -u
+
+# A signal reaches lipscore too: wait for it to end (its results are on disk), then end as it did.
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+# Scores eval/data, with references where eval/data/reference holds any; a line per face track goes to all_scores.txt.
+# LIPSCORE_OUT and LIPSCORE_ALLOW_UNVERIFIED come from entrypoint.sh and the image.
+status=0
+lipscore score eval/data \
+    --scores-file all_scores.txt \
+    --out "${LIPSCORE_OUT:-eval/results}" \
+    ${LIPSCORE_ALLOW_UNVERIFIED:+--allow-unverified} || status=$?
+
+# 1: some video was not scored; the averages are those of the rest. Anything above: there is nothing to average.
+if [ "$status" -le 1 ]; then
+    lipscore average all_scores.txt || status=$?
+fi
+exit "$status"
