@@ -55,7 +55,7 @@ def test_a_second_look_finds_a_smaller_face(shared: Path) -> None:
     height, width = frame.shape[:2]
     far = np.full((2 * height, 2 * width, 3), 128, np.uint8)
     far[:height, :width] = frame
-    once, twice = HogDetector(passes=(300,)), HogDetector(passes=(300, 976))
+    once, twice = HogDetector(passes=[(300, 0)]), HogDetector(passes=[(300, 0), (976, 0)])
     assert once([far], [0]) == [[]]
     assert len(twice([far], [0])[0]) == 1
 

@@ -19,15 +19,16 @@ from lipscore.types import Detection, Frame
 # dlib's five sub-detectors: ahead, to either side, tilted to either side. Per sub-detector, in sides of its square: the
 # face box's centre from the square's, across and down, and its width and height. Mirror images share their numbers.
 MAPPING = (
-    (0.0, -0.079, 0.917, 1.212),
-    (0.108, -0.026, 0.847, 1.126),
-    (-0.108, -0.026, 0.847, 1.126),
-    (-0.056, -0.069, 0.894, 1.137),
-    (0.056, -0.069, 0.894, 1.137),
+    (0.0, -0.079, 0.918, 1.213),
+    (0.109, -0.027, 0.847, 1.127),
+    (-0.109, -0.027, 0.847, 1.127),
+    (-0.06, -0.069, 0.911, 1.141),
+    (0.06, -0.069, 0.911, 1.141),
 )
-PASSES = (480, 800)  # the frame's longer side in pixels, for the first look and, where that finds nothing, the second
+# Looks at a frame: its longer side in pixels, and the score above which a box is a face, in the detector's own units.
+# Below dlib's default of 0, which misses turned heads; a box that appears once makes no track anyway.
+PASSES = ((480, -0.2), (800, -0.4))
 MAX_UPSAMPLING = 2.0  # small frames are enlarged by no more: the detector wants faces of 80 px
-THRESHOLD = -0.2  # in the detector's own units; below dlib's default of 0, which misses turned heads
 
 
 class HogDetector:
@@ -35,16 +36,14 @@ class HogDetector:
 
     Args:
         stride: frames from one look to the next.
-        passes: the frame's longer side at each look; a later one is taken only where the ones before found no face.
-        threshold: boxes with a higher score are faces.
+        passes: (the frame's longer side, least score) of each look; one is taken only where those before found no face.
     """
 
     name = "hog"
 
-    def __init__(self, stride: int = 5, passes: Sequence[int] = PASSES, threshold: float = THRESHOLD) -> None:
+    def __init__(self, stride: int = 5, passes: Sequence[tuple[int, float]] = PASSES) -> None:
         self.stride = stride
         self.passes = tuple(passes)
-        self.threshold = threshold
         self._detector = dlib.get_frontal_face_detector()
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
@@ -58,11 +57,11 @@ class HogDetector:
     def squares(self, frame: Frame) -> NDArray[np.float64]:
         """dlib's own boxes in a frame, best first: float64[N, 6], x1 y1 x2 y2 in source pixels, score, sub-detector."""
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-        for longer_side in self.passes:
+        for longer_side, threshold in self.passes:
             scale = min(longer_side / max(grey.shape), MAX_UPSAMPLING)
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             boxes, scores, which = self._detector.run(
-                cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way), 0, self.threshold
+                cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way), 0, threshold
             )
             if boxes:
                 # dlib's right and bottom are the last pixel inside
