@@ -87,7 +87,8 @@ def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: i
     """
     from rich.console import Console
 
-    console = Console(file=file, no_color=not colour, highlight=False, width=width or 1000, soft_wrap=width is None)
+    # force_terminal: NO_COLOR alone would leave rich's bold, and escape codes with it
+    console = Console(file=file, force_terminal=colour, highlight=False, width=width or 1000, soft_wrap=width is None)
     console.print(_table(records, folded=width is not None))
 
 
