@@ -113,19 +113,26 @@ def result_line(record: Record) -> str:
 
 
 def download_progress() -> Callable[[str, int, int], None]:
-    """A progress for weight files: a line for every tenth of each, on a terminal all in one place."""
+    """A progress of bytes for weight files."""
+    return _tenths(lambda name, have, size: f"fetching {name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB")
+
+
+def steps_progress() -> Callable[[str, int, int], None]:
+    """A progress of steps, for a training."""
+    return _tenths(lambda stage, done, total: f"{stage}: {done} of {total}")
+
+
+def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int], None]:
+    """A line for every tenth of each task; on a terminal all steps, in one place."""
     told: dict[str, int] = {}
-    quiet = plain(sys.stderr.isatty())
+    terminal = not plain(sys.stderr.isatty())
 
     def told_so_far(name: str, have: int, size: int) -> None:
-        tenth = 10 * have // size
-        if told.get(name) == tenth:
-            return
-        told[name] = tenth
-        text = f"fetching {name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB"
-        if quiet:
-            say(text)
-        else:
-            print(f"\r{text}", end="\n" if have >= size else "", file=sys.stderr, flush=True)
+        part = 10 * have // max(1, size)
+        if terminal:
+            print(f"\r{text_of(name, have, size)}", end="\n" if have >= size else "", file=sys.stderr, flush=True)
+        elif told.get(name) != part:
+            told[name] = part
+            say(text_of(name, have, size))
 
     return told_so_far

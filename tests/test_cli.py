@@ -26,6 +26,7 @@ from lipscore.syncnet.demo.clips import render_clip
 from lipscore.syncnet.protocols import PROTOCOLS
 
 DIRECT = ("--protocol", "wav2lip-lrs", "--model", "mini", "--device", "cpu")
+COMMANDS = "score average weights protocols doctor merge compare reproduce demo train"
 ESCAPE = "\x1b["
 
 
@@ -71,8 +72,11 @@ def test_help_waits_for_no_heavy_import() -> None:
 
 def test_the_contracts_commands_and_options_are_there() -> None:
     said = lipscore_("--help").stdout
-    for command in ["score", "average", "weights", "protocols", "doctor", "demo", "compare", "reproduce"]:
+    for command in COMMANDS.split():
         assert re.search(rf"^  {command} ", said, re.M), command
+        help_text = lipscore_(command, "--help")
+        assert help_text.exit_code == 0 and "Raises" not in help_text.stdout
+    assert lipscore_("train", "mini", "--help").exit_code == 0
     options = (
         "--reference --protocol --model --weights-dir --allow-unverified --detections --device --out --scores-file "
         "--no-resume --json --min-track --min-face-size --facedet-scale --crop-scale --vshift --batch-size --fast "
