@@ -224,7 +224,7 @@ class _Lane:
         else:
             assert self._pass is not None
             distances = self._pass.distances()
-        score = _track_score(
+        score = track_score(
             self._track.id, self._track.first_frame, self._track.last_frame, distances, self._job.models
         )
         self._job.observer.scored(self._track, score, distances)
@@ -238,7 +238,7 @@ def _score_direct(job: _Job) -> TrackScore:
     distances = _run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job)
     if not len(distances):
         raise _too_few_windows(len(pcm), job.protocol)
-    score = _track_score(0, 0, job.info.n_frames - 1, distances, job.models)
+    score = track_score(0, 0, job.info.n_frames - 1, distances, job.models)
     job.observer.scored(None, score, distances)
     return score
 
@@ -266,7 +266,8 @@ def _run_pass(
         n_frames = read
 
 
-def _track_score(track_id: int, first: int, last: int, distances: Floats, models: Models) -> TrackScore:
+def track_score(track_id: int, first: int, last: int, distances: Floats, models: Models) -> TrackScore:
+    """A track's numbers from its distances float32[windows, 2 * vshift + 1]; first and last frame are passed on."""
     if not len(distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
     curve = SyncCurve(distances, lse.mean_curve(distances))

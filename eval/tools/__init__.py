@@ -1,0 +1,1 @@
+"""What people who score videos do before and after: combine, tracks, visualise, filter, fix, chunks."""

@@ -1,0 +1,104 @@
+"""`lipscore combine`: name.mp4 of one folder and name.wav of another become one name.mp4 with picture and sound."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.syncnet import media, remux
+
+AUDIO_SUFFIXES = (".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A video and the audio with its stem."""
+
+    stem: str
+    video: Path
+    audio: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """The pairs, by stem, and a line for every file that has no partner or more than one."""
+
+    pairs: tuple[Pair, ...]
+    problems: tuple[str, ...]
+
+
+def pair_up(video_dir: Path, audio_dir: Path) -> Pairing:
+    """Match the videos and the audio files of two folders by stem; folders below are not looked into.
+
+    Raises:
+        MissingError: a folder is not there or cannot be read, or neither holds anything to combine.
+    """
+    videos, sounds = _by_stem(video_dir, media.VIDEO_SUFFIXES), _by_stem(audio_dir, AUDIO_SUFFIXES)
+    if not videos and not sounds:
+        raise MissingError(f"{video_dir} holds no video and {audio_dir} no audio file; name the folders that do")
+    pairs: list[Pair] = []
+    problems: list[str] = []
+    for stem in sorted(videos.keys() | sounds.keys()):
+        video, sound = videos.get(stem, []), sounds.get(stem, [])
+        if len(video) == len(sound) == 1:
+            pairs.append(Pair(stem, video[0], sound[0]))
+        elif not sound:
+            problems += [f"{path}: no audio named {stem}.wav in {audio_dir}" for path in video]
+        elif not video:
+            problems += [f"{path}: no video named {stem}.mp4 in {video_dir}" for path in sound]
+        else:
+            names = ", ".join(path.name for path in (*video, *sound))
+            problems.append(f"{stem}: which of {names}? Keep one video and one audio file of that name")
+    return Pairing(tuple(pairs), tuple(problems))
+
+
+def combine(pair: Pair, target: Path, codec: str = "aac", shortest: bool = False) -> str:
+    """Write the pair's video, copied, with its audio into target.
+
+    Args:
+        codec: a key of `remux.AUDIO_CODECS`.
+        shortest: cut both to the shorter one's length.
+
+    Returns:
+        A line on lengths that differ by more than a frame; empty where they do not.
+
+    Raises:
+        MediaError: one of them cannot be read, or does not go into the target's format.
+        MissingError: the target cannot be written.
+    """
+    info = media.probe(pair.video)
+    sound = remux.audio_seconds(pair.audio)
+    differs = abs(sound - info.duration_s) > 1 / info.fps
+    cut = min(sound, info.duration_s) if differs and shortest else None
+    remux.join(pair.video, pair.audio, target, codec, cut)
+    if not differs:
+        return ""
+    done = f"cut to {cut:.2f} s" if cut is not None else "kept as they are; --shortest cuts"
+    return f"{pair.stem}: the video lasts {info.duration_s:.2f} s, the audio {sound:.2f} s ({done})"
+
+
+def check_folders(video_dir: Path, audio_dir: Path, output_dir: Path) -> None:
+    """See that no input can be overwritten.
+
+    Raises:
+        UsageError: the output folder is an input folder.
+    """
+    if output_dir.resolve() in (video_dir.resolve(), audio_dir.resolve()):
+        raise UsageError(
+            f"--output-dir {output_dir}: is an input folder; outputs have the names of inputs, so name another"
+        )
+
+
+def _by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, list[Path]]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise MissingError(f"{folder}: cannot be read ({error.strerror}); name a folder") from error
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in entries:
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
+            found[path.stem].append(path)
+    return found

@@ -1,0 +1,132 @@
+"""`lipscore fix`: move the audio by the offset that was found, and keep the result only if it scores as mended."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from lipscore.errors import UsageError
+from lipscore.eval.models import Models
+from lipscore.eval.score import score_video, track_score
+from lipscore.eval.tools.keep import Keeper
+from lipscore.syncnet import remux
+from lipscore.syncnet.protocols import Protocol
+from lipscore.types import TrackScore, VideoScore
+
+MIN_CONFIDENCE = 3.0  # LSE-C; a curve with a smaller dip may have its minimum anywhere
+NOISE = 0.03  # of the LSE-C: encoding and resampling moved it by up to 1.3 % either way on real clips (model mini)
+Verdict = Literal["fixed", "in_sync", "refused", "not_better", "not_scored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What was done: the verdict and a sentence that says why, the scores before and after the shift (None: no shift).
+
+    Only "fixed" leaves a file. audio: "copied" or "encoded" where it was moved.
+    """
+
+    verdict: Verdict
+    message: str
+    before: VideoScore
+    after: VideoScore | None = None
+    audio: str = ""
+
+
+def fix(
+    path: Path,
+    target: Path,
+    protocol: Protocol,
+    models: Models,
+    min_confidence: float = MIN_CONFIDENCE,
+    stage: Callable[[str], None] | None = None,
+) -> Fix:
+    """Score, shift, score again; the target is written only where the offset is then 0 and the LSE-C no lower.
+
+    Args:
+        min_confidence: the LSE-C from which on an offset is trusted.
+        stage: told the name of each stage that begins.
+
+    Raises:
+        UsageError: the target is the video itself, or of another format than the video.
+        MissingError, MediaError: the target cannot be written.
+    """
+    if target.resolve() == path.resolve():
+        raise UsageError(f"--out {target}: is the video itself; name another file")
+    if protocol.reduce == "mean_offset":
+        raise UsageError(
+            f"--protocol {protocol.name}: averages the offsets of tracks; use one that does not, as wav2lip"
+        )
+    first, second = Keeper(stage), Keeper(stage)
+    before = score_video(path, protocol, models, observer=first)
+    if before.status != "ok":
+        return Fix("not_scored", f"{before.status}: {before.reason}", before)
+    best = best_track(before.tracks)
+    if reason := why_not(before.tracks, min_confidence):
+        return Fix("refused", reason, before)
+    if best.offset == 0:
+        return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
+    rate = before.fps if protocol.direct and before.fps else protocol.frame_rate
+    delay = Fraction(best.offset) / Fraction(rate)
+    same_boxes = replace(models, detector_for=lambda _: models.detector_for(path))  # the picture stays what it was
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        moved = Path(folder) / f"{path.stem}{target.suffix}"
+        audio = "copied" if remux.shift_audio(path, moved, delay) else "encoded"
+        after = score_video(moved, protocol, same_boxes, observer=second)
+        did = f"moved the audio {abs(float(delay)) * 1000:.0f} ms {'later' if delay > 0 else 'earlier'} ({audio})"
+        if after.status != "ok":
+            trouble = f"the result cannot be scored ({after.status}: {after.reason})"
+        elif offset := best_track(after.tracks).offset:
+            trouble = f"the offset is then {offset:+d}, not 0"
+        else:
+            was, now = _confidences(first, second, best, models)
+            trouble = f"the LSE-C is then {now:.3f}, below {was:.3f}" if now < was * (1 - NOISE) else ""
+        if trouble:
+            return Fix("not_better", f"{did}, but {trouble}; nothing was written", before, after, audio)
+        remux.move(moved, target)
+    return Fix("fixed", f"{did}: offset {best.offset:+d} -> 0, LSE-C {was:.3f} -> {now:.3f}", before, after, audio)
+
+
+def best_track(tracks: Sequence[TrackScore]) -> TrackScore:
+    """The most confident one, whose offset is the video's."""
+    return max(tracks, key=lambda track: track.lse_c)
+
+
+def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
+    """Why the audio should not be moved by what these tracks say; empty where it may be."""
+    best = best_track(tracks)
+    if best.lse_c < min_confidence:
+        return (
+            f"LSE-C {best.lse_c:.3f} is too low to trust the offset {best.offset:+d}; "
+            f"--min-confidence {min_confidence:g} is the limit"
+        )
+    vshift = len(best.curve) // 2
+    if abs(best.offset) == vshift:
+        return (
+            f"the best shift, {best.offset:+d}, lies at the edge of what was tried, so the true one may lie beyond; "
+            f"search wider with --vshift {2 * vshift}"
+        )
+    others = {track.offset for track in tracks if track.lse_c >= min_confidence and abs(track.offset - best.offset) > 1}
+    if others:
+        offsets = ", ".join(f"{offset:+d}" for offset in sorted({best.offset, *others}))
+        return f"its face tracks ask for different shifts ({offsets}); cut the video, and fix the parts"
+    return ""
+
+
+def _confidences(first: Keeper, second: Keeper, best: TrackScore, models: Models) -> tuple[float, float]:
+    """The best track's LSE-C before and after, over the windows that have their sound both times.
+
+    Whatever way the audio moves, as much of it as the shift is missing at one end, where the video is compared with
+    zeros before and with silence after: that is no matter of sync.
+    """
+    was = next(kept.distances for kept in first.tracks if kept.score.track_id == best.track_id)
+    now = next(kept.distances for kept in second.tracks if kept.score.track_id == best.track_id)
+    start, stop = max(0, best.offset), min(len(was) + min(0, best.offset), len(now))
+    if stop <= start:
+        start, stop = 0, min(len(was), len(now))
+    parts = (track_score(0, 0, 0, distances[start:stop], models) for distances in (was, now))
+    lse_c_was, lse_c_now = (part.lse_c for part in parts)
+    return lse_c_was, lse_c_now

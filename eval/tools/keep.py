@@ -1,0 +1,75 @@
+"""An observer that keeps what a tool writes down of a video: its boxes, its tracks and their distances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lipscore.eval.observer import Observer
+from lipscore.metrics import lse
+from lipscore.syncnet.faces.scan import Faces
+from lipscore.types import Floats, Shot, Track, TrackScore
+
+WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frames
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTrack:
+    """A scored track: distances float32[n_windows, 2 * vshift + 1]; track is None where the file is the crop."""
+
+    track: Track | None
+    score: TrackScore
+    distances: Floats
+
+    @property
+    def confidence(self) -> Floats:
+        """float32[last_frame - first_frame + 1]: the framewise confidence of each frame.
+
+        It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's.
+        """
+        by_window = lse.framewise_confidence(self.distances, lse.mean_curve(self.distances))
+        n_frames = self.score.last_frame - self.score.first_frame + 1
+        return by_window[np.clip(np.arange(n_frames) - WINDOW_CENTRE, 0, len(by_window) - 1)]
+
+
+class Keeper(Observer):
+    """Keeps the boxes of every frame, the shots and the scored tracks.
+
+    on_crop is given each track's crop file before it is deleted.
+
+    Args:
+        on_stage: told the name of each stage that begins.
+    """
+
+    def __init__(self, on_stage: Callable[[str], None] | None = None) -> None:
+        self.boxes: Faces | None = None
+        self.shots: tuple[Shot, ...] = ()
+        self.on_crop: Callable[[Track, Path], None] | None = None
+        self._tracks: list[KeptTrack] = []
+        self._on_stage = on_stage
+
+    @property
+    def tracks(self) -> list[KeptTrack]:
+        """The tracks that have a score, by number."""
+        return sorted((kept for kept in self._tracks if kept.score.n_windows), key=lambda kept: kept.score.track_id)
+
+    def stage(self, name: str) -> None:
+        """Pass it on."""
+        if self._on_stage is not None:
+            self._on_stage(name)
+
+    def faces(self, faces: Faces, shots: Sequence[Shot]) -> None:
+        """Keep them."""
+        self.boxes, self.shots = faces, tuple(shots)
+
+    def crop_file(self, track: Track, path: Path) -> None:
+        """Pass it on."""
+        if self.on_crop is not None:
+            self.on_crop(track, path)
+
+    def scored(self, track: Track | None, score: TrackScore, distances: Floats) -> None:
+        """Keep them."""
+        self._tracks.append(KeptTrack(track, score, distances))

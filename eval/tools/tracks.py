@@ -1,0 +1,116 @@
+"""`lipscore tracks`: what the original pipeline leaves behind, for those who build on it.
+
+Names and the columns of offsets.txt are those of joonson/syncnet_python, run_pipeline.py and (at 3c91e6c)
+run_syncnet.py; the crop files are the very ones that were scored. Its pickles are JSON and .npz here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lipscore.errors import UsageError
+from lipscore.eval.appending import replace_whole, unwritable
+from lipscore.eval.models import Models
+from lipscore.eval.score import score_video
+from lipscore.eval.tools.keep import Keeper, KeptTrack
+from lipscore.syncnet import remux
+from lipscore.syncnet.protocols import Protocol
+from lipscore.types import Track, VideoScore
+
+SCHEMA = 1
+CROP_NAME = re.compile(r"\d{5}\.(avi|mp4)")
+
+
+def write_tracks(path: Path, out: Path, protocol: Protocol, models: Models, keeper: Keeper | None = None) -> VideoScore:
+    """Score a video and keep its crops and numbers below `out`, named after the video's stem.
+
+    pycrop/NAME/0000k.avi (.mp4 under a protocol that writes that), pywork/NAME/offsets.txt, tracks.json, faces.json
+    (the format that --detections takes) and distances.npz (an array per track). Crops of an earlier run are replaced.
+
+    Returns:
+        The video's record; where its status is not "ok", faces.json may be all that was written.
+
+    Raises:
+        UsageError: the protocol writes no crop files.
+        MissingError: `out` cannot be written.
+    """
+    if protocol.direct or protocol.crop_codec == "none":
+        raise UsageError(f"--protocol {protocol.name}: writes no crop files; use one that does, as wav2lip")
+    crops, work = out / "pycrop" / path.stem, out / "pywork" / path.stem
+    _clear(crops)
+
+    def keep_crop(track: Track, made: Path) -> None:
+        with remux.written_aside(crops / f"{track.id:05d}{made.suffix}") as aside:
+            shutil.copyfile(made, aside)
+
+    keeper = keeper or Keeper()
+    keeper.on_crop = keep_crop
+    record = score_video(path, protocol, models, observer=keeper)
+    if keeper.boxes is not None:
+        boxes = [[[*_floats(box.box_xyxy), box.score] for box in frame] for frame in keeper.boxes.boxes]
+        replace_whole(work / "faces.json", json.dumps(boxes).encode())
+    if record.status == "ok":
+        kept = keeper.tracks
+        replace_whole(work / "tracks.json", json.dumps(_tracks_json(record, kept, protocol), indent=1).encode())
+        rows = [f"{_crop_name(k, protocol)}\t{k.score.offset}\t{k.score.lse_c:.3f}\n" for k in kept]
+        replace_whole(work / "offsets.txt", ("FILENAME\tOFFSET\tCONF\n" + "".join(rows)).encode())
+        arrays = io.BytesIO()
+        np.savez(arrays, **{f"{k.score.track_id:05d}": k.distances for k in kept})  # type: ignore[arg-type]
+        replace_whole(work / "distances.npz", arrays.getvalue())
+    return record
+
+
+def _tracks_json(record: VideoScore, kept: list[KeptTrack], protocol: Protocol) -> dict[str, Any]:
+    """Frames count at the protocol's frame rate; a box and a confidence for every frame of a track."""
+    return {
+        "schema": SCHEMA,
+        "video": record.video,
+        "sha256": record.sha256,
+        "protocol": record.protocol,
+        "protocol_hash": record.protocol_hash,
+        "model": record.model,
+        "comparable": record.comparable,
+        "frame_rate": protocol.frame_rate,
+        "shots": [[shot.start, shot.end] for shot in record.shots],
+        "tracks": [
+            {
+                "track": k.score.track_id,
+                "crop": f"pycrop/{Path(record.video).stem}/{_crop_name(k, protocol)}",
+                "first_frame": k.score.first_frame,
+                "last_frame": k.score.last_frame,
+                "offset": k.score.offset,
+                "lse_d": round(k.score.lse_d, 6),
+                "lse_c": round(k.score.lse_c, 6),
+                "n_windows": k.score.n_windows,
+                "curve": [value if np.isfinite(value) else None for value in k.score.curve],
+                "boxes_xyxy": [_floats(box) for box in k.track.boxes_xyxy] if k.track is not None else [],
+                "confidence": [round(float(value), 4) for value in k.confidence],
+            }
+            for k in kept
+        ],
+    }
+
+
+def _crop_name(kept: KeptTrack, protocol: Protocol) -> str:
+    return f"{kept.score.track_id:05d}{'.avi' if protocol.crop_codec == 'xvid' else '.mp4'}"
+
+
+def _floats(box: Any) -> list[float]:
+    return [round(float(value), 3) for value in box]
+
+
+def _clear(crops: Path) -> None:
+    """Take away an earlier run's crops, so that none is taken for this one's; other files stay."""
+    try:
+        for path in crops.iterdir() if crops.is_dir() else ():
+            if CROP_NAME.fullmatch(path.name):
+                path.unlink()
+    except OSError as error:
+        raise unwritable(crops, error) from error

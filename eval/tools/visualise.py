@@ -1,0 +1,151 @@
+"""`lipscore visualise`: face boxes with their framewise confidence over the video, and two charts per track.
+
+The confidence is that of joonson/syncnet_python SyncNetInstance.py (evaluate, fconfm); the colour runs from red at 0 to
+green at 10.2, as in its run_visualise.py.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lipscore.errors import MediaError, UsageError
+from lipscore.eval.appending import replace_whole
+from lipscore.eval.models import Models
+from lipscore.eval.score import score_video
+from lipscore.eval.tools.keep import Keeper, KeptTrack
+from lipscore.eval.tools.plot import FONT, Chart, draw, png
+from lipscore.syncnet import media, remux
+from lipscore.syncnet.protocols import Protocol
+from lipscore.types import Floats, Frame, VideoScore
+
+CONFIDENT = 10.2  # all green from here on: run_visualise.py's 25 levels of colour per unit
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is drawn on a track's frames: boxes float[T, 4] in pixels from first_frame on, confidence float32[T]."""
+
+    number: int
+    first_frame: int
+    boxes: Floats
+    confidence: Floats
+
+
+def visualise(
+    path: Path, target: Path, protocol: Protocol, models: Models, keeper: Keeper
+) -> tuple[VideoScore, list[Path]]:
+    """Score a video, and write it with boxes and numbers, and its charts, TARGET's stem .track00.png and so on.
+
+    The picture is resampled to the protocol's frame rate (its own under a protocol that takes the file as the crop).
+    The audio is copied where the target's format takes it, else encoded as AAC.
+
+    Returns:
+        The record, and the files written: none unless its status is "ok".
+
+    Raises:
+        UsageError: the target is the video itself, or of a format that is not written.
+        MissingError, MediaError: the target cannot be written.
+    """
+    if target.suffix.lower() not in VIDEO_SUFFIXES:
+        raise UsageError(f"--out {target}: end it in one of {' '.join(VIDEO_SUFFIXES)}")
+    if target.resolve() == path.resolve():
+        raise UsageError(f"--out {target}: is the video itself; name another file")
+    record = score_video(path, protocol, models, observer=keeper)
+    if record.status != "ok":
+        return record, []
+    kept = keeper.tracks
+    keeper.stage("drawing")
+    info = media.probe(path)
+    rate = info.fps if protocol.direct else Fraction(protocol.frame_rate)
+    labels = [_label(k, info.width, info.height) for k in kept]
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        silent = Path(folder) / "silent.mp4"
+        media.write_video(silent, annotate(media.frames_at(path, rate), labels), rate)
+        keeper.stage("sound")
+        _join(silent, path, target)
+    written = [target]
+    for k in kept:
+        chart = target.with_name(f"{target.stem}.track{k.score.track_id:02d}.png")
+        replace_whole(chart, png(draw(charts(k, float(rate)))))
+        written.append(chart)
+    return record, written
+
+
+def annotate(frames: Iterator[Frame], labels: list[Label]) -> Iterator[Frame]:
+    """Draw on each frame the boxes of the tracks that it is in; the frames given are not changed."""
+    for number, frame in enumerate(frames):
+        here = [label for label in labels if 0 <= number - label.first_frame < len(label.boxes)]
+        image = frame.copy() if here else frame
+        for label in here:
+            at = number - label.first_frame
+            _draw_box(image, label.boxes[at], label.number, float(label.confidence[at]))
+        yield image
+
+
+def colour(confidence: float) -> tuple[int, int, int]:
+    """BGR: red at 0 and below, green at CONFIDENT and above."""
+    green = round(255 * min(1.0, max(0.0, confidence / CONFIDENT)))
+    return 0, green, 255 - green
+
+
+def charts(kept: KeptTrack, rate: float) -> list[Chart]:
+    """The curve over shifts, and the framewise confidence over the video's time."""
+    score = kept.score
+    vshift = len(score.curve) // 2
+    seconds = (score.first_frame + np.arange(len(kept.confidence))) / rate
+    return [
+        Chart(
+            f"track {score.track_id}: LSE-D {score.lse_d:.3f}, LSE-C {score.lse_c:.3f}, offset {score.offset:+d}",
+            "offset in frames (positive: the audio comes before the video)",
+            "mean distance",
+            list(range(-vshift, vshift + 1)),
+            score.curve[::-1],
+            mark=score.offset,
+        ),
+        Chart(
+            f"track {score.track_id}: framewise confidence",
+            "seconds",
+            "confidence",
+            list(seconds),
+            list(kept.confidence),
+        ),
+    ]
+
+
+def _join(silent: Path, path: Path, target: Path) -> None:
+    """The drawn video with the audio's own packets, or with AAC where the target's format does not take those."""
+    try:
+        remux.join(silent, path, target, "copy")
+    except MediaError:
+        remux.join(silent, path, target, "aac")
+
+
+def _label(kept: KeptTrack, width: int, height: int) -> Label:
+    confidence = kept.confidence
+    if kept.track is not None:
+        boxes = kept.track.boxes_xyxy.astype(np.float32)
+    else:
+        boxes = np.tile(np.array([0, 0, width - 1, height - 1], np.float32), (len(confidence), 1))
+    return Label(kept.score.track_id, kept.score.first_frame, boxes, confidence)
+
+
+def _draw_box(image: Frame, box: Floats, number: int, confidence: float) -> None:
+    scale = max(image.shape[:2]) / 1000
+    thick = max(1, round(3 * scale))
+    x1, y1, x2, y2 = (round(float(value)) for value in box)
+    cv2.rectangle(image, (x1, y1), (x2, y2), colour(confidence), thick)
+    text = f"Track {number}  {confidence:.2f}"
+    size = 0.9 * scale
+    (width, height), below = cv2.getTextSize(text, FONT, size, thick)
+    left = min(max(0, x1), max(0, image.shape[1] - width))
+    bottom = y1 - below if y1 - below - height >= 0 else y1 + height + below
+    for ink, weight in (((0, 0, 0), thick + 2), ((255, 255, 255), thick)):
+        cv2.putText(image, text, (left, bottom), FONT, size, ink, weight, cv2.LINE_AA)
