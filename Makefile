@@ -68,7 +68,7 @@ test: $(STAMP)  ## the quick tests
 test-all: $(STAMP)  ## all tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)
 
-SHELL_SCRIPTS = $(wildcard .ci/run entrypoint.sh run_commands.sh)
+SHELL_SCRIPTS = $(wildcard .ci/run *.sh docker/*.sh tests/image/*.sh)
 
 .PHONY: lint
 lint: $(LINT_STAMP)  ## ruff, mypy, import-linter, shellcheck, hadolint
@@ -89,6 +89,10 @@ ENGINE ?= docker
 .PHONY: image
 image:  ## build the container image
 	$(ENGINE) build -t $(IMAGE) .
+
+.PHONY: image-test
+image-test:  ## build the image for real and run it; needs root, no engine
+	tests/image/run.sh
 
 .PHONY: image-run
 image-run:  ## score eval/data in the container
