@@ -46,6 +46,13 @@ class Models:
         exact = protocol.direct or (self.detector == "s3fd" and not self.changed)
         return official and protocol.published and exact
 
+    @property
+    def weights_notes(self) -> tuple[str, ...]:
+        """What every record says of weight files that are not the published ones."""
+        return tuple(
+            f"weights not verified: {file.name} has SHA-256 {file.sha256}" for file in self.weights if not file.verified
+        )
+
 
 def load_models(
     model: str = "auto",

@@ -99,6 +99,7 @@ def score_video(
         detector="none" if protocol.direct else models.detector,
         comparable=models.comparable(protocol),
         changed=protocol.changed + models.changed,
+        notes=models.weights_notes,
     )
     tracks: Sequence[Track] = ()
     try:
@@ -121,7 +122,7 @@ def score_video(
                     scores = _score_tracks(job, found)
                 finally:
                     tracks = found.tracks
-                    record = replace(record, shots=found.shots, notes=found.notes)
+                    record = replace(record, shots=found.shots, notes=record.notes + found.notes)
                 record = replace(record, tracks=scores)
         lse_d, lse_c, offset = reduce_tracks(record.tracks, protocol.reduce)
         record = replace(record, lse_d=lse_d, lse_c=lse_c, offset=offset)
