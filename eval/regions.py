@@ -1,0 +1,72 @@
+"""What part of the frame PSNR and SSIM look at: all of it, a face, or the face's lower half.
+
+A face is what SyncNet sees of it: the crop of the reference's face track, cut from both videos, but neither resized nor
+padded: what lies outside the frame is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from lipscore.syncnet import media
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.types import Detector, Frame, Track
+
+Region = Literal["frame", "face", "mouth"]
+# No window of SyncNet's has to fit here, so shorter tracks and smaller faces than the protocols' will do.
+_PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
+
+
+def face_tracks(video: Path, detector: Detector | None = None) -> tuple[Track, ...]:
+    """The face tracks of a video at 25 fps; by default with dlib's detector, which needs no weights.
+
+    Raises:
+        MediaError: the video cannot be read.
+    """
+    from lipscore.syncnet.faces.hog import HogDetector  # here, since the whole frame needs none of this: half a second
+    from lipscore.syncnet.faces.scan import scan
+    from lipscore.syncnet.shots import find_shots
+    from lipscore.syncnet.source import FrameSource, Remembered
+    from lipscore.syncnet.tracks import find_tracks
+
+    frames = FrameSource(Remembered(lambda: media.frames_at(video, _PROTOCOL.frame_rate)), lambda frame: frame)
+    shots = find_shots(frames.packed(), _PROTOCOL.shot_threshold)
+    faces = scan(frames, shots, detector or HogDetector())
+    return find_tracks(faces.boxes, shots, _PROTOCOL).tracks
+
+
+class Regions:
+    """Cuts the region out of frame i of both videos; where tracks overlap, the longest decides."""
+
+    def __init__(self, region: Region, tracks: Sequence[Track], track_fps: float, fps: float) -> None:
+        """The tracks' frames count at track_fps, the frames to be cut at fps."""
+        self._region = region
+        self._ratio = track_fps / fps
+        self._faces: dict[int, tuple[float, float, float]] = {}
+        if region == "frame":
+            return
+        from lipscore.syncnet.crops import CropPath
+
+        for track in sorted(tracks, key=lambda track: -len(track.frames)):
+            path = CropPath.of(track)
+            for frame, *face in zip(track.frames.tolist(), path.half, path.x, path.y, strict=True):
+                self._faces.setdefault(frame, (float(face[0]), float(face[1]), float(face[2])))
+
+    def cut(self, index: int, generated: Frame, reference: Frame) -> tuple[Frame, Frame] | None:
+        """The region of both frames, which are of one size; None where frame `index` has no face."""
+        if self._region == "frame":
+            return generated, reference
+        face = self._faces.get(round(index * self._ratio))
+        if face is None:
+            return None
+        half, x, y = face
+        reach = half * (1 + _PROTOCOL.crop_scale)
+        top, bottom = int(y - half), int(y + half * (1 + 2 * _PROTOCOL.crop_scale))
+        if self._region == "mouth":
+            top = (top + bottom) // 2
+        rows = slice(max(0, top), max(0, bottom))
+        columns = slice(max(0, int(x - reach)), max(0, int(x + reach)))
+        return generated[rows, columns], reference[rows, columns]
