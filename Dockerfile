@@ -37,13 +37,14 @@ ENV PIP_CONSTRAINT=/src/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 COPY --from=requirements /src/requirements.txt /src/constraints.txt ./
-# Headers, static libraries, packages' own tests: nothing at run time reads them.
+# Headers, static libraries, test programs and packages' own tests: nothing at run time reads them.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/lipscore/venv \
     && python3 -m pip --python /opt/lipscore/venv/bin/python install \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt \
     && cd /opt/lipscore/venv/lib/python3*/site-packages \
-    && rm -rf torch/include torch/share torch/test torch/bin/protoc* \
+    && rm -rf torch/include torch/share torch/test \
+    && find torch/bin -mindepth 1 ! -name torch_shm_manager -delete \
     && find . -name '*.a' -delete \
     && find numpy scipy -type d -name tests -prune -exec rm -rf {} +
 
