@@ -1,0 +1,301 @@
+"""PSNR and SSIM of one video against its reference: find the reference, stream both, and say how they were compared."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import torch
+
+from lipscore.errors import MediaError, UsageError
+from lipscore.eval.regions import Region, Regions, face_tracks
+from lipscore.metrics.align import Method, Pair, Pairs, Resize, best_shift, fit, length_warning
+from lipscore.metrics.luma import luma
+from lipscore.metrics.psnr import pooled_psnr, psnr
+from lipscore.metrics.variants import (
+    DEFAULT_PSNR,
+    DEFAULT_SSIM,
+    LEAST_SIDE,
+    PEAK,
+    PSNR_PLANES,
+    SSIM_VARIANTS,
+    Measured,
+    measure,
+)
+from lipscore.runtime import available_cores
+from lipscore.syncnet import media
+from lipscore.types import Alignment, Frame, ReferenceScore, Track
+
+TRACK_FPS = 25
+MAX_SHIFT = 15  # frames, as SyncNet's range
+SHIFT_SIDE = 320  # pixels of the longer side when a shift is searched for
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceOptions:
+    """How a video is compared with its reference.
+
+    align: "timestamp": both resampled to one frame rate; "index": frame i with frame i, each at its own rate; "shift":
+    as timestamp, moved by the shift within max_shift frames at which PSNR is highest. region: see eval/regions.py.
+    resize: how generated frames of another size are brought to the reference's. all_variants: every variant of SSIM,
+    not the default one alone. device: as torch names it.
+    """
+
+    align: Method = "timestamp"
+    max_shift: int = MAX_SHIFT
+    region: Region = "frame"
+    resize: Resize = "area"
+    all_variants: bool = False
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where a choice is none."""
+        for name, kind in (("align", Method), ("region", Region), ("resize", Resize)):
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"--{name} {getattr(self, name)}: choose one of {', '.join(get_args(kind))}")
+        if self.max_shift < 0:
+            raise UsageError(f"--max-shift {self.max_shift}: give 0 or more frames")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScore:
+    """One pair's values by variant name, as in ReferenceScore.values."""
+
+    generated_frame: int
+    reference_frame: int
+    identical: bool
+    values: dict[str, float]
+
+
+def find_reference(video: Path, folder: Path) -> Path | None:
+    """The video in the folder with the same stem, whatever its suffix; None if there is none.
+
+    Raises:
+        UsageError: there are two.
+    """
+    if not folder.is_dir():
+        return None
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.stem == video.stem and path.suffix.lower() in media.VIDEO_SUFFIXES and path.is_file()
+    )
+    if len(found) > 1:
+        names = " and ".join(str(path) for path in found)
+        raise UsageError(f"{video}: more than one reference has its stem: {names}; leave one of them there")
+    return found[0] if found else None
+
+
+def missing_reference(video: Path, folder: Path, region: Region = "frame") -> ReferenceScore:
+    """What the record says of a video without a reference."""
+    return _failed("no_reference", f"{folder}: no video with the stem {video.stem}", None, region)
+
+
+def score_reference(
+    generated: Path,
+    reference: Path,
+    fps: Fraction | int | None = 25,
+    tracks: Sequence[Track] | None = None,
+    options: ReferenceOptions | None = None,
+    *,
+    per_frame: Callable[[FrameScore], object] | None = None,
+) -> ReferenceScore:
+    """Compare two videos frame by frame, in memory that does not grow with their length.
+
+    Args:
+        fps: the protocol's frame rate, at which the two are aligned; None: the reference's own.
+        tracks: the reference's face tracks at 25 fps, for the regions face and mouth; None: found here.
+        per_frame: called with each pair's values, in order.
+
+    Returns:
+        A score whose status says what is wrong where the two cannot be compared; never raises for a bad file.
+    """
+    options = options or ReferenceOptions()
+    try:
+        return _score(generated, reference, fps, tracks, options, per_frame)
+    except MediaError as error:
+        status = "media_error" if reference.exists() else "no_reference"
+        return _failed(status, str(error), reference, options.region)
+
+
+def _score(
+    generated: Path,
+    reference: Path,
+    fps: Fraction | int | None,
+    tracks: Sequence[Track] | None,
+    options: ReferenceOptions,
+    per_frame: Callable[[FrameScore], object] | None,
+) -> ReferenceScore:
+    theirs, ours = media.probe(reference), media.probe(generated)
+    by_index = options.align == "index"
+    rate = None if by_index else fps or theirs.fps
+    warnings: list[str] = []
+    if by_index and ours.fps != theirs.fps:
+        warnings.append(f"frame rates differ: {float(ours.fps):g} generated, {float(theirs.fps):g} in the reference")
+    if abs(ours.width * theirs.height / (ours.height * theirs.width) - 1) > 0.01:
+        sizes = f"{ours.width}x{ours.height} generated, {theirs.width}x{theirs.height} in the reference"
+        warnings.append(f"aspect ratios differ: {sizes}")
+    if options.region != "frame" and not tracks:
+        tracks = face_tracks(reference) if tracks is None else tracks
+        if not tracks:
+            return _failed(
+                "no_face", f"--region {options.region}: no face track in the reference", reference, options.region
+            )
+    regions = Regions(options.region, tracks or (), TRACK_FPS, float(rate or theirs.fps))
+    shift = 0
+    if options.align == "shift":
+        size = _small_size(theirs.width, theirs.height)
+        shift = best_shift(_small(generated, rate, size), _small(reference, rate, size), options.max_shift)
+        if options.max_shift and abs(shift) == options.max_shift:
+            warnings.append(f"the best shift lies at the edge of the range; try --max-shift {2 * options.max_shift}")
+    pairs = Pairs(media.frames_at(generated, rate), media.frames_at(reference, rate), shift)
+    tally = _Tally(per_frame)
+    for work in _in_order(_jobs(pairs, regions, options, tally), _measure_pair):
+        tally.add(*work)
+    warning = length_warning(pairs.n_generated, pairs.n_reference)
+    warnings += [warning] if warning else []
+    warnings += tally.left_out(options.region)
+    alignment = Alignment(
+        method=options.align,
+        n_generated=pairs.n_generated,
+        n_reference=pairs.n_reference,
+        n_compared=tally.n,
+        shift=shift,
+        resized=options.resize if tally.resized else None,
+        warning="; ".join(warnings) or None,
+    )
+    return tally.score(reference, options.region, alignment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Two regions of one size, uint8[H, W, 3], and what is to be measured."""
+
+    pair: tuple[int, int]
+    generated: Frame
+    reference: Frame
+    variants: Sequence[str]
+    device: str
+
+
+def _jobs(pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally) -> Iterator[_Job]:
+    variants = SSIM_VARIANTS if options.all_variants else (DEFAULT_SSIM,)
+    for pair in pairs:
+        generated = _fitted(pair, options.resize, tally)
+        cut = regions.cut(pair.reference_index, generated, pair.reference)
+        if cut is None:
+            tally.without_face += 1
+        elif min(cut[0].shape[:2]) < LEAST_SIDE:
+            tally.too_small += 1
+        else:
+            yield _Job((pair.generated_index, pair.reference_index), *cut, variants, options.device)
+
+
+def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
+    generated = fit(pair.generated, pair.reference, how)
+    tally.resized |= generated is not pair.generated
+    return generated
+
+
+def _measure_pair(job: _Job) -> tuple[_Job, Measured]:
+    a, b = (torch.from_numpy(frame).unsqueeze(0).to(job.device) for frame in (job.generated, job.reference))
+    return job, measure(a, b, job.variants)
+
+
+def _in_order(jobs: Iterator[_Job], work: Callable[[_Job], tuple[_Job, Measured]]) -> Iterator[tuple[_Job, Measured]]:
+    """The results in the order of the jobs, worked on by as many threads as there are cores, few jobs ahead."""
+    workers = available_cores()
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[tuple[_Job, Measured]]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Tally:
+    """Sums over the pairs."""
+
+    def __init__(self, per_frame: Callable[[FrameScore], object] | None) -> None:
+        self.n = self.n_identical = self.without_face = self.too_small = 0
+        self.resized = False
+        self._per_frame = per_frame
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
+        self._squared: defaultdict[str, float] = defaultdict(float)
+        self._n_values: Counter[str] = Counter()
+
+    def add(self, job: _Job, measured: Measured) -> None:
+        """One pair more."""
+        pixels = job.reference.shape[0] * job.reference.shape[1]
+        values: dict[str, float] = {}
+        for planes, error in measured.mse.items():
+            n_values = pixels * (3 if planes == "rgb" else 1)
+            self._squared[planes] += float(error[0]) * n_values
+            self._n_values[planes] += n_values
+            values[f"psnr-{planes}"] = float(psnr(error, PEAK)[0])
+        values |= {name: float(value[0]) for name, value in measured.ssim.items()}
+        for name, value in values.items():
+            self._sums[name] += value
+            self._counts[name] += 1
+        identical = float(measured.mse["rgb"][0]) == 0
+        self.n += 1
+        self.n_identical += identical
+        if self._per_frame is not None:
+            self._per_frame(FrameScore(*job.pair, identical, values))
+
+    def left_out(self, region: Region) -> list[str]:
+        """What to say of pairs that were not compared."""
+        said = [f"{self.without_face} frames without a face left out"] if self.without_face else []
+        if self.too_small:
+            said.append(f"{self.too_small} frames left out: the {region} is smaller than {LEAST_SIDE} px")
+        return said
+
+    def score(self, reference: Path, region: Region, alignment: Alignment) -> ReferenceScore:
+        """The record."""
+        if not self.n:
+            status = "too_small" if self.too_small else "no_face" if self.without_face else "no_overlap"
+            reason = "not one pair of frames could be compared"
+            return _failed(status, f"{reason}: {alignment.warning or 'the two do not overlap'}", reference, region)
+        values = {name: self._sums[name] / self.n for name in self._sums if self._counts[name] == self.n}
+        for planes in PSNR_PLANES:
+            squared = torch.tensor([self._squared[planes]], dtype=torch.float64)
+            values[f"psnr-{planes}-pooled"] = pooled_psnr(squared, self._n_values[planes], PEAK)
+        return ReferenceScore(
+            status="ok",
+            reason="",
+            reference=str(reference),
+            region=region,
+            psnr=values[DEFAULT_PSNR],
+            ssim=values[DEFAULT_SSIM],
+            values=values,
+            n_identical=self.n_identical,
+            alignment=alignment,
+            psnr_pooled=values[f"{DEFAULT_PSNR}-pooled"],
+            psnr_variant=DEFAULT_PSNR,
+            ssim_variant=DEFAULT_SSIM,
+        )
+
+
+def _small_size(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, SHIFT_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _small(video: Path, fps: Fraction | int | None, size: tuple[int, int]) -> Iterator[Frame]:
+    """The video's luma, uint8[h, w], at the given (w, h)."""
+    for frame in media.frames_at(video, fps):
+        yield luma(torch.from_numpy(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))).numpy()
+
+
+def _failed(status: str, reason: str, reference: Path | None, region: Region) -> ReferenceScore:
+    where = None if reference is None else str(reference)
+    return ReferenceScore(status, reason, where, region, None, None, {}, 0, None)
