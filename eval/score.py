@@ -101,7 +101,6 @@ def score_video(
         changed=protocol.changed + models.changed,
         notes=models.weights_notes,
     )
-    tracks: Sequence[Track] = ()
     try:
         with watch.stage("probe"):
             info = media.probe(path)
@@ -121,7 +120,6 @@ def score_video(
                 try:
                     scores = _score_tracks(job, found)
                 finally:
-                    tracks = found.tracks
                     record = replace(record, shots=found.shots, notes=record.notes + found.notes)
                 record = replace(record, tracks=scores)
         lse_d, lse_c, offset = reduce_tracks(record.tracks, protocol.reduce)
@@ -132,7 +130,7 @@ def score_video(
         record = replace(record, status="media_error", reason=str(error))
     if reference is not None and record.status != "media_error":
         with watch.stage("reference"):
-            compared = score_reference(path, reference, protocol.frame_rate, tracks, reference_options)
+            compared = score_reference(path, reference, protocol.frame_rate, options=reference_options)
         record = replace(
             record, reference=compared, psnr=compared.psnr, ssim=compared.ssim, alignment=compared.alignment
         )
@@ -156,7 +154,6 @@ class _Found:
 
     def __init__(self) -> None:
         self.shots: tuple[Shot, ...] = ()
-        self.tracks: Sequence[Track] = ()
         self.notes: tuple[str, ...] = ()
 
 
@@ -175,7 +172,6 @@ def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
         found.notes = (f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames",)
     with watch.stage("tracks"):
         tracking = find_tracks(faces.boxes, found.shots, protocol)
-    found.tracks = tracking.tracks
     if not tracking.tracks:
         raise _no_track(faces, tracking, protocol)
     scores: list[TrackScore] = []
