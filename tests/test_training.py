@@ -146,6 +146,15 @@ def test_calibration_finds_a_linear_law() -> None:
     np.testing.assert_allclose(estimates[:, 1], 8 * confidence, atol=0.4)
 
 
+def test_clips_without_a_face_have_no_published_score(tmp_path: Path) -> None:
+    path = tmp_path / "published.csv"
+    path.write_text("clip,offsets,lse_c,lse_d,has_face\na,[1],6.5,8.5,True\nb,[],0.0,0.0,False\n")
+    assert read_published(path) == {"a": (8.5, 6.5)}
+    path.write_text("clip\na\n")
+    with pytest.raises(UsageError, match=r"published[.]csv"):
+        read_published(path)
+
+
 def test_auc_is_the_share_of_ordered_pairs() -> None:
     assert figures.auc([3, 1], [2, 1]) == (1 + 1 + 0 + 0.5) / 4
 

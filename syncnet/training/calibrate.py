@@ -21,7 +21,7 @@ RIDGE = 0.1  # of the number of clips, on features brought to deviation 1
 
 
 def read_published(path: Path) -> dict[str, tuple[float, float]]:
-    """Clip name -> (LSE-D, LSE-C), of the clips that have both.
+    """Clip name -> (LSE-D, LSE-C), of the clips that were scored: without a face the table says 0.
 
     Raises:
         UsageError: the file is not such a table.
@@ -33,14 +33,14 @@ def read_published(path: Path) -> dict[str, tuple[float, float]]:
             row["clip"]: (float(row["lse_d"]), float(row["lse_c"])) for row in rows if row["lse_d"] and row["lse_c"]
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a table with the columns clip, lse_c, lse_d ({error})") from error
+        raise UsageError(f"{path}: not a table with the columns clip, has_face, lse_c, lse_d ({error})") from error
 
 
 def fit_calibration(curves: Sequence[SyncCurve], published: Sequence[tuple[float, float]]) -> Calibration:
     """Least squares with a little ridge on everything but the constant.
 
     Args:
-        curves: of clips that the weights were not trained on: those of trained clips look too confident.
+        curves: of the clips, each with its own audio.
         published: (LSE-D, LSE-C) of the same clips.
     """
     features = np.stack([curve_features(curve) for curve in curves])
