@@ -108,6 +108,12 @@ def test_features_of_a_curve_made_by_hand() -> None:
     np.testing.assert_allclose(features, [1.0, 1.0, 1.0, (4 * 2.0 + 2 * 3.0) / 6 - 1.0])
 
 
+def test_features_of_a_single_window_are_numbers() -> None:
+    mean = np.full(31, np.nan, np.float32)
+    mean[15] = 1.0
+    np.testing.assert_array_equal(mini.curve_features(SyncCurve(mean[None], mean)), [1.0, 0.0, 1.0, 0.0])
+
+
 def test_estimates_are_linear_and_never_negative() -> None:
     mean = np.full(31, 2.0, np.float32)
     mean[15] = 1.5

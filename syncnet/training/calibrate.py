@@ -28,10 +28,8 @@ def read_published(path: Path) -> dict[str, tuple[float, float]]:
     """
     try:
         with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {
-            row["clip"]: (float(row["lse_d"]), float(row["lse_c"])) for row in rows if row["lse_d"] and row["lse_c"]
-        }
+            scored = [row for row in csv.DictReader(file) if row["has_face"] == "True" and row["lse_c"]]
+        return {row["clip"]: (float(row["lse_d"]), float(row["lse_c"])) for row in scored}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a table with the columns clip, has_face, lse_c, lse_d ({error})") from error
 

@@ -85,8 +85,8 @@ def train_mini(
     """Train the built-in model.
 
     Scenes are split into train, validation and test (`split`); the towers see train only, the calibration is fitted on
-    train and validation, the figures in the record are those of test. `published_scores.csv` beside the clips' folder feeds
-    the calibration.
+    train and validation, the figures in the record are those of test. `published_scores.csv` beside the clips' folder
+    feeds the calibration.
 
     Args:
         clips: the folder that the names in `boxes` are relative to.
