@@ -129,6 +129,8 @@ def score(
     align: Annotated[str, typer.Option(help="Frames meet by timestamp, index or shift.")] = "timestamp",
     max_shift: Annotated[int, typer.Option(help="With --align shift: frames to either side.")] = 15,
     region: Annotated[str, typer.Option(help="PSNR and SSIM over the frame, face or mouth.")] = "frame",
+    chunk: Annotated[float | None, typer.Option(help="Score long videos in pieces of so many seconds.")] = None,
+    overlap: Annotated[float, typer.Option(help="With --chunk: seconds that a piece shares with the next.")] = 0.0,
 ) -> None:
     """Score videos: LSE-D, LSE-C and offset; PSNR and SSIM where there is a reference."""
     from lipscore.eval.score_command import ScoreOptions
@@ -161,6 +163,8 @@ def score(
         align=align,
         max_shift=max_shift,
         region=region,
+        chunk=chunk,
+        overlap=overlap,
     )
     raise typer.Exit(run_score(options))
 

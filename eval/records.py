@@ -104,6 +104,7 @@ def from_json(data: Mapping[str, Any]) -> Record:
         fields["tracks"] = tuple(_track_from_json(track) for track in data["tracks"])
         fields["alignment"] = _alignment(data["alignment"])
         fields["reference"] = _reference(data["reference"])
+        fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
         fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
         return Record(VideoScore(**fields), str(data["settings"]), str(data["key"]))
     except (KeyError, TypeError) as error:
@@ -179,7 +180,7 @@ class RecordStore:
     def write_csv(self) -> None:
         """Write scores.csv from scores.jsonl: each video's last record by settings, in order of first appearance."""
         records, _ = read_records(self.path)
-        latest = {(record.score.video, record.settings): record for record in records}
+        latest = {(record.score.video, record.score.piece, record.settings): record for record in records}
         replace_whole(self.folder / "scores.csv", as_csv(latest.values()))
 
 

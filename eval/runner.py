@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,16 @@ from lipscore.eval.interruption import Interrupted, Interruption
 from lipscore.eval.records import Record, RecordStore, hash_of
 from lipscore.eval.scores_file import append_lines, held_lines, lines_of
 from lipscore.syncnet.media import file_sha256
-from lipscore.types import VideoScore
+from lipscore.types import MediaInfo, VideoScore
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a video that is scored on its own: from start for seconds, both at frames; info: of the whole file."""
+
+    info: MediaInfo
+    start: Fraction
+    seconds: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class Job:
     """A video to score.
 
     reference: what PSNR and SSIM are taken against; boxes: the file with its face boxes; problem: why there is nothing
-    to read at path, else empty.
+    to read at path, else empty; piece: the part of it to score, None for all of it.
     """
 
     path: Path
@@ -31,6 +41,7 @@ class Job:
     reference: Path | None = None
     boxes: Path | None = None
     problem: str = ""
+    piece: Piece | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ def _held(job: Job, task: Task, store: RecordStore) -> Record | None:
     if not task.resume or job.problem or task.settings not in store.settings_held:
         return None
     try:
-        return store.held(_key(job, task, file_sha256(job.path)))
+        return store.held(_key(job, task, job.piece.info.sha256 if job.piece else file_sha256(job.path)))
     except MediaError:
         return None
 
@@ -149,4 +160,5 @@ def _scored(job: Job, score: Callable[[Job], VideoScore], task: Task, progress: 
 
 def _key(job: Job, task: Task, sha256: str) -> str:
     others = [file_sha256(path) if path is not None and path.is_file() else "" for path in (job.reference, job.boxes)]
-    return hash_of([task.settings, sha256, *others])
+    part = [str(job.piece.start), str(job.piece.seconds)] if job.piece is not None else []
+    return hash_of([task.settings, sha256, *others, *part])

@@ -12,6 +12,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 from lipscore import __version__
+from lipscore.errors import UsageError
 from lipscore.eval import progress, records, summary
 from lipscore.eval.appending import check_appendable
 from lipscore.eval.inputs import REFERENCE_FOLDER, Found, collect, shard_of
@@ -21,6 +22,7 @@ from lipscore.eval.observer import Observer
 from lipscore.eval.reference import ReferenceOptions, find_reference, missing_reference
 from lipscore.eval.runner import Job, Outcome, Task, run
 from lipscore.eval.score import score_video
+from lipscore.eval.tools import chunks
 from lipscore.syncnet import media
 from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import VideoScore
@@ -28,7 +30,10 @@ from lipscore.types import VideoScore
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """What the command line said; the fields are its options, changes those that change a protocol's field."""
+    """What the command line said; the fields are its options, changes those that change a protocol's field.
+
+    references: whether a folder named `reference` is looked for where no other was named.
+    """
 
     inputs: tuple[Path, ...]
     reference: Path | None
@@ -48,11 +53,42 @@ class ScoreOptions:
     align: str
     max_shift: int
     region: str
+    chunk: float | None = None
+    overlap: float = 0.0
+    references: bool = True
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run came to, and what it was made with."""
+
+    outcome: Outcome
+    counts: summary.Summary
+    protocol: Protocol
+    models: Models
+
+    @property
+    def exit_status(self) -> int:
+        """0: all scored, 1: some not, 130: interrupted."""
+        if self.outcome.interrupted is not None:
+            return self.outcome.interrupted
+        return 1 if self.counts.not_scored else 0
+
+
 def score(options: ScoreOptions) -> int:
-    """Score the inputs; returns the exit status (0: all scored, 1: some not, 130: interrupted).
+    """Score the inputs and print what came of it; returns the exit status.
+
+    Raises:
+        LipscoreError: wrong options, or something that is needed is missing.
+    """
+    ran = run_inputs(options)
+    _report(ran.outcome, ran.counts, ran.models, ran.protocol, options)
+    return ran.exit_status
+
+
+def run_inputs(options: ScoreOptions) -> Ran:
+    """Score the inputs into the output folder, with progress on standard error.
 
     Everything that can be known to be wrong is said before the first video is touched.
 
@@ -64,6 +100,8 @@ def score(options: ScoreOptions) -> int:
     compared = ReferenceOptions(options.align, options.max_shift, options.region)  # type: ignore[arg-type]
     found = collect(options.inputs, options.reference)
     pairs = _with_references(shard_of(found, options.shard) if options.shard else found, options)
+    if options.chunk is not None:
+        pairs = _in_pieces(pairs, protocol, options.chunk, options)
     media.ffmpeg_path()
     store = records.RecordStore(options.out)
     check_appendable(options.scores_file)
@@ -105,10 +143,7 @@ def score(options: ScoreOptions) -> int:
         resumed=outcome.resumed,
         counts=summary.as_json(counts),
     )
-    _report(outcome, counts, models, protocol, options)
-    if outcome.interrupted is not None:
-        return outcome.interrupted
-    return 1 if counts.not_scored else 0
+    return Ran(outcome, counts, protocol, models)
 
 
 class _Printing:
@@ -140,12 +175,20 @@ def _with_references(found: Sequence[Found], options: ScoreOptions) -> list[tupl
     pairs: list[tuple[Job, Path | None]] = []
     for video in found:
         folder = options.reference
-        if folder is None and (video.folder / REFERENCE_FOLDER).is_dir():
+        if folder is None and options.references and (video.folder / REFERENCE_FOLDER).is_dir():
             folder = video.folder / REFERENCE_FOLDER
         reference = find_reference(video.path, folder) if folder is not None else None
         boxes = options.detections / f"{video.path.stem}.json" if options.detections is not None else None
         pairs.append((Job(video.path, video.name, reference, boxes, video.problem), folder))
     return pairs
+
+
+def _in_pieces(
+    pairs: Sequence[tuple[Job, Path | None]], protocol: Protocol, chunk: float, options: ScoreOptions
+) -> list[tuple[Job, Path | None]]:
+    if any(folder for _, folder in pairs):
+        raise UsageError("--chunk: takes no references; score them without it, or compare with `lipscore compare`")
+    return [(piece, None) for job, _ in pairs for piece in chunks.split(job, chunk, options.overlap, protocol)]
 
 
 def _scorer(
@@ -158,6 +201,8 @@ def _scorer(
     folders = {job.name: folder for job, folder in pairs}
 
     def score_job(job: Job) -> VideoScore:
+        if job.piece is not None:
+            return chunks.score_piece(job, job.piece, protocol, models, _Stages(stage))
         result = score_video(
             job.path,
             protocol,
@@ -241,6 +286,11 @@ def _report(
     if protocol.changed or models.changed:
         lines.append(f"changed: {'; '.join(protocol.changed + models.changed)}")
     print("\n".join(lines), file=out, flush=True)
+    found = chunks.drifts([record.score for record in outcome.records])
+    for drift in found:
+        print(chunks.sentence(drift), file=out, flush=True)
+    for chart in chunks.write_charts(found, options.out):
+        progress.say(f"wrote {chart}")
     if outcome.interrupted is not None:
         have = f"{len(outcome.records)} of {counts.total} videos are in {options.out}"
         progress.say(f"interrupted; {have}: the same command goes on from there")

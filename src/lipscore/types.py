@@ -160,7 +160,8 @@ class VideoScore:
 
     lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok".
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
-    that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage.
+    that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
+    is the start and end, in seconds, of the part of the video that this record is about, None for all of it.
     """
 
     video: str
@@ -188,6 +189,7 @@ class VideoScore:
     reference: ReferenceScore | None = None
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    piece: tuple[float, float] | None = None
 
 
 class Detector(Protocol):
