@@ -37,16 +37,16 @@ ENV PIP_CONSTRAINT=/src/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 COPY --from=requirements /src/requirements.txt /src/constraints.txt ./
-# Headers, static libraries, test programs and packages' own tests: nothing at run time reads them.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/lipscore/venv \
     && python3 -m pip --python /opt/lipscore/venv/bin/python install \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt \
-    && cd /opt/lipscore/venv/lib/python3*/site-packages \
-    && rm -rf torch/include torch/share torch/test \
-    && find torch/bin -mindepth 1 ! -name torch_shm_manager -delete \
-    && find . -name '*.a' -delete \
-    && find numpy scipy -type d -name tests -prune -exec rm -rf {} +
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt
+# Headers, static libraries, test programs and packages' own tests: nothing at run time reads them.
+RUN site=$(echo /opt/lipscore/venv/lib/python3*/site-packages) \
+    && rm -rf "$site/torch/include" "$site/torch/share" "$site/torch/test" \
+    && find "$site/torch/bin" -mindepth 1 ! -name torch_shm_manager -delete \
+    && find "$site" -name '*.a' -delete \
+    && find "$site/numpy" "$site/scipy" -type d -name tests -prune -exec rm -rf {} +
 
 
 # The official weights. Only weights.py and what bakes it stand above, so a change elsewhere fetches nothing again;
@@ -59,12 +59,12 @@ WORKDIR /src
 COPY src/lipscore/__init__.py src/lipscore/errors.py lipscore/
 COPY syncnet/__init__.py syncnet/weights.py lipscore/syncnet/
 COPY docker/bake_weights.py ./
-COPY weights/ context/
+COPY weights/ weights/
 ARG WEIGHTS=fetch
 ARG ALLOW_UNVERIFIED=""
 RUN --mount=type=cache,target=/var/cache/lipscore \
     XDG_CACHE_HOME=/var/cache PYTHONPATH=/src /opt/lipscore/venv/bin/python bake_weights.py \
-        --mode "$WEIGHTS" --context context --out /opt/lipscore/weights ${ALLOW_UNVERIFIED:+--allow-unverified}
+        --mode "$WEIGHTS" --context weights --out /opt/lipscore/weights ${ALLOW_UNVERIFIED:+--allow-unverified}
 
 
 # lipscore itself, laid out as it will lie over the environment.
@@ -82,10 +82,11 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM python AS runtime
 COPY --from=packages /opt/lipscore/venv /opt/lipscore/venv
 COPY --from=weights /opt/lipscore/weights /opt/lipscore/weights
-# The older container's mount points are these folders by another name. Any user may write where results go.
+# The older container's mount points are these folders by another name. Any user may write where results go. There is
+# no all_scores.txt: over a file the engine would refuse the directory that it makes of a missing host file, and the
+# entrypoint could not say what is wrong.
 RUN mkdir -p /app/eval/data /app/eval/results /app/tmp \
     && chmod 1777 /app/eval/results /app/tmp \
-    && install -m 0666 /dev/null /app/all_scores.txt \
     && ln -s /app /syncnet_python
 # HOME, LOGNAME: a user that --user names is in no passwd file, and torch asks who runs it.
 # LIPSCORE_OFFLINE: what is not baked in is not fetched while scoring.
