@@ -51,7 +51,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code > 128:
+            # a signal ended it, the results are on disk: taking torch down in order would cost another second
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code)
+        raise
 
 
 def command(function: F) -> F:
