@@ -85,10 +85,15 @@ bench: $(STAMP)  ## the benchmarks: each compares two things and prints a ratio
 
 IMAGE ?= lipscore
 ENGINE ?= docker
+CPU ?=
+# CPU=1: no CUDA
+CPU_ARGS = --build-arg BASE_IMAGE=ubuntu:24.04 --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 .PHONY: image
 image:  ## build the container image
-	$(ENGINE) build -t $(IMAGE) .
+	$(ENGINE) build -t $(IMAGE) $(if $(CPU),$(CPU_ARGS)) \
+	  --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || true)" $(ARGS) .
 
 .PHONY: image-test
 image-test:  ## build the image for real and run it; needs root, no engine
@@ -97,4 +102,5 @@ image-test:  ## build the image for real and run it; needs root, no engine
 .PHONY: image-run
 image-run:  ## score eval/data in the container
 	touch all_scores.txt
-	$(ENGINE) run --rm -v "$(CURDIR)/eval/data:/app/eval/data" -v "$(CURDIR)/all_scores.txt:/app/all_scores.txt" $(ARGS) $(IMAGE)
+	$(ENGINE) run --rm $(if $(CPU),,--gpus all) -v "$(CURDIR)/eval/data:/app/eval/data" \
+	  -v "$(CURDIR)/all_scores.txt:/app/all_scores.txt" $(IMAGE) $(ARGS)
