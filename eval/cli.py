@@ -23,6 +23,7 @@ from lipscore.eval.compare_cli import compare
 from lipscore.eval.demo_cli import demo
 from lipscore.eval.merge_cli import merge
 from lipscore.eval.reproduce_cli import reproduce
+from lipscore.eval.tools.cli import register as register_tools
 
 F = TypeVar("F", bound=Callable[..., object])
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -250,6 +251,7 @@ def weights_fetch(names: Annotated[list[str] | None, typer.Argument(help="Defaul
         typer.echo(f"{file.name}: {file.path} (SHA-256 verified)")
 
 
+register_tools(app, command)
 app.command()(command(merge))
 app.command()(command(compare))
 app.command()(command(reproduce))

@@ -132,7 +132,7 @@ def run_inputs(options: ScoreOptions) -> Ran:
         )
     counts = summary.summarise(outcome.records, len(pairs))
     write_manifest(
-        options.out / _manifest_name(options.shard),
+        options.out / manifest_name(options.shard),
         protocol=protocol,
         models=models,
         options=asked,
@@ -262,7 +262,7 @@ def _blank(protocol: Protocol, models: Models) -> VideoScore:
     )
 
 
-def _manifest_name(shard: str | None) -> str:
+def manifest_name(shard: str | None) -> str:
     """run.json; a shard's own, because shards may share a folder."""
     return "run.json" if shard is None else f"run-{shard.replace('/', '-of-')}.json"
 

@@ -1,0 +1,217 @@
+"""`lipscore filter`: sort videos into good and poor by the confidence and the offset of their face track."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lipscore.errors import UsageError
+from lipscore.eval.appending import replace_whole, unwritable
+from lipscore.eval.inputs import collect
+from lipscore.eval.score_command import Ran, ScoreOptions, manifest_name, run_inputs
+from lipscore.eval.tools.fix import best_track
+from lipscore.types import VideoScore
+
+SCHEMA = 1
+RESULTS = "sync_filter_results.json"
+GOOD, POOR = "good_quality", "poor_quality"
+Decision = Literal["good", "poor", "no_face", "failed"]
+DECISIONS: tuple[Decision, ...] = ("good", "poor", "no_face", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A good video's LSE-C is min_confidence or more, and its offset max_abs_offset frames or fewer to either side."""
+
+    min_confidence: float
+    max_abs_offset: int
+
+
+PRESETS = {
+    "strict": Limits(8.0, 2),
+    "high": Limits(6.0, 3),
+    "medium": Limits(4.0, 5),
+    "relaxed": Limits(2.0, 8),
+}
+
+
+def limits(preset: str, min_confidence: float | None, max_abs_offset: int | None) -> Limits:
+    """A preset's limits, the given ones in place of its own.
+
+    Raises:
+        UsageError: there is no such preset, or the largest offset is negative.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"--preset {preset}: no such preset; use one of {', '.join(PRESETS)}")
+    if max_abs_offset is not None and max_abs_offset < 0:
+        raise UsageError(f"--max-abs-offset {max_abs_offset}: must be 0 or more")
+    found = PRESETS[preset]
+    return Limits(
+        found.min_confidence if min_confidence is None else min_confidence,
+        found.max_abs_offset if max_abs_offset is None else max_abs_offset,
+    )
+
+
+def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
+    """The decision on a video and its reasons, by its most confident face track; no reasons where it is good."""
+    if score.status in ("no_face", "no_track"):
+        return "no_face", [score.reason]
+    if score.status != "ok":
+        return "failed", [f"{score.status}: {score.reason}"]
+    best = best_track(score.tracks)
+    reasons = []
+    if not best.lse_c >= limit.min_confidence:
+        reasons.append(f"confidence {best.lse_c:.3f} is below {limit.min_confidence:g}")
+    if abs(best.offset) > limit.max_abs_offset:
+        reasons.append(f"offset {best.offset:+d} is more than {limit.max_abs_offset} frames away from 0")
+    return ("poor" if reasons else "good"), reasons
+
+
+def filter_videos(
+    options: ScoreOptions, limit: Limits, settings: dict[str, Any], *, workers: int = 1, place: str = "link"
+) -> tuple[Ran, Counter[str]]:
+    """Score the inputs, decide on each, and sort them below options.out.
+
+    The scores are kept there too, as `lipscore score` keeps them: another preset on the same videos does not score them
+    again. The inputs' own files are never changed.
+
+    Args:
+        settings: what the results file says of how it was made, beside the limits.
+        workers: processes that score at once.
+        place: "link" (symbolic), "copy", or "none" for the results file alone.
+
+    Returns:
+        The run, and how many videos of each decision.
+
+    Raises:
+        UsageError: the output folder lies in an input folder.
+        LipscoreError: as `lipscore score`.
+    """
+    _check(options)
+    if workers > 1:
+        _score_apart(options, workers)
+    ran = run_inputs(options)
+    videos = []
+    decided = [(record.score, *decide(record.score, limit)) for record in ran.outcome.records]
+    names = _places([Path(score.video) for score, _, _ in decided])
+    if place != "none":
+        _clear(options.out)
+    for (score, decision, reasons), name in zip(decided, names, strict=True):
+        target = options.out / (GOOD if decision == "good" else POOR) / name
+        placed = place != "none" and decision in ("good", "poor")
+        if placed:
+            _put(Path(score.video), target, place)
+        videos.append(_as_json(score, decision, reasons, str(target.relative_to(options.out)) if placed else None))
+    counts: Counter[str] = Counter(decision for _, decision, _ in decided)
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "settings": {
+            "min_confidence": limit.min_confidence,
+            "max_abs_offset": limit.max_abs_offset,
+            **settings,
+            "protocol": ran.protocol.name,
+            "protocol_hash": ran.protocol.hash,
+            "changed": [*ran.protocol.changed, *ran.models.changed],
+            "model": ran.models.embedder.name,
+            "comparable": ran.models.comparable(ran.protocol),
+        },
+        "counts": {"total": ran.counts.total, **{decision: counts[decision] for decision in DECISIONS}},
+        "videos": videos,
+    }
+    replace_whole(options.out / RESULTS, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    return ran, counts
+
+
+def _check(options: ScoreOptions) -> None:
+    out = options.out.resolve()
+    for given in options.inputs:
+        if given.is_dir() and (out == given.resolve() or given.resolve() in out.parents):
+            raise UsageError(
+                f"--output-dir {options.out}: lies in the input folder {given}, where the sorted videos would be found "
+                "as inputs the next time; name a folder outside it"
+            )
+
+
+def _score_apart(options: ScoreOptions, workers: int) -> None:
+    """Score the inputs in so many processes, each an equal share; what they wrote is found by the run that follows."""
+    workers = min(workers, len(collect(options.inputs)))
+    cores = sorted(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        shares = [replace(options, shard=f"{k + 1}/{workers}") for k in range(workers)]
+        futures = [pool.submit(_share, share, cores[k::workers] or cores) for k, share in enumerate(shares)]
+        for future in futures:
+            future.result()
+    for share in shares:
+        (options.out / manifest_name(share.shard)).unlink(missing_ok=True)
+
+
+def _share(options: ScoreOptions, cores: Sequence[int]) -> None:
+    """One share, on these cores alone: the processes would slow each other down."""
+    os.sched_setaffinity(0, cores)
+    os.environ["NO_COLOR"] = "1"  # bars of several processes would overwrite each other
+    run_inputs(options)
+
+
+def _places(videos: Sequence[Path]) -> list[Path]:
+    """Where each goes below good_quality or poor_quality: its path below the folder that all of them share."""
+    if not videos:
+        return []
+    whole = [Path(os.path.normpath(video.absolute())) for video in videos]
+    shared = Path(os.path.commonpath([video.parent for video in whole]))
+    return [video.relative_to(shared) for video in whole]
+
+
+def _clear(out: Path) -> None:
+    """Take away what an earlier run sorted, which its results file names, so that no video is in both folders."""
+    try:
+        before = json.loads((out / RESULTS).read_bytes())
+        placed = [video["placed"] for video in before["videos"] if video["placed"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in placed:
+        target = out / name
+        if Path(name).parts[0] in (GOOD, POOR) and ".." not in Path(name).parts:
+            target.unlink(missing_ok=True)
+
+
+def _put(video: Path, target: Path, place: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        if place == "copy":
+            shutil.copy2(video, target)
+        else:
+            target.symlink_to(video.resolve())
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+def _as_json(score: VideoScore, decision: Decision, reasons: list[str], placed: str | None) -> dict[str, Any]:
+    tracks = [
+        {
+            "track": track.track_id,
+            "first_frame": track.first_frame,
+            "last_frame": track.last_frame,
+            "offset": track.offset,
+            "confidence": round(track.lse_c, 6),
+            "lse_d": round(track.lse_d, 6),
+        }
+        for track in score.tracks
+    ]
+    return {
+        "video": score.video,
+        "name": score.name,
+        "status": score.status,
+        "decision": decision,
+        "reasons": reasons,
+        "placed": placed,
+        "tracks": tracks,
+    }
