@@ -120,24 +120,28 @@ def test_too_short_says_what_would_help(
 
 
 def test_a_small_face_says_its_size(tmp_path: Path, mini_models: Models, talk: Path) -> None:
-    path = remade(talk, tmp_path / "small.mp4", "-vf", "scale=200:200,pad=480:480:140:140")
+    path = remade(talk, tmp_path / "small.mp4", "-vf", "scale=160:160,pad=480:480:160:160")
     record = score(path, mini_models)
-    if record.status == "no_track":
-        assert "px on average; tracks need more than 100 px: --min-face-size" in record.reason
-        smaller = int(record.reason.rsplit(" ", 1)[1])
-        assert score(path, mini_models, min_face_size=smaller).status == "ok"
-    else:
-        assert record.status == "no_face"
+    assert record.status == "no_track"
+    assert "px on average; tracks need more than 100 px: --min-face-size" in record.reason
+    smaller = int(record.reason.rsplit(" ", 1)[1])
+    assert 50 < smaller < 100
+    assert score(path, mini_models, min_face_size=smaller).status == "ok"
 
 
 @pytest.mark.parametrize("fps", ["24", "30000/1001", "30", "50", "60"])
-def test_frame_rates(tmp_path: Path, mini_models: Models, talk: Path, fps: str) -> None:
-    assert_talks(score(remade(talk, tmp_path / "rate.mp4", "-r", fps), mini_models))
+def test_no_frame_rate_moves_the_offset(tmp_path: Path, mini_models: Models, talk: Path, fps: str) -> None:
+    path = remade(talk, tmp_path / "rate.mp4", "-r", fps)
+    assert score_video(path, get_protocol("lipscore-1"), mini_models).offset == SHIFT
+    # wav2lip's transcoding to AVI repeats up to three frames at the start: docs/precision.md
+    assert score(path, mini_models).offset in (SHIFT, SHIFT + 1, SHIFT + 2)
 
 
 def test_variable_frame_rate(tmp_path: Path, mini_models: Models, talk: Path) -> None:
     drop = "select='not(eq(mod(n\\,7)\\,3))'"
-    assert_talks(score(remade(talk, tmp_path / "vfr.mp4", "-vf", drop, "-fps_mode", "vfr"), mini_models))
+    path = remade(talk, tmp_path / "vfr.mp4", "-vf", drop, "-fps_mode", "vfr")
+    assert score_video(path, get_protocol("lipscore-1"), mini_models).offset == SHIFT
+    assert score(path, mini_models).status == "ok"
 
 
 def test_a_rotated_phone_video(tmp_path: Path, mini_models: Models, talk: Path) -> None:
