@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Checks what is mounted and says what is wrong before anything runs; then runs run_commands.sh, or, with arguments,
-# lipscore with them. Exit status 3: a mount is wrong; else that of what was run.
+# Checks what is mounted and says what is wrong before anything runs; then runs run_commands.sh here, or, with arguments,
+# lipscore with them where it was called. Exit status 3: a mount is wrong; else that of what was run.
 set -u
 
 # /app in the image, which older mounts know as /syncnet_python
 home=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
-cd -- "$home" || exit 3
 scores=all_scores.txt
 data=eval/data
 
@@ -35,7 +34,7 @@ writable_folder() {
 
 # What is never right, whatever runs. (A directory over run_commands.sh, which the image has, the engine itself refuses.)
 check_no_directory() {
-    if [ -d "$scores" ]; then
+    if [ -d "$home/$scores" ]; then
         fail "$home/$scores is a directory: the host had no such file, so a directory was made in its place." \
             "On the host: rmdir all_scores.txt && touch all_scores.txt, then run again."
     fi
@@ -100,6 +99,7 @@ fi
 if [ $# -gt 0 ]; then
     exec lipscore "$@"
 fi
+cd -- "$home" || exit 3
 check_data
 check_scores
 check_temporary

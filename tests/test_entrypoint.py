@@ -88,8 +88,8 @@ def test_without_arguments_it_scores_and_averages(app: App) -> None:
 
 def test_with_arguments_it_is_lipscore(app: App) -> None:
     (app.home / "eval" / "data" / "a.mp4").unlink()  # no concern of `protocols`
-    status, out, _ = app.run("protocols", "wav2lip --json", ON_OTHER='echo "$#:$2"; exit 42')
-    assert (status, out) == (42, "2:wav2lip --json\n")
+    status, out, _ = app.run("protocols", "wav2lip --json", ON_OTHER='echo "$PWD:$#:$2"; exit 42')
+    assert (status, out) == (42, "/:2:wav2lip --json\n")
     assert app.called() == ["lipscore protocols wav2lip --json"]
 
 
