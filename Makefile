@@ -75,6 +75,7 @@ lint: $(LINT_STAMP)  ## ruff, mypy, import-linter, shellcheck, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.12  # the image's, on its real base
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
