@@ -72,9 +72,11 @@ def sync_of(curve: Floats) -> Sync:
 def framewise_confidence(distances: Floats, curve: Floats) -> Floats:
     """float32[W]: the curve's median minus each window's distance at the best shift, smoothed over 9 windows.
 
-    SyncNetInstance.py (evaluate, fconfm).
+    SyncNetInstance.py (evaluate, fconfm). NaN for the windows that have no partner at that shift.
     """
     known = np.sort(curve[~np.isnan(curve)])
     median = known[(len(known) - 1) // 2]
-    raw: Floats = median - distances[:, int(np.nanargmin(curve))]
-    return np.asarray(medfilt(raw, kernel_size=9), np.float32)
+    confidence: Floats = median - distances[:, int(np.nanargmin(curve))]
+    partnered = ~np.isnan(confidence)
+    confidence[partnered] = medfilt(confidence[partnered], kernel_size=9)
+    return confidence

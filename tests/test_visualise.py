@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -72,12 +73,25 @@ def test_confidence_of_each_frame() -> None:
     rng = np.random.default_rng(3)
     distances = rng.uniform(5, 12, (40, 31)).astype(np.float32)
     distances[:, 17] -= 4
-    kept = KeptTrack(None, TrackScore(0, 10, 54, -2, 0, 0, 40, ()), distances)
-    median = np.sort(distances.mean(axis=0))[15]
+    mean = distances.mean(axis=0)
+    median = np.sort(mean)[15]
+    kept = KeptTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), distances)
     raw = [0.0] * 4 + [float(median - row[17]) for row in distances] + [0.0] * 4
     by_window = [sorted(raw[k : k + 9])[4] for k in range(40)]
     want = [by_window[min(max(frame - 2, 0), 39)] for frame in range(45)]
     assert np.allclose(kept.confidence, want, atol=1e-4)
+    estimated = replace(kept, score=replace(kept.score, lse_c=3 * kept.score.lse_c))
+    assert np.allclose(estimated.confidence, 3 * kept.confidence)
+
+
+def test_windows_without_a_partner_take_the_nearest_confidence() -> None:
+    distances = np.random.default_rng(4).uniform(5, 12, (40, 31)).astype(np.float32)
+    distances[:, 17] -= 4
+    distances[-2:, 17] = np.nan
+    score = TrackScore(0, 0, 44, -2, 0, 1, 40, ())
+    found = KeptTrack(None, score, distances).confidence
+    assert np.isfinite(found).all()
+    assert (found[39:] == found[39]).all()
 
 
 def test_colours_run_from_red_to_green() -> None:

@@ -28,11 +28,16 @@ class KeptTrack:
     def confidence(self) -> Floats:
         """float32[last_frame - first_frame + 1]: the framewise confidence of each frame.
 
-        It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's.
+        It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's. With
+        a model that estimates SyncNet's LSE-C it is brought to that scale.
         """
-        by_window = lse.framewise_confidence(self.distances, lse.mean_curve(self.distances))
+        curve = lse.mean_curve(self.distances)
+        by_window = lse.framewise_confidence(self.distances, curve)
+        known = np.flatnonzero(~np.isnan(by_window))
         n_frames = self.score.last_frame - self.score.first_frame + 1
-        return by_window[np.clip(np.arange(n_frames) - WINDOW_CENTRE, 0, len(by_window) - 1)]
+        confidence = np.interp(np.arange(n_frames) - WINDOW_CENTRE, known, by_window[known])
+        raw = lse.sync_of(curve).lse_c
+        return np.asarray(confidence * (self.score.lse_c / raw if raw > 0 else 1), np.float32)
 
 
 class Keeper(Observer):
