@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, MissingError, NotScoredError
+from lipscore.syncnet.mjpeg import split_jpegs
 from lipscore.types import Frame, MediaInfo
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
@@ -235,46 +236,12 @@ def jpeg_pipe(path: Path, options: Sequence[str] = ()) -> Iterator[bytes]:
     """
     args = [*input_args(path), *options, "-threads", "1", "-f", "image2pipe", "-c:v", "mjpeg", "-"]
     with open_ffmpeg(args, path) as pipe:
-        yield from _split_jpegs(pipe)
+        yield from split_jpegs(pipe)
 
 
 def decode_jpeg(data: bytes) -> Frame:
     """uint8[H, W, 3] BGR, as cv2.imread gives."""
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
-
-
-def _split_jpegs(pipe: IO[bytes]) -> Iterator[bytes]:
-    buffer = bytearray()
-    scan_from = 0
-    while True:
-        if not scan_from and len(buffer) > 4:
-            scan_from = _scan_start(buffer)
-        end = buffer.find(b"\xff\xd9", scan_from) if scan_from else -1
-        if end >= 0:
-            yield bytes(buffer[: end + 2])
-            del buffer[: end + 2]
-            scan_from = 0
-            continue
-        tried = len(buffer)
-        block = pipe.read(PIPE_BYTES)
-        if not block:
-            return
-        buffer += block
-        scan_from = max(scan_from, tried - 1) if scan_from else 0
-
-
-def _scan_start(buffer: bytearray) -> int:
-    """Where the entropy-coded data of the JPEG at the buffer's start begins; 0 if its header is not all there.
-
-    Header segments are skipped by their lengths, because a quantisation table may hold the bytes of an end marker.
-    """
-    at = 2
-    while at + 4 <= len(buffer):
-        marker, length = buffer[at + 1], int.from_bytes(buffer[at + 2 : at + 4], "big")
-        at += 2 + length
-        if marker == 0xDA:
-            return at if at <= len(buffer) else 0
-    return 0
 
 
 def file_url(path: Path) -> str:
@@ -449,7 +416,7 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
 
 
 def git_revision(folder: Path) -> tuple[str, bool] | None:
-    """(the commit that a checkout is at, whether it has changes that are not in it); None where there is no checkout."""
+    """(the commit that a checkout is at, whether it has changes not in it); None where there is no checkout."""
     git = ["git", "-C", str(folder), "--no-optional-locks"]
     if not (folder / ".git").exists():
         return None
