@@ -1,0 +1,113 @@
+"""`lipscore fix` on audio that was truly shifted, and every reason to leave a video alone."""
+
+from __future__ import annotations
+
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lipscore.eval.cli import app
+from lipscore.eval.models import Models
+from lipscore.eval.score import score_video
+from lipscore.eval.tools.fix import fix, why_not
+from lipscore.syncnet import media, remux
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.types import TrackScore
+
+WAV2LIP = PROTOCOLS["wav2lip"]
+
+
+@pytest.fixture(scope="module")
+def clip(shared: Path) -> Path:
+    return shared / "clips/talking/1p_closeup_facingcamera/10_woman_doctor.mp4"
+
+
+def lag(later: np.ndarray, earlier: np.ndarray) -> int:
+    """By how many samples `later` comes after `earlier`, by cross-correlation."""
+    n = min(len(later), len(earlier))
+    spectra = np.fft.rfft(later[:n].astype(float), 2 * n) * np.conj(np.fft.rfft(earlier[:n].astype(float), 2 * n))
+    peak = int(np.argmax(np.fft.irfft(spectra)))
+    return peak if peak < n else peak - 2 * n
+
+
+@pytest.mark.parametrize("frames", [5, -5, 12])
+def test_audio_is_shifted_by_the_time_asked_for(clip: Path, tmp_path: Path, frames: int) -> None:
+    target = tmp_path / "shifted.mp4"
+    copied = remux.shift_audio(clip, target, Fraction(frames, 25))
+    assert copied == (frames < 0)
+    assert lag(media.read_pcm(target), media.read_pcm(clip)) == pytest.approx(640 * frames, abs=1)
+    pictures = [media.run_ffmpeg([*media.input_args(p), "-map", "0:v", "-f", "md5", "-"], p) for p in (clip, target)]
+    assert pictures[0] == pictures[1]
+
+
+def test_formats_without_edit_lists_are_encoded(clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "shifted.mkv"
+    assert not remux.shift_audio(clip, target, Fraction(-5, 25))
+    assert lag(media.read_pcm(target), media.read_pcm(clip)) == pytest.approx(-3200, abs=1)
+
+
+@pytest.mark.parametrize(("frames", "audio"), [(5, "encoded"), (-4, "copied")])
+def test_a_shifted_video_is_mended(clip: Path, mini_models: Models, tmp_path: Path, frames: int, audio: str) -> None:
+    off, target = tmp_path / "it's off.mp4", tmp_path / "to" / "mended.mp4"
+    remux.shift_audio(clip, off, Fraction(-frames, 25))
+    done = fix(off, target, WAV2LIP, mini_models)
+    assert (done.verdict, done.audio, done.before.offset) == ("fixed", audio, frames), done.message
+    assert f"offset {frames:+d} -> 0" in done.message
+    assert score_video(target, WAV2LIP, mini_models).offset == 0
+    assert [path.name for path in target.parent.iterdir()] == ["mended.mp4"]
+
+
+def test_a_video_in_sync_is_left_alone(clip: Path, mini_models: Models, tmp_path: Path) -> None:
+    done = fix(clip, tmp_path / "out.mp4", WAV2LIP, mini_models)
+    assert done.verdict == "in_sync"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_that_scores_no_better_is_not_kept(
+    clip: Path, mini_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = tmp_path / "off.mp4"
+    remux.shift_audio(clip, off, Fraction(4, 25))
+    true_shift = remux.shift_audio
+    monkeypatch.setattr(remux, "shift_audio", lambda source, target, delay: true_shift(source, target, delay / 2))
+    done = fix(off, tmp_path / "out.mp4", WAV2LIP, mini_models)
+    assert (done.verdict, "the offset is then -2" in done.message) == ("not_better", True), done.message
+    assert [path.name for path in tmp_path.iterdir()] == ["off.mp4"]
+
+
+def track(lse_c: float, offset: int, number: int = 0) -> TrackScore:
+    return TrackScore(number, 0, 99, offset, 7.0, lse_c, 95, (0.0,) * 31)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "reason"),
+    [
+        ([track(2.9, 4)], "too low to trust"),
+        ([track(6.0, 15)], "search wider with --vshift 30"),
+        ([track(6.0, -15)], "search wider with --vshift 30"),
+        ([track(6.0, 4), track(5.0, -3, 1)], "different shifts (-3, +4)"),
+        ([track(6.0, 4), track(1.0, -3, 1)], ""),
+        ([track(6.0, 4), track(5.0, 5, 1)], ""),
+        ([track(3.0, 14)], ""),
+    ],
+)
+def test_when_an_offset_is_not_trusted(tracks: list[TrackScore], reason: str) -> None:
+    assert reason in why_not(tracks, 3.0)
+    assert bool(why_not(tracks, 3.0)) == bool(reason)
+
+
+def test_the_command_refuses_aloud(clip: Path, tmp_path: Path) -> None:
+    off = tmp_path / "off.mp4"
+    remux.shift_audio(clip, off, Fraction(4, 25))
+    run, out = CliRunner(), tmp_path / "out.mp4"
+    common = ["fix", str(off), "--out", str(out), "--model", "mini"]
+    result = run.invoke(app, [*common, "--min-confidence", "20"])
+    assert (result.exit_code, result.stdout.split(":")[0]) == (1, "refused")
+    assert run.invoke(app, ["fix", str(off), "--out", str(off), "--model", "mini", "--overwrite"]).exit_code == 2
+    shutil.copy(clip, out)
+    assert run.invoke(app, common).exit_code == 2
+    assert out.read_bytes() == clip.read_bytes()
