@@ -30,8 +30,9 @@ class SyncNetEmbedder:
     pads = True
 
     def __init__(self, state: dict[str, torch.Tensor], device: torch.device, batch_size: int = 20) -> None:
-        net = SyncNet()
-        net.load_state_dict(state, strict=True)
+        with torch.device("meta"):
+            net = SyncNet()
+        net.load_state_dict(state, strict=True, assign=True)  # no second copy of the weights
         self._net = FoldedSyncNet(net.eval()).to(device)
         self._device = device
         self._batch = batch_size

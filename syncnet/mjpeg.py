@@ -1,4 +1,4 @@
-"""Cutting a stream of JPEGs, as FFmpeg's image2pipe writes it, into images (ITU-T T.81, annex B: markers and lengths)."""
+"""Cutting a stream of JPEGs, as FFmpeg's image2pipe writes it, into images (ITU-T T.81, annex B: marker segments)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ input; equal to the original to float rounding.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import torch
@@ -62,7 +61,7 @@ def _head() -> nn.Sequential:
 
 
 class FoldedSyncNet(nn.Module):
-    """SyncNet for inference: no batch norms, 2-D convolutions, channels last.
+    """SyncNet for inference: no batch norms, 2-D convolutions, channels last. It takes the layers over from `net`.
 
     The lip tower takes float32[B, 15, 224, 224]: channel 3 t + c is colour c (BGR) of frame t.
     """
@@ -91,7 +90,7 @@ def _folded(layers: Iterable[nn.Module]) -> list[nn.Module]:
         elif isinstance(layer, nn.Conv3d):
             out.append(_flat_convolution(layer))
         elif isinstance(layer, (nn.Conv2d, nn.Linear)):
-            out.append(copy.deepcopy(layer))
+            out.append(layer)
         elif isinstance(layer, nn.MaxPool3d):
             kernel, stride, padding = (_last_two(v) for v in (layer.kernel_size, layer.stride, layer.padding))
             out.append(nn.MaxPool2d(kernel, stride, padding))
@@ -122,6 +121,6 @@ def _fold_into(layer: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.Batc
     assert isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None
     assert norm.running_var is not None and norm.running_mean is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    shape = (-1,) + (1,) * (layer.weight.dim() - 1)
-    layer.weight.copy_((layer.weight.double() * scale.reshape(shape)).float())
-    layer.bias.copy_(((layer.bias.double() - norm.running_mean.double()) * scale + norm.bias.double()).float())
+    bias = (layer.bias.double() - norm.running_mean.double()) * scale + norm.bias.double()
+    layer.weight = nn.Parameter((layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))).float())
+    layer.bias = nn.Parameter(bias.float())
