@@ -94,13 +94,15 @@ check "again, as another user on a read-only root" ends 0 "$work/second.log" \
 check "the first run's rows are there still" cmp "$work/a/first.txt" <(head -n 2 "$work/a/all_scores.txt")
 check "the second run's are appended" lines "$work/a/all_scores.txt" 4 '^[0-9]'
 
-say "shards"
+say "shards, as Apptainer runs them: another user, a read-only root, a folder of the user's own"
 mkdir -p "$work/a/out"
+chmod 777 "$work/a/out"
+apptainer_like=(--read-only --user 4321:4321 -v "$work/a:$work/a" -w "$work/a/out")
 for shard in 1 2; do
-    check "shard $shard/2" ends 0 "$work/shard.log" run -v "$work/a/data:/app/eval/data:ro" -v "$work/a/out:/out" \
-        "$plain" score eval/data --shard "$shard/2" --out "/out/$shard" --scores-file "/out/$shard/all_scores.txt"
+    check "shard $shard/2" ends 0 "$work/shard.log" run "${apptainer_like[@]}" \
+        "$plain" score ../data --shard "$shard/2" --out "$shard" --scores-file "$shard/all_scores.txt"
 done
-check "merged" ends 0 "$work/merge.log" run -v "$work/a/out:/out" "$plain" merge /out/1 /out/2 --out /out/all
+check "merged" ends 0 "$work/merge.log" run "${apptainer_like[@]}" "$plain" merge 1 2 --out all
 check "the merged rows are those of one run" cmp "$work/a/first.txt" "$work/a/out/all/all_scores.txt"
 
 say "the older container's mount points, and SIGTERM"
