@@ -20,12 +20,13 @@ BLOCK = 6000  # MFCC frames at a time: a minute
 
 def mfcc(pcm: NDArray[np.int16]) -> Floats:
     """int16[N] at 16 kHz -> float32[M, 13], M = 1 + ceil((N - 400) / 160); the last window is padded with zeros."""
-    signal = pcm.astype(np.float64)
-    signal[1:] -= PREEMPHASIS * pcm[:-1]  # here and not per block: each sample needs the one before it
     total = 1 + max(0, -(-(len(pcm) - WINDOW) // HOP))
     blocks = []
     for first in range(0, total, BLOCK):
         last = min(total, first + BLOCK)
-        block = signal[first * HOP : (last - 1) * HOP + WINDOW]
+        start = max(0, first * HOP - 1)  # pre-emphasis needs the sample before the block's first
+        samples = pcm[start : (last - 1) * HOP + WINDOW].astype(np.float64)
+        emphasised = np.append(samples[:1], samples[1:] - PREEMPHASIS * samples[:-1])
+        block = emphasised[first * HOP - start :]
         blocks.append(python_speech_features.mfcc(block, SAMPLE_RATE, preemph=0).astype(np.float32))
     return np.concatenate(blocks)
