@@ -107,9 +107,7 @@ def main() -> None:
     usual = run("mini", weights, wav2lip, clips)
     variants = {
         f"mini: every {FAST_STRIDE}th frame": run("mini", weights, wav2lip, clips, stride=FAST_STRIDE),
-        "mini: lipscore-1 (min_track 100)": run(
-            "mini", weights, change(PROTOCOLS["lipscore-1"], {"min_track": 100}), clips
-        ),
+        "mini: lipscore-1, min_track 100": run("mini", weights, change(clean, {"min_track": 100}), clips),
         "mini: one core": in_child({}, arguments, ["taskset", "-c", "0"]),
     }
     if arguments.ffmpeg:

@@ -138,6 +138,10 @@ def score(
     align: Annotated[str, typer.Option(help="Frames meet by timestamp, index or shift.")] = "timestamp",
     max_shift: Annotated[int, typer.Option(help="With --align shift: frames to either side.")] = 15,
     region: Annotated[str, typer.Option(help="PSNR and SSIM over the frame, face or mouth.")] = "frame",
+    resize: Annotated[
+        str, typer.Option(help="Frames of another size become the reference's by area or bicubic.")
+    ] = "area",
+    all_variants: Annotated[bool, typer.Option(help="Every variant of PSNR and SSIM, not the default ones.")] = False,
     chunk: Annotated[float | None, typer.Option(help="Score long videos in pieces of so many seconds.")] = None,
     overlap: Annotated[float, typer.Option(help="With --chunk: seconds that a piece shares with the next.")] = 0.0,
 ) -> None:
@@ -172,6 +176,8 @@ def score(
         align=align,
         max_shift=max_shift,
         region=region,
+        resize=resize,
+        all_variants=all_variants,
         chunk=chunk,
         overlap=overlap,
     )

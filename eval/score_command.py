@@ -53,6 +53,8 @@ class ScoreOptions:
     align: str
     max_shift: int
     region: str
+    resize: str = "area"
+    all_variants: bool = False
     chunk: float | None = None
     overlap: float = 0.0
     references: bool = True
@@ -97,7 +99,13 @@ def run_inputs(options: ScoreOptions) -> Ran:
     """
     started = datetime.now(UTC)
     protocol = change(get_protocol(options.protocol), options.changes)
-    compared = ReferenceOptions(options.align, options.max_shift, options.region)  # type: ignore[arg-type]
+    compared = ReferenceOptions(
+        options.align,  # type: ignore[arg-type]
+        options.max_shift,
+        options.region,  # type: ignore[arg-type]
+        options.resize,  # type: ignore[arg-type]
+        options.all_variants,
+    )
     found = collect(options.inputs, options.reference)
     pairs = _with_references(shard_of(found, options.shard) if options.shard else found, options)
     if options.chunk is not None:
