@@ -234,6 +234,8 @@ def _asked(options: ScoreOptions, models: Models) -> dict[str, Any]:
         "align": options.align,
         "max_shift": options.max_shift,
         "region": options.region,
+        "resize": options.resize,
+        "all_variants": options.all_variants,
         "detections": options.detections is not None,
         "fast": bool(models.changed),
         "ffmpeg": media.ffmpeg_version(),
