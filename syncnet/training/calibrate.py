@@ -38,7 +38,8 @@ def fit_calibration(curves: Sequence[SyncCurve], published: Sequence[tuple[float
     """Least squares with a little ridge on everything but the constant.
 
     Args:
-        curves: of the clips, each with its own audio.
+        curves: of clips that the weights were not trained on: those of trained clips are too good, and estimates
+            fitted on them come out too low on new clips.
         published: (LSE-D, LSE-C) of the same clips.
     """
     features = np.stack([curve_features(curve) for curve in curves])

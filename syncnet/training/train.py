@@ -85,7 +85,7 @@ def train_mini(
     """Train the built-in model.
 
     Scenes are split into train, validation and test (`split`); the towers see train only, the calibration is fitted on
-    train and validation, the figures in the record are those of test. `published_scores.csv` beside the clips' folder
+    validation, the figures in the record are those of test. `published_scores.csv` beside the clips' folder
     feeds the calibration.
 
     Args:
@@ -132,7 +132,7 @@ def finish(
 ) -> Path:
     """Calibrate, write the weights, read them back, and write the record with the figures of the weights as written."""
     raw = figures.raw_embedder(net)
-    known = [clip for clip in _named(data, split.train + split.validation) if clip.name in published]
+    known = [clip for clip in _named(data, split.validation) if clip.name in published]
     curves = [figures.curve_of(raw, clip) for clip in known]
     save_mini(net, fit_calibration(curves, [published[clip.name] for clip in known]), out)
     shipped = load_mini(torch.device("cpu"), out)
