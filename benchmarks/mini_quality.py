@@ -5,7 +5,7 @@
 Truth: a talking clip decoded directly (frames by timestamp, audio on the video's clock) is in sync, offset 0; the phone
 videos and the interview are taken to be in sync, 0 too; example.avi is known to be 3. The test clips are those that the
 training record names. --lossy N also scores the first N of them through protocol wav2lip's transcoding, with the given
-boxes; there the audio comes back 24 to 70 ms late, so offsets of 0 to -2 are right.
+boxes; that path moves audio against video by a frame or two by itself, which is not corrected for.
 """
 
 from __future__ import annotations
