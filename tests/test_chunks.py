@@ -113,7 +113,7 @@ def drifting(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_row_a_piece_and_the_drift(drifting: Path, tmp_path: Path) -> None:
     out, rows = tmp_path / "out", tmp_path / "all_scores.txt"
-    where = ["--out", str(out), "--scores-file", str(rows)]
+    where = ["--out", str(out), "--scores-file", str(rows), "--protocol", "lipscore-1"]  # no codec in between
     run = CliRunner()
     result = run.invoke(app, ["score", str(drifting), "--model", "mini", "--chunk", "5.3333", *where])
     assert result.exit_code == 0, result.output
