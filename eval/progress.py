@@ -107,7 +107,9 @@ def result_line(record: Record) -> str:
         if value is not None:
             parts.append(f"{title} {value:.3f}")
     reference = score.reference
-    if reference is not None and reference.status != "ok":
+    if reference is not None and reference.status == "no_reference":
+        parts.append("no reference")  # common where only some videos have one; the record says where it was sought
+    elif reference is not None and reference.status != "ok":
         parts.append(f"reference: {reference.status}: {one_line(reference.reason)}")
     return f"{quote_name(score.name)}: {', '.join(parts)}"
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lipscore.errors import WeightsError
 from lipscore.syncnet.model import N_FRAMES, N_MFCC, FoldedSyncNet, SyncNet
 from lipscore.types import Embedder, Embeddings, Floats, SyncCurve
 
@@ -22,8 +23,8 @@ SAMPLES_PER_FRAME = 640
 class SyncNetEmbedder:
     """SyncNet v2 with weights from a state dict under the original's keys.
 
-    Raises (from the constructor):
-        RuntimeError: the state dict does not fit, named key by key.
+    Raises:
+        WeightsError: the tensors are not SyncNet's; the message names each key that is amiss.
     """
 
     name = "vgg"
@@ -32,7 +33,10 @@ class SyncNetEmbedder:
     def __init__(self, state: dict[str, torch.Tensor], device: torch.device, batch_size: int = 20) -> None:
         with torch.device("meta"):
             net = SyncNet()
-        net.load_state_dict(state, strict=True, assign=True)  # no second copy of the weights
+        try:
+            net.load_state_dict(state, strict=True, assign=True)  # no second copy of the weights
+        except RuntimeError as error:
+            raise WeightsError(f"syncnet_v2.model does not hold SyncNet's tensors: {error}") from error
         self._net = FoldedSyncNet(net.eval()).to(device)
         self._device = device
         self._batch = batch_size

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lipscore.errors import WeightsError
 from lipscore.metrics import lse
 from lipscore.syncnet.embed import SyncNetEmbedder, SyncPass
 from lipscore.syncnet.model import SyncNet
@@ -36,7 +37,7 @@ def test_folded_equals_published(state: dict[str, torch.Tensor]) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(state: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(RuntimeError, match=r"netfclip\.3\.bias"):
+    with pytest.raises(WeightsError, match=r"netfclip\.3\.bias"):
         SyncNetEmbedder({k: v for k, v in state.items() if k != "netfclip.3.bias"}, torch.device("cpu"))
 
 
