@@ -128,7 +128,7 @@ def score(
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Score again what OUT already holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The records on standard output, one a line.")] = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N equal parts.")] = None,
-    fast: Annotated[bool, typer.Option(help="S3FD looks at every tenth frame; not comparable.")] = False,
+    fast: Annotated[bool, typer.Option(help="S3FD looks at every fifth frame; not comparable.")] = False,
     min_track: Annotated[int | None, typer.Option(help="A track has more detections than this.")] = None,
     min_face_size: Annotated[int | None, typer.Option(help="A track's face is larger than this, in pixels.")] = None,
     facedet_scale: Annotated[float | None, typer.Option(help="Factor on the frame before S3FD.")] = None,

@@ -20,7 +20,7 @@ from lipscore.syncnet.protocols import PROTOCOLS, Protocol
 from lipscore.types import Detector, Embedder
 
 MODELS = ("auto", "vgg", "mini")
-FAST_STRIDE = 10  # frames; docs/precision.md has its effect on the numbers
+FAST_STRIDE = 5  # frames; docs/precision.md has its effect on the numbers
 
 
 @dataclass(frozen=True, slots=True)
