@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lipscore.errors import WeightsError
 from lipscore.syncnet.model import N_FRAMES, N_MFCC, FoldedSyncNet, SyncNet
-from lipscore.types import Embedder, Embeddings, Floats, SyncCurve
+from lipscore.types import Embedder, Floats, SyncCurve
 
 MFCC_PER_FRAME = 4  # 100 MFCC and 25 frames a second
 SAMPLES_PER_FRAME = 640
@@ -29,6 +29,7 @@ class SyncNetEmbedder:
 
     name = "vgg"
     pads = True
+    context = 0
 
     def __init__(self, state: dict[str, torch.Tensor], device: torch.device, batch_size: int = 20) -> None:
         with torch.device("meta"):
@@ -74,7 +75,6 @@ class SyncPass:
         n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
         vshift: shifts to either side.
         distance: (lip[B, D], audio[B + 2 vshift, D], vshift) -> [B, 2 vshift + 1].
-        keep: also keep the embeddings (for those who want them; memory grows with length).
     """
 
     def __init__(
@@ -85,43 +85,39 @@ class SyncPass:
         n_frames: int,
         vshift: int,
         distance: Callable[[Floats, Floats, int], Floats],
-        keep: bool = False,
     ) -> None:
         self.n_windows = max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - N_FRAMES)
         self._embedder, self._mfcc, self._vshift, self._distance = embedder, mfcc, vshift, distance
+        self._n_frames = n_frames
         self._pending = np.zeros((0, 224, 224, 3), np.uint8)
+        self._pending_from = 0  # the frame that the first pending one is
         self._audio: Floats | None = None
         self._audio_from = -vshift  # the window that the first kept audio row belongs to
         self._done = 0
         self._distances: list[Floats] = []
-        self._kept: list[tuple[Floats, Floats]] | None = [] if keep else None
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
         """uint8[n, 224, 224, 3] BGR, the track's next frames."""
         frames = np.concatenate([self._pending, crops])
-        ready = min(len(frames) - N_FRAMES + 1, self.n_windows - self._done)
-        if ready <= 0:
+        end = self._pending_from + len(frames)
+        # A window waits for what the model sees beyond it, except where the track ends.
+        beyond = 0 if end >= self._n_frames else self._embedder.context
+        stop = min(end - N_FRAMES + 1 - beyond, self.n_windows)
+        if stop <= self._done:
             self._pending = frames
             return
-        self._pending = frames[ready:]
-        lip = self._embedder.lip(frames[: ready + N_FRAMES - 1])
-        audio = self._audio_around(self._done, self._done + ready)
-        self._distances.append(self._distance(lip, audio, self._vshift))
-        if self._kept is not None:
-            self._kept.append((lip, audio[self._vshift : self._vshift + ready]))
-        self._done += ready
+        seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
+        lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
+        self._distances.append(self._distance(lip, self._audio_around(self._done, stop), self._vshift))
+        keep_from = max(0, stop - self._embedder.context)
+        self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
+        self._done = stop
 
     def distances(self) -> Floats:
         """float32[windows fed, 2 * vshift + 1], NaN where the model does not pad and a shift has no partner."""
         if not self._distances:
             return np.zeros((0, 2 * self._vshift + 1), np.float32)
         return np.concatenate(self._distances)
-
-    def embeddings(self) -> Embeddings:
-        """The windows' own embeddings; only with keep."""
-        if self._kept is None:
-            raise ValueError("SyncPass was made without keep=True")
-        return Embeddings(np.concatenate([k[0] for k in self._kept]), np.concatenate([k[1] for k in self._kept]))
 
     def _audio_around(self, start: int, stop: int) -> Floats:
         """Audio embeddings of the windows start - vshift ... stop + vshift - 1, each computed once."""
@@ -136,8 +132,10 @@ class SyncPass:
         """Windows start ... stop - 1; beyond the track zero vectors for a model that pads, else NaN."""
         inner_start, inner_stop = max(0, start), min(self.n_windows, stop)
         if inner_stop > inner_start:
-            part = self._mfcc[MFCC_PER_FRAME * inner_start : MFCC_PER_FRAME * (inner_stop - 1) + N_MFCC]
-            rows = self._embedder.audio(part)
+            first, last = max(0, inner_start - self._embedder.context), inner_stop + self._embedder.context
+            at_end = last > (len(self._mfcc) - N_MFCC) // MFCC_PER_FRAME
+            part = self._mfcc[MFCC_PER_FRAME * first : None if at_end else MFCC_PER_FRAME * (last - 1) + N_MFCC]
+            rows = self._embedder.audio(part)[inner_start - first : inner_stop - first]
         else:
             inner_start, inner_stop = stop, stop
             rows = self._embedder.audio(np.zeros((N_MFCC, 13), np.float32))[:0]

@@ -184,6 +184,7 @@ class MiniEmbedder:
 
     name = "mini"
     pads = False
+    context = max(LIP_CONTEXT, -(-AUDIO_CONTEXT // MFCC_PER_FRAME))
 
     def __init__(self, net: MiniSyncNet, calibration: Calibration, device: torch.device) -> None:
         self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from lipscore.errors import WeightsError
 from lipscore.metrics import lse
 from lipscore.syncnet.embed import SyncNetEmbedder, SyncPass
+from lipscore.syncnet.mini import load_mini
 from lipscore.syncnet.model import SyncNet
 from lipscore.types import SyncCurve
 
@@ -45,6 +47,7 @@ class Means:
     """A model whose embeddings can be checked by eye: the mean of the frames, the mean of the MFCC."""
 
     name = "means"
+    context = 0
 
     def __init__(self, pads: bool) -> None:
         self.pads = pads
@@ -93,3 +96,20 @@ def test_windows_are_counted_as_the_original_counts_them() -> None:
     mfcc = np.zeros((200, 13), np.float32)
     for n_frames, n_samples, want in ((60, 60 * 640, 55), (60, 50 * 640 + 639, 45), (5, 64000, 0), (40, 10, 0)):
         assert SyncPass(Means(True), mfcc, n_samples, n_frames, 15, lse.shifted_distances).n_windows == want
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 32])
+def test_a_model_that_looks_beyond_its_windows_sees_no_seams(chunk: int) -> None:
+    model = load_mini(torch.device("cpu"))
+    rng = np.random.default_rng(5)
+    pattern = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (224, 224))
+    frames = np.stack([np.roll(pattern, 5 * k, axis=0) for k in range(40)])
+    mfcc = rng.standard_normal((161, 13)).astype(np.float32) * 10
+    runs = []
+    for size in (chunk, 40):
+        run = SyncPass(model, mfcc, 40 * 640, 40, 6, lse.shifted_distances)
+        for start in range(0, 40, size):
+            run.feed(frames[start : start + size])
+        runs.append(run.distances())
+    assert runs[0].shape == (35, 13)
+    assert np.allclose(runs[0], runs[1], atol=1e-4, equal_nan=True)

@@ -75,14 +75,6 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Embeddings:
-    """lip float32[W, D] and audio float32[W, D] of the same W windows (D = 1024 for SyncNet)."""
-
-    lip: Floats
-    audio: Floats
-
-
-@dataclass(frozen=True, slots=True)
 class SyncCurve:
     """Distances of each window's lips to the audio at every shift.
 
@@ -227,6 +219,11 @@ class Embedder(Protocol):
     @property
     def pads(self) -> bool:
         """Whether shifts without a partner count."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Windows to either side of its own that an embedding depends on (0: it sees its own frames alone)."""
         ...
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
