@@ -1,7 +1,6 @@
 """lipscore against PyPI's syncnet-python 0.2.3 (protocol mochabench): whole processes, same clips, weights and FFmpeg.
 
-    python ../shared/conformance/kit_weights.py WEIGHTS one-face
-    python benchmarks/peer.py --weights WEIGHTS --peer PEER_VENV/bin/python [--clips 10] [--runs 1]
+    python benchmarks/peer.py --peer PEER_VENV/bin/python [--clips 10] [--runs 1]
 
 PEER_VENV holds syncnet-python==0.2.3 (installed without its dependencies), ffmpeg-python, pandas and the versions of
 constraints.txt. Exact, --fast and mini are each run in turn with the peer; wall time, peak memory with all child
@@ -11,8 +10,10 @@ processes, and the largest difference in LSE-D and LSE-C are printed as ratios t
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import time
 from pathlib import Path
 
 from memory import POLL_S, resident_mb
-from precision import clip_paths
+from precision import clip_paths, make_kit_weights
 
 from lipscore.syncnet import media
 
@@ -90,19 +91,25 @@ def largest_gap(ours: list[Pair], theirs: list[Pair]) -> float:
 def main() -> None:
     """Run the variants against the peer and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--peer", type=Path, required=True, help="the peer's Python")
+    parser.add_argument("--peer", type=Path, help="the peer's Python")
     parser.add_argument("--clips", type=int, default=10, help="the first so many conformance clips")
     parser.add_argument("--runs", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.peer is None:
+        sys.exit(
+            "skipped: --peer must name the Python of an environment with syncnet-python 0.2.3 (see this file's top)"
+        )
     videos = list(clip_paths([]).values())[: arguments.clips]
-    official = ["--model", "vgg", "--weights-dir", str(arguments.weights), "--allow-unverified"]
+    weights = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, weights)
+    make_kit_weights(weights, "one-face")
+    official = ["--model", "vgg", "--weights-dir", str(weights), "--allow-unverified"]
     variants = {"exact": official, "--fast": [*official, "--fast"], "mini": ["--model", "mini"]}
     times: dict[str, list[float]] = {name: [] for name in ("peer", *variants)}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "ffmpeg").symlink_to(media.ffmpeg_path())
         for _ in range(arguments.runs):
-            seconds, peer_peak, theirs = run_peer(arguments.peer, arguments.weights, videos, Path(folder))
+            seconds, peer_peak, theirs = run_peer(arguments.peer, weights, videos, Path(folder))
             times["peer"].append(seconds)
             print(f"peer: {seconds:.1f} s, {peer_peak:.0f} MB", flush=True)
             for name, options in variants.items():

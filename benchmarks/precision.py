@@ -1,6 +1,6 @@
 """How far each source of difference moves LSE-D, LSE-C and offset, on the conformance clips with the kit's weights.
 
-    python benchmarks/precision.py --weights FOLDER [--ffmpeg /usr/bin/ffmpeg] [--clips NAME,NAME]
+    python benchmarks/precision.py [--weights FOLDER] [--ffmpeg /usr/bin/ffmpeg] [--clips NAME,NAME]
 
 FOLDER is what ../shared/conformance/kit_weights.py wrote. The exact protocols are compared with the golden numbers of
 the original implementations. The kit's SyncNet is fitted to exact pixels, so what the other sources of difference do is
@@ -10,11 +10,14 @@ measured with the built-in model: largest and median difference of its estimates
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +38,12 @@ def clip_paths(names: list[str]) -> dict[str, Path]:
     lines = (KIT / "clips.tsv").read_text().splitlines()
     paths = {name: SHARED / "clips" / path for name, path in (line.split("\t") for line in lines) if name != "example"}
     return {name: paths[name] for name in names or paths}
+
+
+def make_kit_weights(folder: Path, *options: str) -> None:
+    """Write the conformance kit's two weight files."""
+    command = [sys.executable, str(KIT / "kit_weights.py"), str(folder), *options]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def rows(record: VideoScore) -> list[Row]:
@@ -64,6 +73,9 @@ def report(title: str, ours: dict[str, list[Row]], theirs: dict[str, list[Row]])
     """Print the differences over the tracks that both have."""
     pairs = [(a, b) for name in ours for a, b in zip(ours[name], theirs[name], strict=False)]
     uneven = sum(len(ours[name]) != len(theirs[name]) for name in ours)
+    if not pairs:
+        print(f"{title:34s} no tracks")
+        return
     line = [f"{title:34s} {len(pairs):3d} tracks"]
     for label, column in (("LSE-D", 1), ("LSE-C", 2)):
         gaps = [abs(a[column] - b[column]) for a, b in pairs]
@@ -88,13 +100,18 @@ def in_child(
 def main() -> None:
     """Run every variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="default: made anew")
     parser.add_argument("--ffmpeg", help="another FFmpeg build to compare with")
     parser.add_argument("--clips", default="")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     clips = clip_paths([name for name in arguments.clips.split(",") if name])
-    wav2lip, clean, weights = PROTOCOLS["wav2lip"], PROTOCOLS["lipscore-1"], arguments.weights
+    wav2lip, clean = PROTOCOLS["wav2lip"], PROTOCOLS["lipscore-1"]
+    if arguments.weights is None:
+        arguments.weights = Path(tempfile.mkdtemp())
+        make_kit_weights(arguments.weights)
+        atexit.register(shutil.rmtree, arguments.weights)
+    weights = arguments.weights
     if arguments.child:
         print(json.dumps(run("mini", weights, wav2lip, clips)))
         return
