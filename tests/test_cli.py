@@ -334,12 +334,14 @@ def test_a_reader_that_leaves_is_no_error_of_ours(here: Path, clip: Path) -> Non
     child.stderr.close()
 
 
-def test_doctor_finds_the_rendered_offset(here: Path) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("lipscore-*"))
+def test_doctor_finds_the_rendered_offset(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     result = lipscore_("doctor")
     assert result.exit_code == 0, result.stdout
     assert result.stdout.count("ok ") == 5 and re.search(r"with offset 4.*found [345],", result.stdout)
-    assert set(Path(tempfile.gettempdir()).glob("lipscore-*")) <= before
+    assert not list(scratch.iterdir())
 
 
 FAKE = """#!/bin/bash
