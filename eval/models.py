@@ -106,7 +106,13 @@ def load_models(
             models = Models(embedder, _no_detector, "none", tuple(files), where, note)
             if needs_faces:
                 stride = FAST_STRIDE if fast else 1
-                s3fd = S3fdDetector(states[1], where, protocol.facedet_scale, stride=stride)
+                s3fd = S3fdDetector(
+                    states[1],
+                    where,
+                    protocol.facedet_scale,
+                    face_confidence=protocol.face_confidence,
+                    stride=stride,
+                )
                 changed = (f"fast (S3FD on every {stride}th frame)",) if fast else ()
                 return replace(models, detector_for=lambda _: s3fd, detector=s3fd.name, changed=changed)
             return _with_boxes(models, detections)

@@ -143,4 +143,5 @@ def test_only_scores_above_the_threshold_are_faces() -> None:
     boxes = torch.tensor([[0.0, 0, 0.1, 0.1], [0.2, 0, 0.3, 0.1]])
     scores = torch.tensor([s3fd.FACE, 0.9001])
     assert len(s3fd.select(boxes, scores, torch.ones(4))) == 1
+    assert len(s3fd.select(boxes, scores, torch.ones(4), face_confidence=0.8)) == 2
     assert s3fd.select(boxes[:0], scores[:0], torch.ones(4)).shape == (0, 5)

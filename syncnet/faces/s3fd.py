@@ -120,6 +120,7 @@ class S3fdDetector:
         state: sfd_face.pth's tensors, all of them and no others.
         device: where the network runs.
         facedet_scale: frames are shrunk by it first; the originals' 0.25.
+        face_confidence: faces score more.
         batch_size: frames a forward pass; None: 4 on a CPU, 32 on a GPU.
         stride: 1 looks at every frame, as the originals do.
 
@@ -135,11 +136,13 @@ class S3fdDetector:
         device: torch.device | str = "cpu",
         facedet_scale: float = 0.25,
         *,
+        face_confidence: float = FACE,
         batch_size: int | None = None,
         stride: int = 1,
     ) -> None:
         self.device = torch.device(device)
         self.facedet_scale = facedet_scale
+        self.face_confidence = face_confidence
         self.batch_size = batch_size or BATCH[self.device.type]
         self.stride = stride
         # oneDNN's convolutions are faster in this layout; cuDNN's exact ones are not
@@ -183,7 +186,7 @@ class S3fdDetector:
         for offset, score in zip(offsets, scores, strict=True):
             chosen = (score > CANDIDATE).nonzero().squeeze(1)  # only these are decoded and leave the device
             boxes = decode(offset[chosen], priors[chosen])
-            found.append(select(boxes.cpu(), score[chosen].cpu(), source))
+            found.append(select(boxes.cpu(), score[chosen].cpu(), source, self.face_confidence))
         return found
 
     def _priors_for(self, height: int, width: int, maps: list[tuple[int, int]]) -> Tensor:
@@ -211,17 +214,18 @@ def decode(offsets: Tensor, prior: Tensor) -> Tensor:
     return torch.cat([near, near + sides], 1)
 
 
-def select(boxes: Tensor, scores: Tensor, source: Tensor) -> NDArray[np.float32]:
+def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float = FACE) -> NDArray[np.float32]:
     """The faces among the candidates of one frame: float32[N, 5], x1 y1 x2 y2 score.
 
     Args:
         boxes: float32[N, 4], as fractions of the frame. scores: float32[N]. source: the frame's (w, h, w, h).
+        face_confidence: faces score more.
     """
     # Ascending and walked from its end, as in the original: it settles the order of equal scores
     order = scores.sort().indices.numpy()[-CANDIDATES:][::-1]
     corners, values = boxes.numpy()[order], scores.numpy()[order]
     kept = suppress(corners, INNER_IOU, INNER_BOXES)
-    kept = kept[values[kept] > FACE]
+    kept = kept[values[kept] > face_confidence]
     faces = np.column_stack([corners[kept] * source.numpy(), values[kept]])
     faces = faces[faces[:, 4].astype(np.float64).argsort()[::-1]]
     return faces[suppress(faces[:, :4].astype(np.float64), OUTER_IOU, len(faces))]
