@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 
 POLL_S = 0.02
 
@@ -33,16 +33,23 @@ def children_of() -> dict[int, list[int]]:
 
 
 def resident_mb(root: int) -> float:
-    """Resident memory of a process and all below it, in MB."""
-    tree, todo, total = children_of(), [root], 0
+    """Memory of a process and all below it, in MB, pages that several share counted once (PSS).
+
+    A child that has not begun its own program yet (between fork and exec) still has its parent's memory: not counted.
+    """
+    tree, todo, total = children_of(), [(root, b"")], 0
     while todo:
-        pid = todo.pop()
-        todo += tree.get(pid, [])
+        pid, parents = todo.pop()
         try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            own = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if own == parents:
+                continue
+            rolled_up = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += sum(int(line.split()[1]) for line in rolled_up.splitlines() if line.startswith("Pss:"))
         except OSError:
             continue
-    return total * 4096 / 1e6
+        todo += [(child, own) for child in tree.get(pid, [])]
+    return total * 1024 / 1e6
 
 
 def measure(video: Path, options: list[str]) -> tuple[float, float]:
@@ -70,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         long = Path(folder) / "long.mp4"
         repeat = ["-stream_loop", str(arguments.times - 1)]
-        media.run_ffmpeg([*repeat, *media.input_args(arguments.video), "-c", "copy", str(long)], arguments.video)
+        ffmpeg.run_ffmpeg([*repeat, *ffmpeg.input_args(arguments.video), "-c", "copy", str(long)], arguments.video)
         peaks = []
         for video in (arguments.video, long):
             info = media.probe(video)

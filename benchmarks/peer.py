@@ -24,7 +24,7 @@ from pathlib import Path
 from memory import POLL_S, resident_mb
 from precision import clip_paths, make_kit_weights
 
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg
 
 PEER = """
 import json, sys, tempfile
@@ -107,7 +107,7 @@ def main() -> None:
     variants = {"exact": official, "--fast": [*official, "--fast"], "mini": ["--model", "mini"]}
     times: dict[str, list[float]] = {name: [] for name in ("peer", *variants)}
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "ffmpeg").symlink_to(media.ffmpeg_path())
+        (Path(folder) / "ffmpeg").symlink_to(ffmpeg.ffmpeg_path())
         for _ in range(arguments.runs):
             seconds, peer_peak, theirs = run_peer(arguments.peer, weights, videos, Path(folder))
             times["peer"].append(seconds)

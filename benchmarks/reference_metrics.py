@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 
 VIDEO = Path(__file__).resolve().parents[2] / "shared" / "clips" / "real" / "phone_1080p_25fps.mp4"
 CORES = 2
@@ -37,9 +37,9 @@ def make_pair(video: Path, folder: Path, loops: int) -> tuple[Path, Path]:
     """A poorer copy and the video, 10 s times loops long, both H.264."""
     reference, generated = folder / f"reference{loops}.mp4", folder / f"generated{loops}.mp4"
     encode = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-crf"]
-    looped = ["-stream_loop", str(loops - 1), *media.input_args(video), "-t", str(10 * loops)]
-    media.run_ffmpeg([*looped, *encode, "18", str(reference)], video)
-    media.run_ffmpeg([*media.input_args(reference), *encode, "28", str(generated)], video)
+    looped = ["-stream_loop", str(loops - 1), *ffmpeg.input_args(video), "-t", str(10 * loops)]
+    ffmpeg.run_ffmpeg([*looped, *encode, "18", str(reference)], video)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(reference), *encode, "28", str(generated)], video)
     return generated, reference
 
 
@@ -70,10 +70,10 @@ def main() -> None:
         info = media.probe(pairs[1][1])
         print(f"{info.width}x{info.height}, {info.n_frames} frames, {len(os.sched_getaffinity(0))} cores")
         graph = "[0:v]split[a][b];[1:v]split[c][d];[a][c]ssim;[b][d]psnr"
-        inputs = [arg for path in pairs[1] for arg in media.input_args(path)]
-        ffmpeg = [media.ffmpeg_path(), "-nostdin", *inputs, "-lavfi", graph, "-f", "null", "-"]
+        inputs = [arg for path in pairs[1] for arg in ffmpeg.input_args(path)]
+        command = [ffmpeg.ffmpeg_path(), "-nostdin", *inputs, "-lavfi", graph, "-f", "null", "-"]
         jobs = {
-            "FFmpeg ssim and psnr": ffmpeg,
+            "FFmpeg ssim and psnr": command,
             "lipscore, default record": score_command(pairs[1], "default"),
             "lipscore, all variants": score_command(pairs[1], "all"),
             "lipscore, default, 40 s": score_command(pairs[4], "default"),

@@ -128,6 +128,9 @@ def score(
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Score again what OUT already holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The records on standard output, one a line.")] = False,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N equal parts.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos at a time; default: one per core, at most 4.")
+    ] = None,
     fast: Annotated[bool, typer.Option(help="S3FD looks at every fifth frame; not comparable.")] = False,
     min_track: Annotated[int | None, typer.Option(help="A track has more detections than this.")] = None,
     min_face_size: Annotated[int | None, typer.Option(help="A track's face is larger than this, in pixels.")] = None,
@@ -172,6 +175,7 @@ def score(
         scores_file=scores_file,
         resume=not no_resume,
         shard=shard,
+        workers=workers,
         as_json=as_json,
         align=align,
         max_shift=max_shift,

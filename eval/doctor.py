@@ -12,7 +12,7 @@ from lipscore.eval.manifest import environment
 from lipscore.eval.models import load_models
 from lipscore.eval.score import score_video
 from lipscore.runtime import available_cores, pick_device
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg
 from lipscore.syncnet.demo.clips import render_clip
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.weights import Search, listing
@@ -48,7 +48,7 @@ def _versions() -> tuple[bool, str]:
 def _ffmpeg() -> tuple[bool, str]:
     named = bool(os.environ.get("LIPSCORE_FFMPEG"))
     remark = ", which LIPSCORE_FFMPEG names: numbers may differ from published ones" if named else ""
-    return True, f"FFmpeg {media.ffmpeg_version()} ({media.ffmpeg_path()}{remark})"
+    return True, f"FFmpeg {ffmpeg.ffmpeg_version()} ({ffmpeg.ffmpeg_path()}{remark})"
 
 
 def _device() -> tuple[bool, str]:

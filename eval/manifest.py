@@ -13,7 +13,7 @@ from typing import Any
 import lipscore
 from lipscore.eval.appending import replace_whole
 from lipscore.eval.models import Models
-from lipscore.syncnet import media, protocols
+from lipscore.syncnet import ffmpeg, media, protocols
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "imageio-ffmpeg", "scenedetect", "scipy", "dlib-bin")
 SCHEMA = 1
@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in PACKAGES},
-        "ffmpeg": {"version": media.ffmpeg_version(), "overridden": bool(os.environ.get("LIPSCORE_FFMPEG"))},
+        "ffmpeg": {"version": ffmpeg.ffmpeg_version(), "overridden": bool(os.environ.get("LIPSCORE_FFMPEG"))},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,6 +64,7 @@ def load_models(
     detections: Path | None = None,
     device: str = "auto",
     fast: bool = False,
+    threads: int | None = None,
     progress: weights.Progress | None = None,
 ) -> Models:
     """Load what a protocol needs.
@@ -73,6 +75,7 @@ def load_models(
         protocol: default wav2lip.
         detections: a folder with STEM.json, boxes to take in place of a detector's.
         fast: S3FD looks at every FAST_STRIDE-th frame, and at every frame where a track breaks.
+        threads: of torch, for each thread that calls; None: as many as there are cores.
 
     Raises:
         UsageError: no such model or device.
@@ -82,7 +85,7 @@ def load_models(
     if model not in MODELS:
         raise UsageError(f"--model {model}: no such model; use one of {', '.join(MODELS)}")
     where = runtime.pick_device(device)
-    runtime.configure()
+    runtime.configure(threads)
     needs_faces = detections is None and not protocol.direct
     note = ""
     if model != "mini":
@@ -99,20 +102,21 @@ def load_models(
                 f"Its numbers are estimates, not comparable with published ones. {short(error)}"
             )
         else:
-            states = [weights.load_state_dict(file, search, allow_unverified) for file in files]
+            state_of = partial(weights.load_state_dict, search=search, allow_unverified=allow_unverified)
             if not all(file.verified for file in files):
                 note = "weights not verified: --allow-unverified took files that are not the published ones"
-            embedder = SyncNetEmbedder(states[0], where, protocol.batch_size)
+            embedder = SyncNetEmbedder(state_of(files[0]), where, protocol.batch_size)
             models = Models(embedder, _no_detector, "none", tuple(files), where, note)
             if needs_faces:
                 stride = FAST_STRIDE if fast else 1
                 s3fd = S3fdDetector(
-                    states[1],
+                    state_of(files[1]),
                     where,
                     protocol.facedet_scale,
                     face_confidence=protocol.face_confidence,
                     stride=stride,
                 )
+                runtime.release_memory()
                 changed = (f"fast (S3FD on every {stride}th frame)",) if fast else ()
                 return replace(models, detector_for=lambda _: s3fd, detector=s3fd.name, changed=changed)
             return _with_boxes(models, detections)

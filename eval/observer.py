@@ -19,6 +19,9 @@ class Observer:
     def stage(self, name: str) -> None:
         """A stage begins: probe, transcode, shots, faces, tracks, crops, embed or reference; stages may recur."""
 
+    def working(self) -> None:
+        """Called again and again while a stage goes over the frames; may raise to break the video off."""
+
     def faces(self, faces: Faces, shots: Sequence[Shot]) -> None:
         """The boxes of every frame, and the shots."""
 

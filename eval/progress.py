@@ -35,7 +35,7 @@ class Lines:
     def started(self, index: int, total: int, job: Job) -> None:
         """Nothing: the line comes with the result."""
 
-    def stage(self, name: str) -> None:
+    def stage(self, video: str, name: str) -> None:
         """Nothing: stages come and go too fast for a log."""
 
     def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
@@ -51,16 +51,15 @@ class Live:
     """A bar with the video's name and stage, how many are done and the time left; failures stay above it."""
 
     def __init__(self, bar: Bar, task: TaskID) -> None:
-        self._bar, self._task, self._name = bar, task, ""
+        self._bar, self._task = bar, task
 
     def started(self, index: int, total: int, job: Job) -> None:
         """The bar names the video."""
-        self._name = quote_name(job.name)
-        self._bar.update(self._task, total=total, completed=index - 1, video=self._name)
+        self._bar.update(self._task, total=total, completed=index - 1, video=quote_name(job.name))
 
-    def stage(self, name: str) -> None:
-        """The bar names the stage."""
-        self._bar.update(self._task, video=f"{self._name}: {name}")
+    def stage(self, video: str, name: str) -> None:
+        """The bar names the video and its stage; of several at a time, the one that moved last."""
+        self._bar.update(self._task, video=f"{quote_name(video)}: {name}")
 
     def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
         """The bar moves on; a video without a score gets a line."""

@@ -165,7 +165,7 @@ class RecordStore:
     @property
     def settings_held(self) -> set[str]:
         """The settings of which there is any record: without one, no key needs to be computed."""
-        return {record.settings for record in self._held.values()}
+        return {record.settings for record in tuple(self._held.values())}  # another thread may append
 
     def append(self, record: Record) -> None:
         """Write one record, whole, on disk when this returns.

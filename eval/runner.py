@@ -1,11 +1,13 @@
-"""Many videos, one after the other: resume, failures that stay with their video, results on disk after each."""
+"""Many videos: resume, failures that stay with their video, results on disk after each."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +15,10 @@ from typing import Protocol
 
 from lipscore.errors import LipscoreError, MediaError
 from lipscore.eval.interruption import Interrupted, Interruption
-from lipscore.eval.records import Record, RecordStore, hash_of
+from lipscore.eval.records import TRY_AGAIN, Record, RecordStore, hash_of
 from lipscore.eval.scores_file import append_lines, held_lines, lines_of
+from lipscore.eval.workers import Ahead
+from lipscore.runtime import release_memory
 from lipscore.syncnet.media import file_sha256
 from lipscore.types import MediaInfo, VideoScore
 
@@ -84,44 +88,84 @@ class Outcome:
     interrupted: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a job; held: the record of an earlier run, if there is one."""
+
+    job: Job
+    record: Record
+    held: Record | None
+    seconds: float
+
+
 def run(
-    jobs: Sequence[Job], score: Callable[[Job], VideoScore], task: Task, store: RecordStore, progress: Progress
+    jobs: Sequence[Job],
+    score: Callable[[Job], VideoScore],
+    task: Task,
+    store: RecordStore,
+    progress: Progress,
+    *,
+    workers: int = 1,
+    stop: threading.Event | None = None,
 ) -> Outcome:
-    """Score every job that has no record yet, and write each result before the next begins.
+    """Score every job that has no record yet, and write each result as soon as those before it are written.
 
     A video that fails, even by an error in lipscore itself (status "error", the traceback goes to progress.trouble),
     does not stop the others. What has a record is not scored again; its lines are added to the scores file where they
     are not in it. scores.csv is written at the end, also of an interrupted run.
 
+    Args:
+        workers: videos at a time; score is then called from several threads.
+        stop: set when the run breaks off; score should then raise workers.Stopped soon.
+
     Raises:
         LipscoreError: something that every video needs is missing (FFmpeg, the temporary folder), or a result cannot be
             written. What was scored before is on disk.
     """
-    records: list[Record] = []
-    resumed = 0
+    written: list[_Done] = []
     interrupted = None
     scores_held = held_lines(task.scores_path) if task.resume else set()
+
+    def work(job: Job) -> _Done:
+        start = time.perf_counter()
+        held = _held(job, task, store)
+        record = held or _scored(job, score, task, progress)
+        if held is None:
+            release_memory()
+        return _Done(job, record, held, time.perf_counter() - start)
+
+    def write(done: _Done) -> None:
+        record = done.record
+        if done.held is None or not _same_video(done.held, done.job):
+            record = replace(record, score=replace(record.score, video=str(done.job.path), name=done.job.name))
+            store.append(record)
+        lines = lines_of(record.score)
+        append_lines(task.scores_path, [line for line in lines if done.held is None or line not in scores_held])
+        written.append(replace(done, record=record))
+
     with Interruption() as interruption:
+        ahead = Ahead(jobs, work, workers, stop or threading.Event())
         try:
             for index, job in enumerate(jobs, start=1):
                 progress.started(index, len(jobs), job)
-                start = time.perf_counter()
-                held = _held(job, task, store)
-                record = held or _scored(job, score, task, progress)
+                done = ahead.result(index - 1)
                 with interruption.held():
-                    if held is None or not _same_video(held, job):
-                        record = replace(record, score=replace(record.score, video=str(job.path), name=job.name))
-                        store.append(record)
-                    lines = lines_of(record.score)
-                    append_lines(task.scores_path, [line for line in lines if held is None or line not in scores_held])
-                records.append(record)
-                resumed += held is not None
-                progress.finished(index, len(jobs), record, held is not None, time.perf_counter() - start)
+                    write(done)
+                record = written[-1].record
+                progress.finished(index, len(jobs), record, done.held is not None, done.seconds)
         except Interrupted as signal_:
             interrupted = signal_.exit_status
+            with suppress(Interrupted), interruption.held():
+                for done in ahead.stop()[len(written) :]:
+                    if done.record.score.status not in TRY_AGAIN:  # a failure may come of the stopping itself
+                        write(done)
+        except BaseException:
+            ahead.stop()
+            raise
         finally:
             store.write_csv()
-    return Outcome(tuple(records), resumed, interrupted)
+    records = tuple(done.record for done in written)
+    return Outcome(records, sum(done.held is not None for done in written), interrupted)
 
 
 def _held(job: Job, task: Task, store: RecordStore) -> Record | None:

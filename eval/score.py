@@ -27,7 +27,7 @@ from lipscore.syncnet.faces.scan import Faces, scan
 from lipscore.syncnet.model import N_FRAMES
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.shots import find_shots
-from lipscore.syncnet.source import Source, direct_input, prepare
+from lipscore.syncnet.source import FrameSource, Source, direct_input, prepare
 from lipscore.syncnet.tracks import Tracking, find_tracks
 from lipscore.types import Floats, MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
 
@@ -160,7 +160,7 @@ class _Found:
 def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
     protocol, watch = job.protocol, job.watch
     with watch.stage("transcode"):
-        source = prepare(job.info, protocol, job.folder)
+        source = _watched(prepare(job.info, protocol, job.folder), job.observer)
     with watch.stage("shots"):
         found.shots = tuple(find_shots(source.shot_frames(), protocol.shot_threshold))
     _check_length(found.shots, protocol)
@@ -186,6 +186,18 @@ def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
     if not kept:
         raise _too_few_windows(len(source.pcm), protocol)
     return kept
+
+
+def _watched(source: Source, observer: Observer) -> Source:
+    """The same source, whose streams tell the observer of every frame."""
+
+    def told(stream: Iterator[T]) -> Iterator[T]:
+        for item in stream:
+            observer.working()
+            yield item
+
+    frames = FrameSource(lambda: told(source.frames.packed()), source.frames.unpack)
+    return replace(source, frames=frames, shot_frames=lambda: told(source.shot_frames()))
 
 
 class _Lane:

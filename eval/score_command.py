@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,7 +24,8 @@ from lipscore.eval.reference import ReferenceOptions, find_reference, missing_re
 from lipscore.eval.runner import Job, Outcome, Task, run
 from lipscore.eval.score import score_video
 from lipscore.eval.tools import chunks
-from lipscore.syncnet import media
+from lipscore.eval.workers import Stopped, share_cores
+from lipscore.syncnet import ffmpeg
 from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import VideoScore
 
@@ -56,6 +58,7 @@ class ScoreOptions:
     resize: str = "area"
     all_variants: bool = False
     chunk: float | None = None
+    workers: int | None = None
     overlap: float = 0.0
     references: bool = True
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
@@ -110,11 +113,13 @@ def run_inputs(options: ScoreOptions) -> Ran:
     pairs = _with_references(shard_of(found, options.shard) if options.shard else found, options)
     if options.chunk is not None:
         pairs = _in_pieces(pairs, protocol, options.chunk, options)
-    media.ffmpeg_path()
+    ffmpeg.ffmpeg_path()
     store = records.RecordStore(options.out)
     check_appendable(options.scores_file)
     for line, problem in store.problems:
         progress.say(f"{store.path}, line {line}: {problem}; passed over")
+    workers, threads = share_cores(len(pairs), options.workers)
+    stop = threading.Event()
     models = load_models(
         options.model,
         protocol,
@@ -123,6 +128,7 @@ def run_inputs(options: ScoreOptions) -> Ran:
         detections=options.detections,
         device=options.device,
         fast=options.fast,
+        threads=threads,
         progress=progress.download_progress(),
     )
     compared = replace(compared, device=str(models.device))
@@ -133,10 +139,12 @@ def run_inputs(options: ScoreOptions) -> Ran:
     with progress.shown(len(pairs)) as shown:
         outcome = run(
             [job for job, _ in pairs],
-            _scorer(pairs, protocol, models, compared, shown.stage),
+            _scorer(pairs, protocol, models, compared, lambda name: _Stages(name, shown.stage, stop)),
             task,
             store,
             _Printing(shown) if options.as_json else shown,
+            workers=workers,
+            stop=stop,
         )
     counts = summary.summarise(outcome.records, len(pairs))
     write_manifest(
@@ -168,14 +176,20 @@ class _Printing:
 
 
 class _Stages(Observer):
-    """Passes on the names of the stages."""
+    """Passes on which video is at which stage, and breaks it off once `stop` is set."""
 
-    def __init__(self, show: Callable[[str], None]) -> None:
-        self._show = show
+    def __init__(self, video: str, show: Callable[[str, str], None], stop: threading.Event) -> None:
+        self._video, self._show, self._stop = video, show, stop
 
     def stage(self, name: str) -> None:
         """Passed on."""
-        self._show(name)
+        self.working()
+        self._show(self._video, name)
+
+    def working(self) -> None:
+        """Raises Stopped once the run is stopped."""
+        if self._stop.is_set():
+            raise Stopped
 
 
 def _with_references(found: Sequence[Found], options: ScoreOptions) -> list[tuple[Job, Path | None]]:
@@ -204,13 +218,13 @@ def _scorer(
     protocol: Protocol,
     models: Models,
     compared: ReferenceOptions,
-    stage: Callable[[str], None],
+    observed: Callable[[str], Observer],
 ) -> Callable[[Job], VideoScore]:
     folders = {job.name: folder for job, folder in pairs}
 
     def score_job(job: Job) -> VideoScore:
         if job.piece is not None:
-            return chunks.score_piece(job, job.piece, protocol, models, _Stages(stage))
+            return chunks.score_piece(job, job.piece, protocol, models, observed(job.name))
         result = score_video(
             job.path,
             protocol,
@@ -218,7 +232,7 @@ def _scorer(
             job.reference,
             name=job.name,
             reference_options=compared,
-            observer=_Stages(stage),
+            observer=observed(job.name),
         )
         folder = folders[job.name]
         if job.reference is None and folder is not None:
@@ -238,7 +252,7 @@ def _asked(options: ScoreOptions, models: Models) -> dict[str, Any]:
         "all_variants": options.all_variants,
         "detections": options.detections is not None,
         "fast": bool(models.changed),
-        "ffmpeg": media.ffmpeg_version(),
+        "ffmpeg": ffmpeg.ffmpeg_version(),
         "lipscore": __version__,
     }
 

@@ -14,7 +14,10 @@ def mini(
     out: Annotated[Path, typer.Option(help="The weight file; its training record is written beside it.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Default: those of the shipped weights.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of each training; default: those of the shipped weights.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Trainings that hold out clips, for the figures; default 3.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train the built-in model on videos and face boxes.
@@ -24,11 +27,19 @@ def mini(
     """
     from lipscore.eval.progress import steps_progress
     from lipscore.runtime import configure, pick_device
-    from lipscore.syncnet.training.train import STEPS, train_mini
+    from lipscore.syncnet.training.train import FOLDS, STEPS, train_mini
 
     where = pick_device(device)
     configure()
     weights = train_mini(
-        clips, boxes, out, device=where, seed=seed, steps=steps or STEPS, resume=resume, progress=steps_progress()
+        clips,
+        boxes,
+        out,
+        device=where,
+        seed=seed,
+        steps=steps or STEPS,
+        folds=FOLDS if folds is None else folds,
+        resume=resume,
+        progress=steps_progress(),
     )
     typer.echo(f"{weights}")

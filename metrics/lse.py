@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import medfilt
+from scipy.ndimage import median_filter
 
 from lipscore.types import Floats
 
@@ -78,5 +78,5 @@ def framewise_confidence(distances: Floats, curve: Floats) -> Floats:
     median = known[(len(known) - 1) // 2]
     confidence: Floats = median - distances[:, int(np.nanargmin(curve))]
     partnered = ~np.isnan(confidence)
-    confidence[partnered] = medfilt(confidence[partnered], kernel_size=9)
+    confidence[partnered] = median_filter(confidence[partnered], 9, mode="constant")
     return confidence

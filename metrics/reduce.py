@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 RESAMPLES = 9999
 BATCH_VALUES = 1 << 22  # resampled values held at once
@@ -98,6 +97,8 @@ def _bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
     def ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
         drawn: NDArray[np.float64] = sums.sum(axis) / counts.sum(axis)
         return drawn
+
+    from scipy import stats  # here, because it takes half a second: most runs need none of it
 
     found = stats.bootstrap(
         (sums, counts),

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import medfilt
+from scipy.ndimage import median_filter
 
 from lipscore.syncnet import media
 from lipscore.syncnet.audio import SAMPLE_RATE
@@ -40,7 +40,8 @@ class CropPath:
         """Median-filtered over 13 frames, which counts zeros beyond both ends as scipy.signal.medfilt does."""
         x1, y1, x2, y2 = track.boxes_xyxy.T
         half = np.maximum(x2 - x1, y2 - y1) / 2
-        return CropPath(*(medfilt(series, SMOOTHING) for series in (half, (x1 + x2) / 2, (y1 + y2) / 2)))
+        smooth = (median_filter(s, SMOOTHING, mode="constant") for s in (half, (x1 + x2) / 2, (y1 + y2) / 2))
+        return CropPath(*smooth)
 
     def cut(self, frame: Frame, at: int, crop_scale: float) -> Frame:
         """The crop uint8[224, 224, 3] of the track's at-th frame: rows from the centre minus half to plus 1.8 half."""

@@ -1,8 +1,7 @@
-"""The only user of FFmpeg and PyAV: probe, transcode, frames, PCM, mux.
+"""Video and audio in and out, by FFmpeg and PyAV: probe, transcode, frames, PCM, mux.
 
-LSE values depend on the FFmpeg build (one clip gave 502 frames with 5.1 and 503 with 7.0), so the build is the one that
-imageio-ffmpeg carries, unless LIPSCORE_FFMPEG names another. Frames and samples travel through pipes; files are written
-only where a codec step of a published protocol makes the numbers.
+Frames and samples travel through pipes; files are written only where a codec step of a published protocol makes the
+numbers.
 """
 
 from __future__ import annotations
@@ -16,52 +15,22 @@ import wave
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 import av
 import cv2
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.errors import MediaError, MissingError, NotScoredError
+from lipscore.errors import MediaError, NotScoredError
+from lipscore.syncnet.ffmpeg import failure, ffmpeg_command, file_url, input_args, open_ffmpeg, run_ffmpeg, started
 from lipscore.syncnet.mjpeg import split_jpegs
 from lipscore.types import Frame, MediaInfo
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
-PIPE_BYTES = 1 << 20
 # The encoders cut a frame into as many slices as they have threads, so the picture, and with it the score, would depend
 # on the number of cores (a clip under latentsync: LSE-C 5.51 on one core, 5.82 on two). 3 is FFmpeg's choice on two.
 ENCODER_THREADS = "3"
-
-
-@lru_cache(maxsize=1)
-def ffmpeg_path() -> str:
-    """The FFmpeg program in use: LIPSCORE_FFMPEG where set, else the build that imageio-ffmpeg carries.
-
-    Raises:
-        MissingError: there is none, or the one named cannot be run.
-    """
-    named = os.environ.get("LIPSCORE_FFMPEG")
-    if named:
-        if not (Path(named).is_file() and os.access(named, os.X_OK)):
-            raise MissingError(
-                f"LIPSCORE_FFMPEG={named}: not a program; unset it to use the FFmpeg that lipscore brings"
-            )
-        return named
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise MissingError(f"no FFmpeg: {error}; install imageio-ffmpeg's wheel, or set LIPSCORE_FFMPEG") from error
-
-
-@lru_cache(maxsize=1)
-def ffmpeg_version() -> str:
-    """The first line's version word, as "7.0.2-static"."""
-    out = subprocess.run([ffmpeg_path(), "-version"], capture_output=True, text=True, check=True).stdout
-    return out.split("\n", 1)[0].removeprefix("ffmpeg version ").split(" ", 1)[0]
 
 
 def file_sha256(path: Path) -> str:
@@ -247,61 +216,6 @@ def decode_jpeg(data: bytes) -> Frame:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
 
 
-def file_url(path: Path) -> str:
-    """A form that FFmpeg takes for a file name whatever characters it has (a leading dash, a colon)."""
-    return f"file:{path}"
-
-
-def input_args(path: Path) -> list[str]:
-    """`-i` and the file, safe for any name."""
-    return ["-i", file_url(path)]
-
-
-def _command(args: Sequence[str]) -> list[str]:
-    return [ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *args]
-
-
-def run_ffmpeg(args: Sequence[str], about: Path) -> bytes:
-    """Run FFmpeg to its end and return its standard output.
-
-    Raises:
-        MediaError: it failed; the message names `about` and FFmpeg's last words.
-    """
-    done = subprocess.run(_command(args), capture_output=True, check=False)
-    if done.returncode:
-        raise _failure(about, done.stderr)
-    return done.stdout
-
-
-@contextmanager
-def open_ffmpeg(args: Sequence[str], about: Path) -> Iterator[IO[bytes]]:
-    """FFmpeg's standard output as a stream; the process is gone when the block is left.
-
-    Raises:
-        MediaError: at the end, if it failed and all of its output was read.
-    """
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(_command(args), stdout=subprocess.PIPE, stderr=said, bufsize=PIPE_BYTES)
-        assert process.stdout is not None
-        finished = False
-        try:
-            yield process.stdout
-            finished = True
-        finally:
-            if not finished:
-                process.kill()
-            process.stdout.close()
-            process.wait()
-        if process.returncode:
-            said.seek(0)
-            raise _failure(about, said.read())
-
-
-def _failure(about: Path, stderr: bytes) -> MediaError:
-    words = stderr.decode(errors="replace").strip().splitlines()
-    return MediaError(f"{about}: FFmpeg cannot process it: {words[-1] if words else 'no reason given'}")
-
-
 def write_video(
     path: Path,
     frames: Iterable[Frame],
@@ -328,35 +242,30 @@ def write_video(
         read_end, write_end = os.pipe()
         args += ["-f", "s16le", "-ar", str(rate), "-ac", "1", "-i", f"pipe:{read_end}", "-c:a", "aac"]
     args += ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv444p" if width % 2 or height % 2 else "yuv420p"]
-    command = _command([*args, "-movflags", "+faststart", file_url(path)])
+    command = ffmpeg_command([*args, "-movflags", "+faststart", file_url(path)])
     command.remove("-nostdin")
+    handed_on = [read_end] if pcm is not None else []
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stderr=said, pass_fds=[read_end] if pcm is not None else []
-        )
-        assert process.stdin is not None
-        feeder = None
-        if pcm is not None:
-            os.close(read_end)
-            feeder = threading.Thread(target=_feed, args=(write_end, pcm.astype("<i2").tobytes()), daemon=True)
-            feeder.start()
-        try:
-            process.stdin.write(first.tobytes())
-            for frame in stream:
-                process.stdin.write(frame.tobytes())
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
-        except BaseException:
-            process.kill()
-            raise
-        finally:
+        with started(command, stdin=subprocess.PIPE, stderr=said, pass_fds=handed_on) as process:
+            assert process.stdin is not None
+            feeder = None
+            if pcm is not None:
+                os.close(read_end)
+                feeder = threading.Thread(target=_feed, args=(write_end, pcm.astype("<i2").tobytes()), daemon=True)
+                feeder.start()
+            try:
+                process.stdin.write(first.tobytes())
+                for frame in stream:
+                    process.stdin.write(frame.tobytes())
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
             process.wait()
-            if feeder is not None:
-                feeder.join()
+        if feeder is not None:
+            feeder.join()
         if process.returncode:
             said.seek(0)
-            raise _failure(path, said.read())
+            raise failure(path, said.read())
 
 
 def _feed(descriptor: int, data: bytes) -> None:

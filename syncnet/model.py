@@ -122,5 +122,8 @@ def _fold_into(layer: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.Batc
     assert norm.running_var is not None and norm.running_mean is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     bias = (layer.bias.double() - norm.running_mean.double()) * scale + norm.bias.double()
-    layer.weight = nn.Parameter((layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))).float())
-    layer.bias = nn.Parameter(bias.float())
+    layout = torch.channels_last if layer.weight.dim() == 4 else torch.contiguous_format
+    weight = torch.empty_like(layer.weight, memory_format=layout)
+    for folded, original, factor in zip(weight, layer.weight, scale, strict=True):  # one by one: doubles take memory
+        folded.copy_(original.double() * factor)
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias.float())

@@ -63,7 +63,10 @@ FIELDS: dict[str, tuple[str, str]] = {
         f"{JOONSON} SyncNetInstance.py evaluate; aresample: {MOCHABENCH} eval-lipsync",
     ),
     "vshift": ("shifts tried to either side, in frames", f"{JOONSON} demo_syncnet.py --vshift"),
-    "batch_size": ("windows per pass through the network; moves no number", f"{JOONSON} demo_syncnet.py --batch_size"),
+    "batch_size": (
+        "windows per pass through the network, on a CPU at most 4; moves no number",
+        f"{JOONSON} demo_syncnet.py --batch_size",
+    ),
     "reduce": (
         "tracks to a video: mean, extremes (largest LSE-C and, independently, smallest LSE-D), "
         "mean_offset (means, and the truncated mean offset)",

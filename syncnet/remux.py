@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipscore.errors import MissingError
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg
 from lipscore.types import MediaInfo
 
 COPY_SHIFT_SUFFIXES = (".mp4", ".m4v", ".mov")  # their edit lists shift a copied stream by any time, exactly
@@ -63,7 +63,7 @@ def join(video: Path, audio: Path, target: Path, codec: str = "aac", seconds: fl
         MissingError: the target cannot be written.
     """
     limit = [] if seconds is None else ["-t", f"{seconds:.6f}"]
-    inputs = [*media.input_args(video), *media.input_args(audio)]
+    inputs = [*ffmpeg.input_args(video), *ffmpeg.input_args(audio)]
     _write(target, [*inputs, "-map", "0:v", "-map", "1:a:0", "-c:v", "copy", *AUDIO_CODECS[codec], *limit], audio)
 
 
@@ -83,14 +83,14 @@ def shift_audio(source: Path, target: Path, delay: Fraction) -> bool:
     """
     copied = delay < 0 and target.suffix.lower() in COPY_SHIFT_SUFFIXES
     if copied:
-        moved = ["-itsoffset", f"{float(delay):.6f}", *media.input_args(source)]
+        moved = ["-itsoffset", f"{float(delay):.6f}", *ffmpeg.input_args(source)]
         audio = ["-c:a", "copy"]
     else:
-        moved = media.input_args(source)
+        moved = ffmpeg.input_args(source)
         seconds = f"{abs(float(delay)):.6f}"
         move = f"adelay=delays={float(delay) * 1000:.3f}:all=1" if delay > 0 else f"atrim=start={seconds}"
         audio = ["-af", f"aresample=async=1:first_pts=0,{move},asetpts=N/SR/TB"]
-    args = [*media.input_args(source), *moved, "-map", "0:v", "-map", "1:a", "-map", "0:s?", "-c:v", "copy"]
+    args = [*ffmpeg.input_args(source), *moved, "-map", "0:v", "-map", "1:a", "-map", "0:s?", "-c:v", "copy"]
     _write(target, [*args, "-c:s", "copy", *audio], source)
     return copied
 
@@ -111,7 +111,7 @@ def cut(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> No
     preroll = min(start, Fraction(PREROLL))
     frames = f"trim=start={_s(max(Fraction(0), preroll - half))}:end={_s(preroll - half + seconds)}"
     samples = f"atrim=start={_s(preroll)}:end={_s(preroll + seconds)}"
-    args = ["-ss", _s(start - preroll), "-t", _s(preroll + seconds + 1), *media.input_args(info.path)]
+    args = ["-ss", _s(start - preroll), "-t", _s(preroll + seconds + 1), *ffmpeg.input_args(info.path)]
     args += ["-map", "0:v:0", "-map", "0:a:0", "-vf", f"{frames},setpts=PTS-{_s(preroll)}/TB"]
     args += ["-af", f"{samples},asetpts=PTS-{_s(preroll)}/TB,aresample=async=1:first_pts=0"]
     _write(target, [*args, "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "pcm_s16le"], info.path)
@@ -123,17 +123,17 @@ def audio_seconds(path: Path) -> float:
     Raises:
         MediaError: there is none, or FFmpeg cannot decode it.
     """
-    args = [*media.input_args(path), "-map", "0:a:0", "-ac", "1", "-ar", str(COUNT_RATE), "-f", "s16le", "-"]
+    args = [*ffmpeg.input_args(path), "-map", "0:a:0", "-ac", "1", "-ar", str(COUNT_RATE), "-f", "s16le", "-"]
     n_bytes = 0
-    with media.open_ffmpeg(args, path) as pipe:
-        while block := pipe.read(media.PIPE_BYTES):
+    with ffmpeg.open_ffmpeg(args, path) as pipe:
+        while block := pipe.read(ffmpeg.PIPE_BYTES):
             n_bytes += len(block)
     return n_bytes / 2 / COUNT_RATE
 
 
 def _write(target: Path, args: Sequence[str], about: Path) -> None:
     with written_aside(target) as aside:
-        media.run_ffmpeg([*args, media.file_url(aside)], about)
+        ffmpeg.run_ffmpeg([*args, ffmpeg.file_url(aside)], about)
 
 
 def _s(seconds: Fraction) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import io
 import os
 import queue
 import ssl
@@ -19,6 +18,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import torch
 from filelock import FileLock
@@ -158,26 +158,37 @@ def listing(search: Search) -> list[tuple[Published, WeightFile | None]]:
 def load_state_dict(weight_file: WeightFile, search: Search, allow_unverified: bool = False) -> dict[str, Tensor]:
     """A weight file's tensors by name, on the CPU.
 
-    The very bytes that are loaded are hashed, so a file that changed since it was found is noticed.
+    It is hashed again through the handle that it is loaded from, so a file that was replaced since it was found is
+    noticed.
 
     Raises:
         WeightsError: not the published file (and allow_unverified is False), or not a file of tensors.
     """
     published = search.published(weight_file.name)
-    content = _read(weight_file.path)
-    found = hashlib.sha256(content).hexdigest()
+    try:
+        with weight_file.path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            return _tensors(file, weight_file.path, found, published, allow_unverified)
+    except OSError as error:
+        raise WeightsError(f"{weight_file.path} cannot be read: {error.strerror}") from error
+
+
+def _tensors(
+    file: IO[bytes], path: Path, found: str, published: Published, allow_unverified: bool
+) -> dict[str, Tensor]:
     if found != published.sha256 and not allow_unverified:
         raise WeightsError(
-            f"{weight_file.path} is not the published {published.name}: its SHA-256 is {found}, "
+            f"{path} is not the published {published.name}: its SHA-256 is {found}, "
             f"the published one is {published.sha256}. Delete it and run `lipscore weights fetch`, "
             f"or use it all the same with --allow-unverified (scores are then marked not comparable)."
         )
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes lead it into
-        raise WeightsError(f"{weight_file.path}: torch cannot load it as a state dict: {error}") from error
+        raise WeightsError(f"{path}: torch cannot load it as a state dict: {error}") from error
     if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-        raise WeightsError(f"{weight_file.path}: not a state dict (tensors by name)")
+        raise WeightsError(f"{path}: not a state dict (tensors by name)")
     return state
 
 
@@ -235,13 +246,6 @@ def _examine(path: Path, published: Published) -> WeightFile:
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     return WeightFile(published.name, path, found, verified=found == published.sha256)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _download(published: Published, partial: Path, progress: Progress | None) -> list[str]:

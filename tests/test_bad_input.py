@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lipscore import Models, get_protocol, score_video
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg
 from lipscore.syncnet.demo.clips import render_clip
 from lipscore.syncnet.protocols import change
 from lipscore.types import VideoScore
@@ -38,7 +38,7 @@ def nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def remade(talk: Path, target: Path, *options: str, before: tuple[str, ...] = ()) -> Path:
     """The talking head once more, through FFmpeg with these options."""
-    media.run_ffmpeg([*before, *media.input_args(talk), *options, f"file:{target}"], target)
+    ffmpeg.run_ffmpeg([*before, *ffmpeg.input_args(talk), *options, f"file:{target}"], target)
     return target
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lipscore.eval.cli import app
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 from lipscore.syncnet.remux import audio_seconds
 
 ODD = """-it's "odd" & spaced"""
@@ -30,7 +30,7 @@ def folders(clip: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
     for name in ("talk", ODD):
         shutil.copy(clip, video / f"{name}.mp4")
     for name, limit in (("talk", []), (ODD, ["-t", "3"])):
-        media.run_ffmpeg([*media.input_args(clip), "-vn", *limit, media.file_url(audio / f"{name}.wav")], clip)
+        ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-vn", *limit, ffmpeg.file_url(audio / f"{name}.wav")], clip)
     shutil.copy(clip, video / "below" / "deeper.mp4")
     return video, audio, tmp_path / "o"
 
@@ -41,7 +41,7 @@ def combine(folders: tuple[Path, Path, Path], *more: str) -> Result:
 
 
 def packets(path: Path) -> bytes:
-    return media.run_ffmpeg([*media.input_args(path), "-map", "0:v", "-c", "copy", "-f", "h264", "-"], path)
+    return ffmpeg.run_ffmpeg([*ffmpeg.input_args(path), "-map", "0:v", "-c", "copy", "-f", "h264", "-"], path)
 
 
 def samples(path: Path) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_sound_without_loss(folders: tuple[Path, Path, Path], codec: str) -> Non
 def test_shortest_cuts_the_longer_one(folders: tuple[Path, Path, Path], clip: Path) -> None:
     wav = folders[1] / "talk.wav"
     wav.unlink()
-    media.run_ffmpeg([*media.input_args(clip), "-vn", "-af", "apad=whole_dur=8", media.file_url(wav)], clip)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-vn", "-af", "apad=whole_dur=8", ffmpeg.file_url(wav)], clip)
     assert combine(folders, "--shortest").exit_code == 0
     out = folders[2]
     cut = media.probe(out / f"{ODD}.mp4")

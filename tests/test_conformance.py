@@ -14,7 +14,7 @@ import pytest
 
 from lipscore.eval.models import Models, load_models
 from lipscore.eval.score import score_video
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 from lipscore.syncnet.faces.given import GivenBoxes
 from lipscore.syncnet.faces.scan import scan
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -108,4 +108,4 @@ def test_whole_files_as_crops(name: str, golden: dict[str, Any], clip_paths: dic
 def test_the_kit_is_what_this_file_lists(golden: dict[str, Any], shared: Path) -> None:
     assert set(golden) == {*QUICK, *SLOW, "example"}
     versions = json.loads((shared / "conformance/versions.json").read_text())
-    assert versions["ffmpeg"].startswith(media.ffmpeg_version().split("-")[0])
+    assert versions["ffmpeg"].startswith(ffmpeg.ffmpeg_version().split("-")[0])

@@ -14,7 +14,7 @@ from lipscore.eval.cli import app
 from lipscore.eval.models import Models
 from lipscore.eval.score import score_video
 from lipscore.eval.tools.fix import fix, why_not
-from lipscore.syncnet import media, remux
+from lipscore.syncnet import ffmpeg, media, remux
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import TrackScore
 
@@ -40,7 +40,7 @@ def test_audio_is_shifted_by_the_time_asked_for(clip: Path, tmp_path: Path, fram
     copied = remux.shift_audio(clip, target, Fraction(frames, 25))
     assert copied == (frames < 0)
     assert lag(media.read_pcm(target), media.read_pcm(clip)) == pytest.approx(640 * frames, abs=1)
-    pictures = [media.run_ffmpeg([*media.input_args(p), "-map", "0:v", "-f", "md5", "-"], p) for p in (clip, target)]
+    pictures = [ffmpeg.run_ffmpeg([*ffmpeg.input_args(p), "-map", "0:v", "-f", "md5", "-"], p) for p in (clip, target)]
     assert pictures[0] == pictures[1]
 
 

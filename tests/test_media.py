@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lipscore.errors import MediaError, NotScoredError
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 
 
 def numbered(n: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
@@ -59,8 +59,8 @@ def test_rotation_is_applied_as_ffmpeg_does(tmp_path: Path, degrees: int) -> Non
     image = np.zeros((48, 64, 3), np.uint8)
     image[:10, :20] = (255, 255, 255)
     media.write_video(plain, [image] * 5, 25)
-    media.run_ffmpeg(["-display_rotation", str(degrees), *media.input_args(plain), "-c", "copy", str(turned)], plain)
-    media.run_ffmpeg([*media.input_args(turned), "-frames:v", "1", "-update", "1", str(upright)], turned)
+    ffmpeg.run_ffmpeg(["-display_rotation", str(degrees), *ffmpeg.input_args(plain), "-c", "copy", str(turned)], plain)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(turned), "-frames:v", "1", "-update", "1", str(upright)], turned)
     want = cv2.imread(str(upright)).astype(int)
     got = next(media.frames_at(turned)).astype(int)
     assert got.shape == want.shape
@@ -71,8 +71,8 @@ def test_rotation_is_applied_as_ffmpeg_does(tmp_path: Path, degrees: int) -> Non
 
 def test_jpegs_in_the_pipe_are_the_files_ffmpeg_writes(tmp_path: Path, clip: Path) -> None:
     options = ["-qscale:v", "2"]
-    media.run_ffmpeg(
-        [*media.input_args(clip), *options, "-threads", "1", "-f", "image2", str(tmp_path / "%06d.jpg")], clip
+    ffmpeg.run_ffmpeg(
+        [*ffmpeg.input_args(clip), *options, "-threads", "1", "-f", "image2", str(tmp_path / "%06d.jpg")], clip
     )
     files = [path.read_bytes() for path in sorted(tmp_path.glob("*.jpg"))]
     assert list(media.jpeg_pipe(clip, options)) == files
@@ -81,9 +81,9 @@ def test_jpegs_in_the_pipe_are_the_files_ffmpeg_writes(tmp_path: Path, clip: Pat
 
 def test_pcm_starts_with_the_first_frame(tmp_path: Path, clip: Path) -> None:
     late = tmp_path / "late.mkv"
-    media.run_ffmpeg(
+    ffmpeg.run_ffmpeg(
         [
-            *(*media.input_args(clip), "-itsoffset", "0.5", *media.input_args(clip)),
+            *(*ffmpeg.input_args(clip), "-itsoffset", "0.5", *ffmpeg.input_args(clip)),
             *("-map", "0:v", "-map", "1:a", "-c", "copy", str(late)),
         ],
         clip,
@@ -95,8 +95,8 @@ def test_pcm_starts_with_the_first_frame(tmp_path: Path, clip: Path) -> None:
 
 def test_stereo_and_other_rates_become_mono_16_khz(tmp_path: Path, clip: Path) -> None:
     stereo = tmp_path / "stereo.mov"
-    media.run_ffmpeg(
-        [*media.input_args(clip), "-c:v", "copy", "-ac", "2", "-ar", "48000", "-c:a", "pcm_s16le", str(stereo)], clip
+    ffmpeg.run_ffmpeg(
+        [*ffmpeg.input_args(clip), "-c:v", "copy", "-ac", "2", "-ar", "48000", "-c:a", "pcm_s16le", str(stereo)], clip
     )
     assert len(media.read_pcm(stereo)) == pytest.approx(19200, abs=700)
 
@@ -118,7 +118,7 @@ def test_errors_name_the_file_and_what_is_wrong(tmp_path: Path, clip: Path) -> N
     with pytest.raises(MediaError, match=r"gone\.mp4.*No such file"):
         media.probe(tmp_path / "gone.mp4")
     sound = tmp_path / "sound.wav"
-    media.run_ffmpeg([*media.input_args(clip), "-vn", str(sound)], clip)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-vn", str(sound)], clip)
     with pytest.raises(MediaError, match="no video stream"):
         media.probe(sound)
     silent = tmp_path / "silent.mp4"

@@ -17,7 +17,7 @@ from lipscore.errors import UsageError
 from lipscore.eval import reference as task
 from lipscore.eval.compare_cli import compare
 from lipscore.eval.reference import FrameScore, ReferenceOptions, find_reference, missing_reference, score_reference
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 from lipscore.types import Shot, Track
 
 
@@ -73,12 +73,12 @@ def test_psnr_is_ffmpegs(shared: Path, tmp_path: Path, crf: int) -> None:
     clip = sorted((shared / "clips" / "talking" / "1p_closeup_facingcamera").glob("*.mp4"))[0]
     poorer, log = tmp_path / f"crf{crf}.mp4", tmp_path / "psnr.log"
     encode = ["-t", "1.5", "-an", "-c:v", "libx264", "-preset", "veryfast", "-crf"]
-    media.run_ffmpeg([*media.input_args(clip), *encode, str(crf), str(poorer)], clip)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), *encode, str(crf), str(poorer)], clip)
     short = tmp_path / "reference.mp4"
-    media.run_ffmpeg([*media.input_args(clip), "-t", "1.5", "-an", "-c:v", "copy", str(short)], clip)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-t", "1.5", "-an", "-c:v", "copy", str(short)], clip)
     graph = "[0:v]format=bgr24,format=gbrp[a];[1:v]format=bgr24,format=gbrp[b];[a][b]psnr=stats_file=" + str(log)
-    inputs = [*media.input_args(poorer), *media.input_args(short)]
-    media.run_ffmpeg([*inputs, "-lavfi", graph, "-f", "null", "-"], clip)
+    inputs = [*ffmpeg.input_args(poorer), *ffmpeg.input_args(short)]
+    ffmpeg.run_ffmpeg([*inputs, "-lavfi", graph, "-f", "null", "-"], clip)
     lines = log.read_text().splitlines()
     per_frame = [float(re.search(r"psnr_avg:(\S+)", line)[1]) for line in lines]  # type: ignore[index]
     errors = [float(re.search(r"mse_avg:(\S+)", line)[1]) for line in lines]  # type: ignore[index]
@@ -166,7 +166,7 @@ def test_frames_without_a_face_are_left_out_and_said(pair: tuple[Path, Path]) ->
 def test_a_face_is_found_in_the_reference(shared: Path, tmp_path: Path) -> None:
     clip = sorted((shared / "clips" / "talking" / "1p_closeup_facingcamera").glob("*.mp4"))[0]
     short = tmp_path / "short.mp4"
-    media.run_ffmpeg([*media.input_args(clip), "-t", "0.9", "-an", "-c:v", "libx264", str(short)], clip)
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-t", "0.9", "-an", "-c:v", "libx264", str(short)], clip)
     score = score_reference(short, short, 25, None, ReferenceOptions(region="mouth"))
     assert (score.status, score.ssim) == ("ok", 1)
 

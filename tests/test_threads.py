@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mp4"])
@@ -25,5 +25,5 @@ def test_transcoding_gives_the_same_picture_on_one_core(
             media.transcode(clip_paths["closeup_doctor"], target, ["-qscale:v", "2", "-async", "1", "-r", "25"])
         finally:
             os.sched_setaffinity(0, cores)
-        pictures.append(media.run_ffmpeg([*media.input_args(target), "-map", "0:v", "-f", "md5", "-"], target))
+        pictures.append(ffmpeg.run_ffmpeg([*ffmpeg.input_args(target), "-map", "0:v", "-f", "md5", "-"], target))
     assert pictures[0] == pictures[1]

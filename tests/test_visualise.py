@@ -16,7 +16,7 @@ from lipscore.eval.models import Models
 from lipscore.eval.tools.keep import Keeper, KeptTrack
 from lipscore.eval.tools.plot import Chart, draw, png, ticks
 from lipscore.eval.tools.visualise import colour, visualise
-from lipscore.syncnet import media
+from lipscore.syncnet import ffmpeg, media
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import TrackScore, VideoScore
 
@@ -56,7 +56,7 @@ def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Keeper
 
 def test_the_audio_is_kept(done: tuple[list[Path], VideoScore, Keeper], clip: Path) -> None:
     def packets(path: Path) -> bytes:
-        return media.run_ffmpeg([*media.input_args(path), "-map", "0:a", "-c", "copy", "-f", "adts", "-"], path)
+        return ffmpeg.run_ffmpeg([*ffmpeg.input_args(path), "-map", "0:a", "-c", "copy", "-f", "adts", "-"], path)
 
     assert packets(done[0][0]) == packets(clip)
 

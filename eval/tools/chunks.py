@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import theilslopes
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.appending import replace_whole
@@ -142,6 +141,8 @@ def drifts(records: Sequence[VideoScore]) -> list[Drift]:
 
     Theil-Sen (the median of the slopes between all pairs), because a silent piece may have any offset.
     """
+    from scipy.stats import theilslopes  # here, because it takes half a second: most runs need none of it
+
     by_video: dict[str, list[VideoScore]] = defaultdict(list)
     for record in records:
         if record.piece is not None:

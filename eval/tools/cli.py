@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -233,11 +234,11 @@ def _load(
     """The protocol with its changes and the models for it; says what is to be said of their choice."""
     from lipscore.eval import progress
     from lipscore.eval.models import load_models
-    from lipscore.syncnet import media
+    from lipscore.syncnet import ffmpeg
     from lipscore.syncnet.protocols import change, get_protocol
 
     chosen = change(get_protocol(protocol), {name: value for name, value in changes.items() if value is not None})
-    media.ffmpeg_path()
+    ffmpeg.ffmpeg_path()
     models = load_models(
         model,
         chosen,
@@ -260,7 +261,7 @@ def _stages(video: Path) -> Iterator[Callable[[str], None]]:
 
     with progress.shown(1) as shown:
         shown.started(1, 1, Job(video, video.stem))
-        yield shown.stage
+        yield partial(shown.stage, video.stem)
 
 
 def _need_score(name: str, status: str, reason: str) -> None:

@@ -7,6 +7,7 @@ fitted by benchmarks/fit_hog_mapping.py; docs/faces.md says how well it fits and
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import cv2
@@ -44,7 +45,7 @@ class HogDetector:
     def __init__(self, stride: int = 5, passes: Sequence[tuple[int, float]] = PASSES) -> None:
         self.stride = stride
         self.passes = tuple(passes)
-        self._detector = dlib.get_frontal_face_detector()
+        self._local = threading.local()  # a detector is not to be shared: dlib leaves the interpreter and works in it
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """Faces of uint8[H, W, 3] BGR frames with these numbers, best first; boxes may reach beyond the frame."""
@@ -54,15 +55,20 @@ class HogDetector:
             found.append([Detection(index, box, float(row[4])) for box, row in zip(to_faces(rows), rows, strict=True)])
         return found
 
+    def _dlib(self) -> dlib.fhog_object_detector:
+        """This thread's detector."""
+        if not hasattr(self._local, "detector"):
+            self._local.detector = dlib.get_frontal_face_detector()
+        return self._local.detector
+
     def squares(self, frame: Frame) -> NDArray[np.float64]:
         """dlib's own boxes in a frame, best first: float64[N, 6], x1 y1 x2 y2 in source pixels, score, sub-detector."""
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         for longer_side, threshold in self.passes:
             scale = min(longer_side / max(grey.shape), MAX_UPSAMPLING)
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            boxes, scores, which = self._detector.run(
-                cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way), 0, threshold
-            )
+            small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way)
+            boxes, scores, which = self._dlib().run(small, 0, threshold)
             if boxes:
                 # dlib's right and bottom are the last pixel inside
                 corners = [(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes]

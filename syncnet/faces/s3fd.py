@@ -7,6 +7,7 @@ detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import groupby
 from typing import cast
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipscore.errors import WeightsError
+from lipscore.syncnet.faces import winograd
 from lipscore.types import Detection, Frame
 
 MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
@@ -30,7 +32,9 @@ INNER_IOU = 0.3  # which drops boxes that overlap a better one by more,
 INNER_BOXES = 750  # and at most so many come out
 FACE = 0.9  # scores above it are faces
 OUTER_IOU = 0.1  # what faces may overlap
-BATCH = {"cpu": 4, "cuda": 32}
+STEM = 10  # layers
+BATCH = {"cpu": 2, "cuda": 32}
+WIDE = (12, 14, 17, 19, 21)  # conv3_2 ... conv4_3: where winograd.py saves most for the memory that it takes
 
 
 class S3FDNet(nn.Module):
@@ -55,7 +59,8 @@ class S3FDNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """float32[B, 3, H, W] -> offsets [B, P, 4], face scores [B, P], and each map's (rows, columns)."""
         sources = []
-        for k, module in enumerate(self.vgg):
+        x = self._stem(x)
+        for k, module in enumerate(self.vgg[STEM:], STEM):
             x = module(x)
             if k == 15:
                 sources.append(self.L2Norm3_3(x))
@@ -75,6 +80,12 @@ class S3FDNet(nn.Module):
             offsets.append(offset.flatten(1, 2))
             scores.append(torch.stack([background, face], -1).softmax(-1)[..., 1].flatten(1))
         return torch.cat(offsets, 1), torch.cat(scores, 1), [(s.shape[2], s.shape[3]) for s in sources]
+
+    def _stem(self, x: Tensor) -> Tensor:
+        """The layers up to conv2's pool; on a CPU image by image, because what they hold is large."""
+        layers = self.vgg[:STEM]
+        images = (x,) if x.is_cuda else torch.split(x, 1)
+        return torch.cat([reduce(lambda held, layer: layer(held), layers, image) for image in images])
 
     def _heads(self, k: int, source: Tensor) -> Tensor:
         """Both heads of a map as one convolution, which reads the map once: [B, rows, columns, 4 offsets + classes]."""
@@ -121,7 +132,7 @@ class S3fdDetector:
         device: where the network runs.
         facedet_scale: frames are shrunk by it first; the originals' 0.25.
         face_confidence: faces score more.
-        batch_size: frames a forward pass; None: 4 on a CPU, 32 on a GPU.
+        batch_size: frames a forward pass; None: 2 on a CPU, 32 on a GPU.
         stride: 1 looks at every frame, as the originals do.
 
     Raises:
@@ -150,10 +161,16 @@ class S3fdDetector:
         with torch.device("meta"):
             network = S3FDNet()
         try:
-            network.load_state_dict({name: self._place(t) for name, t in state.items()}, strict=True, assign=True)
+            network.load_state_dict(state, strict=True, assign=True)
         except RuntimeError as error:
             raise WeightsError(f"these are not the weights of S3FD: {error}") from error
+        del state  # each tensor goes as its copy comes, unless the caller keeps them
+        for parameter in network.parameters():
+            parameter.data = self._place(parameter.data)
         self.network = network.eval().requires_grad_(False)
+        if self.device.type == "cpu" and winograd.available():
+            for k in WIDE:
+                self.network.vgg[k] = winograd.WinogradConv(cast(nn.Conv2d, self.network.vgg[k]))
         self._priors: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
@@ -190,9 +207,11 @@ class S3fdDetector:
         return found
 
     def _priors_for(self, height: int, width: int, maps: list[tuple[int, int]]) -> Tensor:
-        if (height, width) not in self._priors:
-            self._priors = {(height, width): priors(height, width, maps).to(self.device)}
-        return self._priors[height, width]
+        known = self._priors.get((height, width))
+        if known is None:
+            known = priors(height, width, maps).to(self.device)
+            self._priors = {(height, width): known}  # another thread may put its own size here
+        return known
 
 
 def priors(height: int, width: int, maps: Sequence[tuple[int, int]]) -> Tensor:

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from lipscore.types import Detection, Shot
 
@@ -59,6 +58,8 @@ def link(
     before: Sequence[Detection], after: Sequence[Detection], link_iou: float = LINK_IOU
 ) -> list[tuple[Detection, Detection]]:
     """Pairs of boxes of the same face, in the order of `before`."""
+    from scipy.optimize import linear_sum_assignment  # here, because it takes 20 MB, and exact detection links nothing
+
     if not before or not after:
         return []
     overlaps = iou(np.stack([d.box_xyxy for d in before]), np.stack([d.box_xyxy for d in after]))

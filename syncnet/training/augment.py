@@ -30,9 +30,9 @@ def plain_mouths(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """uint8[T, 112, 112] -> uint8[T, 80, 80]: one box, light and codec for the sample, a little box noise per frame."""
     count = len(crops)
-    scale, angle = math.exp(rng.uniform(-0.16, 0.16)), rng.uniform(-8, 8)
-    shift = rng.uniform(-7, 7, 2)
-    noise = _smooth(rng.normal(0, rng.uniform(0, 1.2), (count, 3)), rng)
+    scale, angle = math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-8, 8)
+    shift = rng.uniform(-9, 9, 2)
+    noise = _smooth(rng.normal(0, rng.uniform(0, 1.8), (count, 3)), rng)
     flip = rng.random() < 0.5
     tone = _tone(rng)
     sigma = rng.uniform(0.4, 1.4) if rng.random() < 0.3 else 0.0
@@ -64,8 +64,11 @@ def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
 
 
 def _smooth(x: NDArray[np.float64], rng: Rng) -> NDArray[np.float64]:
-    """Box noise drifts rather than jumps: a moving mean over a few frames, the first axis being time."""
-    width = int(rng.integers(1, 8))
+    """Box noise drifts rather than jumps: a moving mean over frames, the first axis being time.
+
+    A box between two looks of a detector, and behind the protocols' median filter, drifts over up to 15 frames.
+    """
+    width = int(rng.integers(1, 16))
     smooth: NDArray[np.float64] = uniform_filter1d(x, width, axis=0) * math.sqrt(width)
     return smooth
 

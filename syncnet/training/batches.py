@@ -16,6 +16,7 @@ from lipscore.types import Floats
 
 FPS = 25
 VARIED = 0.65  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
+LOSSY = 0.3  # how much of the pictures come through a codec
 SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
 
 
@@ -23,13 +24,15 @@ SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
 class Clip:
     """A training clip.
 
-    frames uint8[T, 112, 112]: grey protocol crops at the video's own rate fps; pcm int16[N], mono, 16 kHz.
+    frames uint8[T, 112, 112]: grey protocol crops at the video's own rate fps; pcm int16[N], mono, 16 kHz; lossy
+    uint8[T', 112, 112]: the crops at 25 frames a second, through a protocol's crop file and JPEGs.
     """
 
     name: str
     frames: NDArray[np.uint8]
     fps: float
     pcm: NDArray[np.int16]
+    lossy: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,21 @@ def draw(clips: Sequence[Clip], count: int, length: int, mean: Floats, rng: np.r
 def _sample(
     clip: Clip, other: Clip, length: int, mean: Floats, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Floats]:
+    pictures, fps = clip.frames, clip.fps
+    if clip.lossy is not None and rng.random() < LOSSY:
+        pictures, fps = clip.lossy, float(FPS)
     speed = math.exp(rng.uniform(-SPEED, SPEED)) if rng.random() < 0.6 else 1.0
     positions = np.arange(0, len(clip.pcm) - 1, speed)
     pcm = np.interp(positions, np.arange(len(clip.pcm)), clip.pcm).astype(np.int16) if speed != 1.0 else clip.pcm
-    n_frames = int(len(clip.frames) / clip.fps / speed * FPS)
+    n_frames = int(len(pictures) / fps / speed * FPS)
     n_windows = min(n_frames, len(pcm) * FPS // SAMPLE_RATE) - 5
     first = int(rng.integers(0, max(1, n_windows - length + 1)))
 
     edge = rng.random() < 0.3  # as at the ends of a track: the context repeats the outermost frame
     low, high = (first, first + length + 3) if edge else (0, n_frames - 1)
     frames = np.clip(np.arange(first - LIP_CONTEXT, first + length + 4 + LIP_CONTEXT), low, high)
-    source = np.rint(frames / FPS * speed * clip.fps).astype(np.int64).clip(0, len(clip.frames) - 1)
-    crops = clip.frames[source]
+    source = np.rint(frames / FPS * speed * fps).astype(np.int64).clip(0, len(pictures) - 1)
+    crops = pictures[source]
     mouths = vary_mouths(crops, rng) if rng.random() < VARIED else plain_mouths(crops)
 
     rows = mfcc(vary_speech(pcm, other.pcm, rng) if rng.random() < VARIED else pcm)

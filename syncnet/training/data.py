@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.syncnet import media
-from lipscore.syncnet.crops import CropPath
+from lipscore.syncnet.audio import SAMPLE_RATE
+from lipscore.syncnet.crops import CropFile, CropPath
+from lipscore.syncnet.demo.clips import make_clip
 from lipscore.syncnet.mini import grey_crops
+from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.training.batches import FPS, Clip
 from lipscore.types import Frame, Shot, Track
 
 CROP_SCALE = 0.4
+LOSSY_PATH = PROTOCOLS["wav2lip"]
+FRAME_JPEG = 95  # OpenCV's quality nearest to FFmpeg's -qscale:v 2
+RENDERED, RENDERED_SEED, RENDERED_S, RENDERED_PX = 20, 1000, 5.6, 320
 
 
 def read_boxes(path: Path) -> dict[str, Track]:
@@ -46,8 +55,12 @@ def _track(entry: dict[str, object]) -> Track:
     return Track(0, Shot(0, n_frames), numbers, dense)
 
 
-def read_clip(path: Path, name: str, track: Track) -> Clip:
+def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Clip:
     """One clip: its own frames, each cut where the track is at that time.
+
+    Args:
+        lossy: the crops through the codecs of LOSSY_PATH as well, in step with the frames. (Its transcoding of the
+            whole file is left out: it moves the audio against the picture.)
 
     Raises:
         MediaError: it cannot be read.
@@ -57,16 +70,42 @@ def read_clip(path: Path, name: str, track: Track) -> Clip:
     where = CropPath.of(track)
     last = len(track.frames) - 1
 
-    def cut(frames: Iterator[Frame]) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(frames):
             at = min(last, round(number / fps * FPS))
             yield grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0]
 
-    return Clip(name, np.stack(list(cut(media.frames_at(path, None)))), fps, media.read_pcm(path))
+    frames, pcm = np.stack(list(cut(media.frames_at(path, None)))), media.read_pcm(path)
+    return Clip(name, frames, fps, pcm, _through_codecs(media.frames_at(path, FPS), where) if lossy else None)
+
+
+def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint8]:
+    """Each frame through a JPEG, its crop through the protocol's crop file and another: uint8[T, 112, 112]."""
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        file = CropFile(Path(folder), 0, LOSSY_PATH)
+        for at, frame in zip(range(len(where.half)), frames, strict=False):
+            data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, FRAME_JPEG])[1]
+            file.write(where.cut(media.decode_jpeg(data.tobytes()), at, CROP_SCALE)[None])
+        file.finish(np.zeros(SAMPLE_RATE, np.int16))
+        return np.concatenate([grey_crops(chunk) for chunk in file.chunks()])
+
+
+def rendered_clips() -> list[Clip]:
+    """Drawn heads of other seeds than the demonstration's."""
+    return [_rendered(RENDERED_SEED + index) for index in range(RENDERED)]
+
+
+def _rendered(seed: int) -> Clip:
+    drawn = make_clip(seed=seed, seconds=RENDERED_S, size=(RENDERED_PX, RENDERED_PX))
+    boxes = drawn.boxes[0].astype(np.float64)
+    where = CropPath.of(Track(0, Shot(0, len(boxes)), np.arange(len(boxes)), boxes))
+    crops = [grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0] for at, frame in enumerate(drawn.frames)]
+    assert drawn.pcm is not None
+    return Clip(f"rendered/{seed}", np.stack(crops), float(FPS), drawn.pcm)
 
 
 def read_clips(folder: Path, boxes: Path, progress: Callable[[str, int, int], None]) -> list[Clip]:
-    """Every clip that has boxes, sorted by name.
+    """Every clip that has boxes, sorted by name, each both directly cut and through the codecs.
 
     Args:
         progress: called with ("reading clips", how many are read, of how many).
@@ -78,7 +117,7 @@ def read_clips(folder: Path, boxes: Path, progress: Callable[[str, int, int], No
     clips = []
     for done, (name, track) in enumerate(tracks.items(), 1):
         try:
-            clips.append(read_clip(folder / name, name, track))
+            clips.append(read_clip(folder / name, name, track, lossy=True))
         except MediaError as error:
             raise UsageError(f"{boxes} names a clip that cannot be used: {error}") from error
         progress("reading clips", done, len(tracks))

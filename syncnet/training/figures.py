@@ -6,6 +6,7 @@ The truth: a clip decoded directly is in sync, offset 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from lipscore.metrics import lse
 from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
 from lipscore.syncnet.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet
 from lipscore.syncnet.training.batches import FPS, Clip
+from lipscore.syncnet.training.calibrate import fit_calibration
 from lipscore.types import Floats, SyncCurve
 
 VSHIFT = 15
-SHIFTS = (-12, -9, -6, -3, 3, 6, 9, 12)  # frames
-OTHERS = (1, 3, 5)  # which later clips lend their audio
+SHIFTS = range(-12, 13)  # frames
+OTHERS = (1, 3, 5, 7)  # which later clips lend their audio
 NO_CALIBRATION = Calibration((0.0,) * 4, (0.0,) * 4)
 
 
@@ -32,11 +34,11 @@ def raw_embedder(net: MiniSyncNet) -> MiniEmbedder:
     return MiniEmbedder(copy, NO_CALIBRATION, torch.device("cpu"))
 
 
-def lip_of(embedder: MiniEmbedder, clip: Clip) -> Floats:
-    """The clip's lip embeddings at 25 frames a second."""
-    count = int(len(clip.frames) / clip.fps * FPS)
-    source = np.rint(np.arange(count) / FPS * clip.fps).astype(np.int64).clip(0, len(clip.frames) - 1)
-    return embedder.lip_of_mouths(clip.frames[source][:, MOUTH[0], MOUTH[1]])
+def lip_of(embedder: MiniEmbedder, frames: NDArray[np.uint8], fps: float) -> Floats:
+    """Lip embeddings at 25 frames a second of crops uint8[T, 112, 112] at fps."""
+    count = int(len(frames) / fps * FPS)
+    source = np.rint(np.arange(count) / FPS * fps).astype(np.int64).clip(0, len(frames) - 1)
+    return embedder.lip_of_mouths(frames[source][:, MOUTH[0], MOUTH[1]])
 
 
 def curve(lip: Floats, audio: Floats) -> SyncCurve:
@@ -45,11 +47,6 @@ def curve(lip: Floats, audio: Floats) -> SyncCurve:
     padded = np.pad(audio[:count], ((VSHIFT, VSHIFT), (0, 0)), constant_values=np.nan)
     distances = lse.shifted_distances(lip[:count], padded, VSHIFT)
     return SyncCurve(distances, lse.mean_curve(distances))
-
-
-def curve_of(embedder: MiniEmbedder, clip: Clip) -> SyncCurve:
-    """The curve of a clip with its own audio."""
-    return curve(lip_of(embedder, clip), embedder.audio(mfcc(clip.pcm)))
 
 
 def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
@@ -66,51 +63,100 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float(np.mean((above > 0) + 0.5 * (above == 0)))
 
 
-def offsets_and_confidences(embedder: MiniEmbedder, clips: Sequence[Clip]) -> dict[str, float]:
-    """within_1 and within_3 (shares of clips whose offset is that near to 0) and auc (own audio against others')."""
-    lips = [lip_of(embedder, clip) for clip in clips]
-    audios = [embedder.audio(mfcc(clip.pcm)) for clip in clips]
-    own = [lse.sync_of(curve(lip, audio).mean) for lip, audio in zip(lips, audios, strict=True)]
-    others = [
-        lse.sync_of(curve(lip, audios[(i + k) % len(audios)]).mean).lse_c for i, lip in enumerate(lips) for k in OTHERS
-    ]
-    found = np.abs([sync.offset for sync in own])
-    return {
-        "within_1": _share(found <= 1),
-        "within_3": _share(found <= 3),
-        "auc": round(auc([sync.lse_c for sync in own], others), 4),
-    }
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a model that never saw a clip makes of it.
 
-
-def summary(
-    embedder: MiniEmbedder, clips: Sequence[Clip], published: Mapping[str, tuple[float, float]]
-) -> dict[str, Any]:
-    """Every figure, and each clip's own numbers.
-
-    `shifted`: of all clips and SHIFTS, how often the found offset is within one frame of where the clip's own offset
-    plus the shift is; mae and spearman: estimates against published scores.
+    others: the confidences with the audio of other clips; moved: shift -> the offset found; through_codecs: the offset
+    of the crops that went through a protocol's crop file, if the clip has them.
     """
-    scored = [clip for clip in clips if clip.name in published]
-    curves = {clip.name: curve_of(embedder, clip) for clip in clips}
-    offsets = {name: lse.sync_of(value.mean).offset for name, value in curves.items()}
-    estimates = np.array([embedder.estimate(curves[clip.name]) for clip in scored])
-    truth = np.array([published[clip.name] for clip in scored])
-    moved = []
-    for clip in clips:
-        lip = lip_of(embedder, clip)
-        for shift in SHIFTS:
-            found = lse.sync_of(curve(lip, embedder.audio(mfcc(shifted(clip.pcm, shift)))).mean).offset
-            moved.append(abs(found - shift - offsets[clip.name]) <= 1)
+
+    name: str
+    curve: SyncCurve
+    others: tuple[float, ...]
+    moved: dict[int, int]
+    through_codecs: int | None
+
+    @property
+    def offset(self) -> int:
+        """Of the clip with its own audio."""
+        return lse.sync_of(self.curve.mean).offset
+
+
+def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
+    """Each clip with its own audio, with that audio shifted, and with the audio of OTHERS."""
+    audios = [embedder.audio(mfcc(clip.pcm)) for clip in clips]
+    held = []
+    for i, clip in enumerate(clips):
+        lip = lip_of(embedder, clip.frames, clip.fps)
+        moved = {
+            shift: _sync(lip, embedder.audio(mfcc(shifted(clip.pcm, shift)))).offset for shift in SHIFTS if shift != 0
+        }
+        others = tuple(_sync(lip, audios[(i + k) % len(audios)]).lse_c for k in OTHERS)
+        through = None
+        if clip.lossy is not None:
+            through = _sync(lip_of(embedder, clip.lossy, FPS), audios[i]).offset
+        held.append(HeldOut(clip.name, curve(lip, audios[i]), others, moved, through))
+    return held
+
+
+def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """Every figure, and each clip's offset.
+
+    within_1, within_3: the share of clips whose offset is that near to 0; auc: the confidence with the own audio
+    against that with others', all folds together; shifted: of all clips and SHIFTS, how often the found offset is
+    within one frame of where the clip's own offset plus the shift is; mae and spearman: estimates, each clip's
+    calibrated on the other folds, against published scores.
+    """
+    clips = [held for fold in folds for held in fold]
+    found = {held.name: held.offset for held in clips}
+    distances = np.abs(list(found.values()))
+    through = np.abs([held.through_codecs for held in clips if held.through_codecs is not None])
+    moved = [abs(at - shift - found[held.name]) <= 1 for held in clips for shift, at in held.moved.items()]
+    estimates, truth = estimated(folds, published)
     return {
         "clips": len(clips),
-        **offsets_and_confidences(embedder, clips),
+        "folds": len(folds),
+        "within_1": _share(distances <= 1),
+        "within_3": _share(distances <= 3),
+        "through_codecs_within_1": _share(through <= 1) if len(through) else None,
+        "auc": _auc_of(clips),
+        "auc_by_fold": [_auc_of(fold) for fold in folds],
         "shifted": _share(np.array(moved)),
-        "lse_c_spearman": round(float(spearmanr(estimates[:, 1], truth[:, 1]).statistic), 4),
-        "lse_c_mae": round(float(np.abs(estimates - truth)[:, 1].mean()), 3),
-        "lse_d_spearman": round(float(spearmanr(estimates[:, 0], truth[:, 0]).statistic), 4),
-        "lse_d_mae": round(float(np.abs(estimates - truth)[:, 0].mean()), 3),
-        "offsets": offsets,
+        **_agreement("lse_d", estimates[:, 0], truth[:, 0]),
+        **_agreement("lse_c", estimates[:, 1], truth[:, 1]),
+        "offsets": found,
     }
+
+
+def estimated(
+    folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(estimates, published scores), each float64[N, 2], LSE-D and LSE-C: a fold's calibration comes of the others."""
+    estimates, truth = [], []
+    for number, fold in enumerate(folds):
+        rest = [h for other in (*folds[:number], *folds[number + 1 :]) for h in other if h.name in published]
+        calibration = fit_calibration([h.curve for h in rest], [published[h.name] for h in rest])
+        known = [held for held in fold if held.name in published]
+        estimates += [calibration(held.curve) for held in known]
+        truth += [published[held.name] for held in known]
+    return np.array(estimates), np.array(truth)
+
+
+def _agreement(name: str, estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
+    return {
+        f"{name}_spearman": round(float(spearmanr(estimate, truth).statistic), 4),
+        f"{name}_mae": round(float(np.abs(estimate - truth).mean()), 3),
+    }
+
+
+def _auc_of(clips: Sequence[HeldOut]) -> float:
+    own = [lse.sync_of(held.curve.mean).lse_c for held in clips]
+    return round(auc(own, [confidence for held in clips for confidence in held.others]), 4)
+
+
+def _sync(lip: Floats, audio: Floats) -> lse.Sync:
+    return lse.sync_of(curve(lip, audio).mean)
 
 
 def _share(hits: NDArray[Any]) -> float:

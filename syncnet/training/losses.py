@@ -1,7 +1,7 @@
 """What the two towers learn: to find the right audio among that of other clips, of the same clip, and of near shifts.
 
 The first two are InfoNCE (van den Oord et al. 2018) both ways; the third is the score's own question, which shift of
-the audio fits a run of windows best, asked with a cross-entropy over shifts.
+the audio fits a run of windows best, asked with a cross-entropy over the shifts of its own audio and of another clip's.
 """
 
 from __future__ import annotations
@@ -34,15 +34,22 @@ def contrast(cosines: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 def shift(cosines: Tensor, scale: Tensor, run: int) -> Tensor:
     """Cross-entropy over the shifts -15 ... 15 of the mean cosine over `run` windows in a row, lips and audio.
 
-    Only runs for which every shift has a partner count.
+    The next clip's audio at the same 31 shifts stands beside the clip's own, all of it wrong. Only runs for which every
+    shift has a partner count.
     """
-    within = torch.diagonal(cosines, dim1=0, dim2=2).permute(2, 0, 1)
-    length = within.shape[1]
-    rows = torch.stack([within[:, i, i - VSHIFT : i + VSHIFT + 1] for i in range(VSHIFT, length - VSHIFT)], 1)
-    runs = functional.avg_pool1d(rows.transpose(1, 2), run, 1).transpose(1, 2)  # [B, runs, 31]
-    target = runs.new_zeros(2 * VSHIFT + 1)
+    clips = torch.arange(len(cosines), device=cosines.device)
+    own = _runs(cosines[clips, :, clips], run)
+    runs = torch.cat([own, _runs(cosines[clips, :, clips.roll(1)], run)], -1)  # [B, runs, 62]
+    target = runs.new_zeros(runs.shape[-1])
     target[VSHIFT - 1 : VSHIFT + 2] = runs.new_tensor([NEAR, 1 - 2 * NEAR, NEAR])
     return -(functional.log_softmax(runs * scale * run**0.5, -1) * target).sum(-1).mean()
+
+
+def _runs(cosines: Tensor, run: int) -> Tensor:
+    """[B, L, L] -> [B, L - 30 - run + 1, 31]: for each run of lips, its mean cosine at each shift."""
+    length = cosines.shape[1]
+    rows = torch.stack([cosines[:, i, i - VSHIFT : i + VSHIFT + 1] for i in range(VSHIFT, length - VSHIFT)], 1)
+    return functional.avg_pool1d(rows.transpose(1, 2), run, 1).transpose(1, 2)
 
 
 def _near_identity(length: int, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which clips are trained on, tuned on and tested on, so that no scene is on two sides.
+"""Which clips are held out from which training, so that no scene is on two sides.
 
 MoChaBench shows the same scene in several categories ("18_woman_purple_car", "11_woman_purple_car_dolly_zoom"), so
 clips that share a word which names a scene belong together; words that name a pose, a camera or a person do not count.
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TEST_SHARE, VALIDATION_SHARE = 0.22, 0.12
+SETTINGS_SHARE = 0.12
+SKIPPED_SHARE = 0.22  # of the order, before the settings' scenes: they lay behind the test clips of an earlier split
 
 NOT_A_SCENE = frozenset(
     """
@@ -27,11 +28,10 @@ NOT_A_SCENE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Clip names, each in one of the three."""
+    """Clip names, each in one place: settings were chosen on `settings`, each of the folds is held out once."""
 
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
+    settings: tuple[str, ...]
+    folds: tuple[tuple[str, ...], ...]
 
 
 def scene_words(name: str) -> frozenset[str]:
@@ -55,24 +55,23 @@ def scenes(names: Sequence[str]) -> list[list[str]]:
     return sorted(groups.values())
 
 
-def split_by_scene(names: Sequence[str], seed: int) -> Split:
-    """Whole scenes in a random order: first into test, then into validation, the rest into train.
+def split_by_scene(names: Sequence[str], count: int, seed: int) -> Split:
+    """Whole scenes in a random order, into the settings' share, and the rest into `count` folds of about one size.
 
     Args:
         names: clip names, paths below the clips' folder.
         seed: of the order.
     """
     groups = scenes(names)
-    order = np.random.default_rng(seed).permutation(len(groups))
-    test: list[str] = []
-    validation: list[str] = []
-    train: list[str] = []
-    for index in order:
-        group = groups[index]
-        if len(test) + len(group) <= TEST_SHARE * len(names):
-            test += group
-        elif len(validation) + len(group) <= VALIDATION_SHARE * len(names):
-            validation += group
-        else:
-            train += group
-    return Split(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
+    order = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
+    skipped = 0
+    settings: list[str] = []
+    folds: list[list[str]] = [[] for _ in range(count)]
+    for group in order:
+        if skipped + len(group) <= SKIPPED_SHARE * len(names):
+            skipped += len(group)
+        elif len(settings) + len(group) <= SETTINGS_SHARE * len(names):
+            settings += group
+            continue
+        min(folds, key=len).extend(group)
+    return Split(tuple(sorted(settings)), tuple(tuple(sorted(fold)) for fold in folds))

@@ -25,15 +25,16 @@ from torch import nn
 import lipscore
 from lipscore.errors import UsageError
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.mini import MiniSyncNet, load_mini, save_mini
+from lipscore.syncnet.mini import MiniSyncNet, save_mini
 from lipscore.syncnet.training import figures, losses
 from lipscore.syncnet.training.batches import Batch, Clip, draw
 from lipscore.syncnet.training.calibrate import fit_calibration, read_published
-from lipscore.syncnet.training.data import read_clips
+from lipscore.syncnet.training.data import RENDERED, read_clips, rendered_clips
 from lipscore.syncnet.training.split import Split, split_by_scene
 from lipscore.types import Floats
 
-STEPS = 2400
+STEPS = 2600
+FOLDS = 3
 Progress = Callable[[str, int, int], None]  # (stage, done, of how many)
 
 
@@ -60,6 +61,17 @@ class Recipe:
     every: int = 250
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every training of a run shares."""
+
+    recipe: Recipe
+    device: torch.device
+    out: Path
+    resume: bool
+    say: Progress
+
+
 @dataclass(slots=True)
 class _State:
     """What a checkpoint holds."""
@@ -79,24 +91,26 @@ def train_mini(
     device: torch.device | str = "cpu",
     seed: int = 0,
     steps: int = STEPS,
+    folds: int = FOLDS,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Train the built-in model.
 
-    Scenes are split into train, validation and test (`split`); the towers see train only, the calibration is fitted on
-    validation, the figures in the record are those of test. `published_scores.csv` beside the clips' folder
-    feeds the calibration.
+    Once without each fold of scenes (`split`): the figures in the record, and the calibration, come of clips
+    that the weights in question never saw. Then once with everything: these weights are written. `published_scores.csv`
+    beside the clips' folder feeds the calibration.
 
     Args:
         clips: the folder that the names in `boxes` are relative to.
         boxes: face boxes (`data.read_boxes` says how they are written).
-        out: the weight file to write (safetensors); the record goes to the same name with .json, checkpoints to
-            .checkpoint.
+        out: the weight file to write (safetensors); the record goes to the same name with .json, the checkpoints to
+            .fold1.checkpoint ... and .all.checkpoint.
         device: where the towers are trained.
-        seed: of the split's order, the weights and every draw.
-        steps: how many; with resume, another number stretches or shortens the schedule.
-        resume: go on from the checkpoint, if there is one.
+        seed: of the folds' order, the weights and every draw.
+        steps: how many in each training; with resume, another number stretches or shortens the schedule.
+        folds: how many, at least two.
+        resume: go on from the checkpoints, where there are any.
         progress: called with (stage, done, of how many).
 
     Returns:
@@ -107,77 +121,72 @@ def train_mini(
     """
     say = progress or _silent
     recipe = Recipe(steps=steps, seed=seed)
+    if folds < 2:
+        raise UsageError(f"--folds {folds}: the figures need clips that were held out; use 2 or more")
     published = read_published(clips.parent / "published_scores.csv")
     data = read_clips(clips, boxes, say)
-    if len(data) < recipe.clips:
+    if len(data) < recipe.clips + folds:
         raise UsageError(
-            f"{boxes}: {len(data)} clips; training needs at least {recipe.clips}, and hundreds to be any good"
+            f"{boxes}: {len(data)} clips; training needs at least {recipe.clips + folds}, and hundreds to be any good"
         )
-    split = split_by_scene([clip.name for clip in data], seed)
-    state = _fit(
-        _named(data, split.train), _named(data, split.validation), recipe, torch.device(device), out, resume, say
-    )
-    return finish(state.averaged, state.curve, data, split, published, recipe, boxes, out)
+    split = split_by_scene([clip.name for clip in data], folds, seed)
+    job = Job(recipe, torch.device(device), out, resume, say)
+    drawn = rendered_clips()
+    held_out = []
+    for number, fold in enumerate(split.folds, 1):
+        state = fit(_named(data, fold, without=True) + drawn, job, f"fold{number}")
+        held_out.append(figures.measure(figures.raw_embedder(state.averaged), _named(data, fold)))
+    state = fit(data + drawn, job, "all")
+    return _finish(state, held_out, split, published, job, boxes)
 
 
-def finish(
-    net: MiniSyncNet,
-    curve: list[dict[str, float]],
-    data: Sequence[Clip],
+def _finish(
+    state: _State,
+    held_out: Sequence[Sequence[figures.HeldOut]],
     split: Split,
     published: dict[str, tuple[float, float]],
-    recipe: Recipe,
+    job: Job,
     boxes: Path,
-    out: Path,
 ) -> Path:
-    """Calibrate, write the weights, read them back, and write the record with the figures of the weights as written."""
-    raw = figures.raw_embedder(net)
-    known = [clip for clip in _named(data, split.validation) if clip.name in published]
-    curves = [figures.curve_of(raw, clip) for clip in known]
-    save_mini(net, fit_calibration(curves, [published[clip.name] for clip in known]), out)
-    shipped = load_mini(torch.device("cpu"), out)
+    """Calibrate, write the weights, and write the record."""
+    known = [held for fold in held_out for held in fold if held.name in published]
+    save_mini(state.averaged, fit_calibration([h.curve for h in known], [published[h.name] for h in known]), job.out)
     record = {
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "weights_sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
-        "recipe": dataclasses.asdict(recipe),
+        "weights_sha256": hashlib.sha256(job.out.read_bytes()).hexdigest(),
+        "recipe": dataclasses.asdict(job.recipe),
         "data": {
             "boxes": boxes.name,
             "boxes_sha256": hashlib.sha256(boxes.read_bytes()).hexdigest(),
+            "rendered": RENDERED,
             **dataclasses.asdict(split),
         },
         "versions": {"lipscore": lipscore.__version__, "torch": torch.__version__, "numpy": np.__version__},
-        "curve": curve,
-        "validation": figures.summary(shipped, _named(data, split.validation), published),
-        "held_out": figures.summary(shipped, _named(data, split.test), published),
+        "curve": state.curve,
+        "held_out": figures.summary(held_out, published),
     }
-    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    return out
+    job.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    return job.out
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _named(data: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
+def _named(data: Sequence[Clip], names: Sequence[str], *, without: bool = False) -> list[Clip]:
     wanted = set(names)
-    return [clip for clip in data if clip.name in wanted]
+    return [clip for clip in data if (clip.name in wanted) != without]
 
 
-def _fit(
-    train: Sequence[Clip],
-    validation: Sequence[Clip],
-    recipe: Recipe,
-    device: torch.device,
-    out: Path,
-    resume: bool,
-    say: Progress,
-) -> _State:
+def fit(train: Sequence[Clip], job: Job, name: str) -> _State:
+    """One training, from its checkpoint (OUT.NAME.checkpoint) where the job resumes."""
+    recipe = job.recipe
     cv2.setNumThreads(1)
     rows = np.concatenate([mfcc(clip.pcm) for clip in train])
     mean: Floats = rows.mean(0)
-    state = _start(mean, rows.std(0), recipe, device)
-    checkpoint = out.with_suffix(".checkpoint")
-    if resume and checkpoint.is_file():
+    state = _start(mean, rows.std(0), recipe, job.device)
+    checkpoint = job.out.with_suffix(f".{name}.checkpoint")
+    if job.resume and checkpoint.is_file():
         _load(state, checkpoint)
 
     def prepared(step: int) -> Batch:
@@ -189,15 +198,14 @@ def _fit(
         while state.step < recipe.steps:
             batch = coming.result()
             coming = pool.submit(prepared, state.step + 1)
-            sums += _step(state, batch, recipe, device)
+            sums += _step(state, batch, recipe, job.device)
             counted += 1
             state.step += 1
-            say("training", state.step, recipe.steps)
+            job.say(f"training {name}", state.step, recipe.steps)
             if state.step % recipe.every == 0 or state.step == recipe.steps:
-                seen = figures.offsets_and_confidences(figures.raw_embedder(state.averaged), validation)
                 names = ("loss_batch", "loss_clip", "loss_shift")
                 losses_now = {name: round(float(x), 4) for name, x in zip(names, sums / counted, strict=True)}
-                state.curve.append({"step": state.step, **losses_now, **seen})
+                state.curve.append({"step": state.step, **losses_now})
                 sums, counted = np.zeros(3), 0
                 _save(state, checkpoint)
     return state

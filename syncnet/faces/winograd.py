@@ -1,0 +1,116 @@
+"""3x3 convolutions with a quarter of the multiplications, for S3FD's wide layers on a CPU.
+
+Winograd's minimal filtering F(4x4, 3x3), with the matrices of Lavin and Gray 2016 ("Fast Algorithms for Convolutional
+Neural Networks", section 4.3): the input's 6x6 tiles, which overlap by two, and the kernels are transformed; each of
+the 36 places is then one matrix product over the channels; the products are transformed back to 4x4 outputs. Equal to
+the convolution to 2e-5 of its largest value; oneDNN has no such kernel for fp32 on x86. docs/performance.md says what
+it saves.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+TILE, OUT = 6, 4
+B_T = (
+    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
+    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
+    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
+    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
+    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
+    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
+)
+G = (
+    (1 / 4, 0.0, 0.0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0.0, 0.0, 1.0),
+)
+A_T = (
+    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+    (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
+    (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
+    (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
+)
+SCRATCH = 6 << 20  # bytes of tiles at a time: more falls out of the caches
+
+
+def available() -> bool:
+    """Whether this torch has oneDNN's matrix product with a packed matrix, without which nothing is won."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
+
+
+class WinogradConv(nn.Module):
+    """In place of a Conv2d with a 3x3 kernel, stride 1 and padding 1; channels last."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        if (layer.kernel_size, layer.stride, layer.padding, layer.dilation) != ((3, 3), (1, 1), (1, 1), (1, 1)):
+            raise ValueError(f"{layer} is not a 3x3 convolution with stride 1 and padding 1")
+        assert layer.bias is not None
+        weight, kernel = layer.weight.detach(), torch.tensor(G, dtype=torch.float64)
+        self._outputs, self._inputs = layer.weight.shape[:2]
+        self._bias = layer.bias.detach()
+        self._matrices = [
+            torch.ops.mkldnn._reorder_linear_weight(_matrix(weight, row, column).contiguous(), None)
+            for row in kernel
+            for column in kernel
+        ]
+        into, back = torch.tensor(B_T), torch.tensor(A_T)
+        self._into_rows, self._into_columns = into, into.expand(TILE, TILE, TILE).contiguous()
+        self._back_rows, self._back_columns = back, back.expand(OUT, OUT, TILE).contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32[B, C, H, W] -> float32[B, O, H, W]."""
+        height, width = x.shape[2:]
+        down, across = -(-height // OUT), -(-width // OUT)
+        widest = max(self._inputs, self._outputs)
+        at_a_time = max(1, SCRATCH // (4 * TILE * TILE * down * across * widest))
+        parts = [self._convolve(part, down, across) for part in torch.split(x, at_a_time)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _convolve(self, x: Tensor, down: int, across: int) -> Tensor:
+        count, channels, height, width = x.shape
+        tiles, places = count * down * across, TILE * TILE
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, OUT * across - width + 1, 1, OUT * down - height + 1))
+        image, row, column, _ = padded.stride()
+        shape, steps = (TILE, TILE, count, down, across, channels), (row, column, image, OUT * row, OUT * column, 1)
+        one, other = _scratch(places * tiles * max(channels, self._outputs))
+        cut = _view(one, *shape).copy_(padded.as_strided(shape, steps)).view(TILE, -1)
+        rows = torch.mm(self._into_rows, cut, out=_view(other, *cut.shape)).view(TILE, TILE, -1)
+        spread = torch.bmm(self._into_columns, rows, out=_view(one, *rows.shape)).view(places, tiles, channels)
+        products = _view(other, places, tiles, self._outputs)
+        for product, place, matrix in zip(products, spread, self._matrices, strict=True):
+            product.copy_(torch.ops.mkldnn._linear_pointwise(place, matrix, None, "none", [], ""))
+        rows = torch.mm(self._back_rows, products.view(TILE, -1), out=_view(one, OUT, products.numel() // TILE))
+        back = torch.bmm(self._back_columns, rows.view(OUT, TILE, -1), out=_view(other, OUT, OUT, products[0].numel()))
+        whole = back.view(OUT, OUT, count, down, across, self._outputs).permute(2, 3, 0, 4, 1, 5)
+        out = whole.reshape(count, OUT * down, OUT * across, self._outputs)[:, :height, :width] + self._bias
+        return out.permute(0, 3, 1, 2)
+
+
+def _matrix(weight: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """float32[O, C], what a 3x3 kernel float32[O, C, 3, 3] is worth at one place of the tile."""
+    return (weight.double() @ column @ row).float()
+
+
+_kept = threading.local()
+
+
+def _scratch(size: int) -> tuple[Tensor, Tensor]:
+    """Two float32[size or more] that this thread keeps: fresh memory costs more than the arithmetic that it is for."""
+    if getattr(_kept, "size", 0) < size:
+        _kept.size, _kept.pair = size, (torch.empty(size), torch.empty(size))
+    pair: tuple[Tensor, Tensor] = _kept.pair
+    return pair
+
+
+def _view(scratch: Tensor, *shape: int) -> Tensor:
+    return scratch[: math.prod(shape)].view(shape)
