@@ -131,7 +131,12 @@ def score(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Videos at a time; default: one per core, at most 4.")
     ] = None,
-    fast: Annotated[bool, typer.Option(help="S3FD looks at every fifth frame; not comparable.")] = False,
+    fast: Annotated[
+        bool, typer.Option(help="S3FD looks at every fifth frame, both networks at half precision; not comparable.")
+    ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="SyncNet v2 and S3FD in fp32 (exact), bf16, or on a GPU tf32 or fp16.")
+    ] = None,
     min_track: Annotated[int | None, typer.Option(help="A track has more detections than this.")] = None,
     min_face_size: Annotated[int | None, typer.Option(help="A track's face is larger than this, in pixels.")] = None,
     facedet_scale: Annotated[float | None, typer.Option(help="Factor on the frame before S3FD.")] = None,
@@ -171,6 +176,7 @@ def score(
         detections=detections,
         device=device,
         fast=fast,
+        precision=precision,
         out=out,
         scores_file=scores_file,
         resume=not no_resume,

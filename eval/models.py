@@ -44,7 +44,7 @@ class Models:
     def comparable(self, protocol: Protocol) -> bool:
         """Whether scores may stand beside published ones: verified official weights, an unchanged named protocol."""
         official = self.embedder.name == "vgg" and all(file.verified for file in self.weights)
-        exact = protocol.direct or (self.detector == "s3fd" and not self.changed)
+        exact = (protocol.direct or self.detector == "s3fd") and not self.changed
         return official and protocol.published and exact
 
     @property
@@ -64,6 +64,7 @@ def load_models(
     detections: Path | None = None,
     device: str = "auto",
     fast: bool = False,
+    precision: str | None = None,
     threads: int | None = None,
     progress: weights.Progress | None = None,
 ) -> Models:
@@ -75,6 +76,7 @@ def load_models(
         protocol: default wav2lip.
         detections: a folder with STEM.json, boxes to take in place of a detector's.
         fast: S3FD looks at every FAST_STRIDE-th frame, and at every frame where a track breaks.
+        precision: what SyncNet v2 and S3FD compute in (runtime.PRECISIONS); None: fp32, or with fast the quickest.
         threads: of torch, for each thread that calls; None: as many as there are cores.
 
     Raises:
@@ -85,7 +87,9 @@ def load_models(
     if model not in MODELS:
         raise UsageError(f"--model {model}: no such model; use one of {', '.join(MODELS)}")
     where = runtime.pick_device(device)
-    runtime.configure(threads)
+    chosen = runtime.pick_precision(precision, where, fast)
+    dtype = runtime.PRECISIONS[chosen]
+    runtime.configure(threads, chosen)
     needs_faces = detections is None and not protocol.direct
     note = ""
     if model != "mini":
@@ -105,8 +109,9 @@ def load_models(
             state_of = partial(weights.load_state_dict, search=search, allow_unverified=allow_unverified)
             if not all(file.verified for file in files):
                 note = "weights not verified: --allow-unverified took files that are not the published ones"
-            embedder = SyncNetEmbedder(state_of(files[0]), where, protocol.batch_size)
-            models = Models(embedder, _no_detector, "none", tuple(files), where, note)
+            embedder = SyncNetEmbedder(state_of(files[0]), where, protocol.batch_size, dtype)
+            changed = () if chosen == "fp32" else (f"networks in {chosen}",)
+            models = Models(embedder, _no_detector, "none", tuple(files), where, note, changed)
             if needs_faces:
                 stride = FAST_STRIDE if fast else 1
                 s3fd = S3fdDetector(
@@ -115,9 +120,10 @@ def load_models(
                     protocol.facedet_scale,
                     face_confidence=protocol.face_confidence,
                     stride=stride,
+                    dtype=dtype,
                 )
                 runtime.release_memory()
-                changed = (f"fast (S3FD on every {stride}th frame)",) if fast else ()
+                changed = (f"fast (S3FD on every {stride}th frame)", *changed) if fast else changed
                 return replace(models, detector_for=lambda _: s3fd, detector=s3fd.name, changed=changed)
             return _with_boxes(models, detections)
     models = Models(load_mini(where), _no_detector, "none", (), where, note)

@@ -47,6 +47,7 @@ class ScoreOptions:
     detections: Path | None
     device: str
     fast: bool
+    precision: str | None
     out: Path
     scores_file: Path
     resume: bool
@@ -128,6 +129,7 @@ def run_inputs(options: ScoreOptions) -> Ran:
         detections=options.detections,
         device=options.device,
         fast=options.fast,
+        precision=options.precision,
         threads=threads,
         progress=progress.download_progress(),
     )
@@ -251,7 +253,7 @@ def _asked(options: ScoreOptions, models: Models) -> dict[str, Any]:
         "resize": options.resize,
         "all_variants": options.all_variants,
         "detections": options.detections is not None,
-        "fast": bool(models.changed),
+        "changed": list(models.changed),
         "ffmpeg": ffmpeg.ffmpeg_version(),
         "lipscore": __version__,
     }

@@ -22,7 +22,7 @@ CPU_BATCH = 4  # windows: on a CPU faster than 20, because what lies between two
 
 
 class SyncNetEmbedder:
-    """SyncNet v2 with weights from a state dict under the original's keys.
+    """SyncNet v2 with weights from a state dict under the original's keys; dtype is what it computes in.
 
     Raises:
         WeightsError: the tensors are not SyncNet's; the message names each key that is amiss.
@@ -32,15 +32,21 @@ class SyncNetEmbedder:
     pads = True
     context = 0
 
-    def __init__(self, state: dict[str, torch.Tensor], device: torch.device, batch_size: int = 20) -> None:
+    def __init__(
+        self,
+        state: dict[str, torch.Tensor],
+        device: torch.device,
+        batch_size: int = 20,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         with torch.device("meta"):
             net = SyncNet()
         try:
             net.load_state_dict(state, strict=True, assign=True)  # no second copy of the weights
         except RuntimeError as error:
             raise WeightsError(f"syncnet_v2.model does not hold SyncNet's tensors: {error}") from error
-        self._net = FoldedSyncNet(net.eval()).to(device)
-        self._device = device
+        self._net = FoldedSyncNet(net.eval()).to(device, dtype)
+        self._device, self._dtype = device, dtype
         self._batch = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
 
     @torch.inference_mode()
@@ -51,15 +57,16 @@ class SyncNetEmbedder:
         for start in range(0, len(frames) - N_FRAMES + 1, self._batch):
             stop = min(start + self._batch, len(frames) - N_FRAMES + 1)
             windows = source[start : stop + N_FRAMES - 1].unfold(0, N_FRAMES, 1)  # [B, H, W, 3, 5]
-            stacked = windows.permute(0, 1, 2, 4, 3).reshape(*windows.shape[:3], 3 * N_FRAMES).float()
-            out.append(self._net.lip(stacked.permute(0, 3, 1, 2)).cpu())
+            stacked = windows.permute(0, 1, 2, 4, 3).reshape(*windows.shape[:3], 3 * N_FRAMES).to(self._dtype)
+            out.append(self._net.lip(stacked.permute(0, 3, 1, 2)).float().cpu())
         return torch.cat(out).numpy()
 
     @torch.inference_mode()
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13], M >= 20 -> float32[(M - 20) // 4 + 1, 1024]."""
         windows = torch.from_numpy(np.ascontiguousarray(mfcc)).to(self._device).unfold(0, N_MFCC, MFCC_PER_FRAME)
-        out = [self._net.audio(part.unsqueeze(1)).cpu() for part in torch.split(windows, 4 * self._batch)]
+        parts = torch.split(windows.unsqueeze(1).to(self._dtype), 4 * self._batch)
+        out = [self._net.audio(part).float().cpu() for part in parts]
         return torch.cat(out).numpy()
 
     def estimate(self, curve: SyncCurve) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from lipscore.eval.inputs import collect, shard_of
 from lipscore.eval.records import Record, RecordStore, read_records
 from lipscore.eval.runner import Job, Outcome, Task, run
 from lipscore.eval.scores_file import read_scores
+from lipscore.eval.workers import Stopped, share_cores
 from lipscore.syncnet.media import file_sha256
 from lipscore.types import TrackScore, VideoScore
 
@@ -66,13 +68,19 @@ def jobs_in(folder: Path) -> list[Job]:
 
 
 def go(
-    folder: Path, score: Callable[[Job], VideoScore] = scored, *, settings: str = "s", resume: bool = True, **more: Path
+    folder: Path,
+    score: Callable[[Job], VideoScore] = scored,
+    *,
+    settings: str = "s",
+    resume: bool = True,
+    workers: int = 1,
+    **more: Path,
 ) -> tuple[Outcome, Said]:
     said = Said()
     jobs = [replace(job, **more) for job in jobs_in(folder / "in")]
     store = RecordStore(folder / "out")
     task = Task(BLANK, settings, folder / "all_scores.txt", resume)
-    return run(jobs, score, task, store, said), said
+    return run(jobs, score, task, store, said, workers=workers), said
 
 
 @pytest.fixture
@@ -328,6 +336,67 @@ def test_no_signal_breaks_off_the_writing_of_a_result(folder: Path, monkeypatch:
     outcome, _ = go(folder)
     assert outcome.interrupted == 143
     assert names_in(folder) == ["a"] and len(read_records(folder / "out" / "scores.jsonl")[0]) == 1
+
+
+def test_results_come_in_the_order_of_the_videos(folder: Path) -> None:
+    met = threading.Barrier(2)
+
+    def score(job: Job) -> VideoScore:
+        if job.name in "ab":
+            met.wait(20)  # only if both are worked on at once
+        time.sleep({"a": 0.3, "b": 0.0, "c": 0.0}[job.name])
+        return scored(job)
+
+    outcome, said = go(folder, score, workers=2)
+    assert [record.score.name for record in outcome.records] == ["a", "b", "c"] == names_in(folder)
+    assert said.started_names == ["a", "b", "c"]
+
+
+def test_failures_beside_others_stay_with_their_video(folder: Path) -> None:
+    def score(job: Job) -> VideoScore:
+        if job.name == "a":
+            raise KeyError("a bug")
+        if job.name == "c":
+            raise MissingError("no FFmpeg")
+        return scored(job)
+
+    with pytest.raises(MissingError, match="no FFmpeg"):
+        go(folder, score, workers=3)
+    assert [row.score.status for row in read_records(folder / "out" / "scores.jsonl")[0]] == ["error", "ok"]
+
+
+def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
+    """b and c are done while a still runs: neither may be lost, and what breaks off must not count as a failure."""
+    done = {name: threading.Event() for name in "bc"}
+    stop = threading.Event()
+
+    def score(job: Job) -> VideoScore:
+        if job.name == "a":
+            assert all(event.wait(20) for event in done.values())
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(20)
+            raise Stopped
+        found = scored(job)
+        threading.Timer(0.05, done[job.name].set).start()
+        return found
+
+    task = Task(BLANK, "s", folder / "all_scores.txt")
+    store = RecordStore(folder / "out")
+    outcome = run(jobs_in(folder / "in"), score, task, store, Said(), workers=2, stop=stop)
+    assert outcome.interrupted == 143 and names_in(folder) == ["b", "c"]
+    assert go(folder)[1].done == [("a", False), ("b", True), ("c", True)]
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "wanted", "expected"),
+    [(2, 10, None, (2, 1)), (2, 1, None, (1, 2)), (16, 10, None, (4, 4)), (16, 10, 8, (8, 2)), (1, 5, None, (1, 1))],
+)
+def test_cores_are_shared(
+    monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, wanted: int | None, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("lipscore.eval.workers.available_cores", lambda: cores)
+    assert share_cores(jobs, wanted) == expected
 
 
 def test_two_runs_at_once_interleave_whole_lines(folder: Path) -> None:

@@ -41,6 +41,18 @@ def rows(detections: list) -> np.ndarray:
     return np.array([[*d.box_xyxy, d.score] for d in detections]).reshape(-1, 5)
 
 
+def test_half_precision_finds_the_same_faces(
+    shared: Path, state: dict[str, torch.Tensor], detector: S3fdDetector
+) -> None:
+    rough = S3fdDetector(state, dtype=torch.bfloat16)
+    frames = [frame for frame, _ in frames_and_golden(shared)]
+    for exact, halved in zip(detector(frames, range(len(frames))), rough(frames, range(len(frames))), strict=True):
+        sure = rows(exact)[rows(exact)[:, 4] > 0.92, :4]
+        gaps = np.abs(sure[:, None] - rows(halved)[None, :, :4]).max(axis=2).min(axis=1)
+        # pixels; the kit's boxes crowd, so that one that another now suppresses does happen
+        assert len(sure) and np.mean(gaps < 1.0) > 0.9
+
+
 def test_boxes_are_the_originals(shared: Path, detector: S3fdDetector) -> None:
     frames, golden = zip(*frames_and_golden(shared), strict=True)
     found = detector(frames, range(7, 7 + len(frames)))

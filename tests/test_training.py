@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lipscore.syncnet import mini
 from lipscore.syncnet.training import augment, figures, losses
 from lipscore.syncnet.training.batches import Clip, draw
 from lipscore.syncnet.training.calibrate import fit_calibration, read_published
-from lipscore.syncnet.training.data import read_boxes, read_clip
+from lipscore.syncnet.training.data import RENDERED_SEED, _rendered, read_boxes, read_clip
 from lipscore.syncnet.training.split import scene_words, scenes, split_by_scene
 from lipscore.syncnet.training.train import Recipe, learning_rate, train_mini
 from lipscore.types import SyncCurve
@@ -29,11 +30,17 @@ NAMES = st.lists(WORDS.map(lambda words: "set/1_" + "_".join(words) + ".mp4"), m
 
 @given(NAMES, st.integers(0, 5))
 def test_no_scene_word_is_on_two_sides(names: list[str], seed: int) -> None:
-    split = split_by_scene(names, seed)
-    sides = [split.train, split.validation, split.test]
+    split = split_by_scene(names, 3, seed)
+    sides = [split.settings, *split.folds]
     assert sorted(name for side in sides for name in side) == sorted(names)
     words = [set().union(*(scene_words(name) for name in side)) for side in sides]
-    assert not (words[0] & words[1] or words[0] & words[2] or words[1] & words[2])
+    assert not any(one & other for one, other in combinations(words, 2))
+
+
+def test_folds_are_of_about_one_size() -> None:
+    split = split_by_scene([f"a/{k}_scene{k // 2}.mp4" for k in range(60)], 3, 0)
+    sizes = [len(fold) for fold in split.folds]
+    assert max(sizes) - min(sizes) <= 2 and len(split.settings) <= 0.12 * 60
 
 
 def test_scenes_join_through_a_third() -> None:
@@ -43,9 +50,8 @@ def test_scenes_join_through_a_third() -> None:
 
 def test_the_shipped_record_is_split_by_scene() -> None:
     data = json.loads(mini.RECORD.read_text())["data"]
-    held = set().union(*(scene_words(name) for name in data["test"]))
-    for name in [*data["train"], *data["validation"]]:
-        assert not held & scene_words(name), name
+    sides = [set().union(*(scene_words(name) for name in side)) for side in (data["settings"], *data["folds"])]
+    assert not any(one & other for one, other in combinations(sides, 2))
 
 
 def clip(seed: int, frames: int = 110) -> Clip:
@@ -114,13 +120,21 @@ def test_losses_reward_what_is_in_sync() -> None:
         assert a < b
     assert losses.shift(good, scale, 5) < losses.shift(bad, scale, 5)
     uniform = losses.shift(torch.zeros(3, 40, 3, 40), scale, 5)
-    assert uniform.item() == pytest.approx(np.log(31), abs=1e-4)
+    assert uniform.item() == pytest.approx(np.log(62), abs=1e-4)  # 31 shifts of the own audio, 31 of another clip's
+
+
+def test_the_shift_loss_is_larger_where_another_clip_fits_too() -> None:
+    torch.manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(2, 40, 64), dim=-1)
+    scale = torch.tensor(20.0)
+    twice = x[:1].expand(2, -1, -1)
+    assert losses.shift(losses.similarity(x, x), scale, 5) < losses.shift(losses.similarity(twice, twice), scale, 5)
 
 
 def test_the_shift_loss_counts_shifts_as_the_curve_does() -> None:
     """Audio four windows late: the loss is lowest for cosines that are moved back by four."""
     torch.manual_seed(0)
-    x = torch.nn.functional.normalize(torch.randn(1, 80, 64), dim=-1)
+    x = torch.nn.functional.normalize(torch.randn(2, 80, 64), dim=-1)
     scale = torch.tensor(20.0)
     found = [losses.shift(losses.similarity(x, x.roll(4, 1).roll(-k, 1))[:, :60, :, :60], scale, 4) for k in range(8)]
     assert int(torch.stack(found).argmin()) == 4
@@ -186,21 +200,50 @@ def test_a_clip_is_read_at_its_own_rate(shared: Path) -> None:
     assert lse_d > 5 and lse_c > 2
 
 
+def test_a_clip_through_the_codecs_is_in_step_with_itself(shared: Path) -> None:
+    name = "1p_closeup_facingcamera/10_woman_doctor.mp4"
+    clips = shared / "clips"
+    read = read_clip(clips / "talking" / name, name, read_boxes(clips / "boxes.json")[name], lossy=True)
+    assert read.lossy is not None
+    at = np.rint(np.arange(len(read.lossy)) / 25 * 24).astype(int).clip(0, len(read.frames) - 1)
+    moving = [np.abs(read.lossy[20:100].astype(int) - read.frames[at[20 + k : 100 + k]]).mean() for k in range(-3, 4)]
+    assert int(np.argmin(moving)) == 3 and moving[3] > 0.3, "the same moment, but not the same pixels"
+
+
+def test_rendered_heads_are_cut_like_the_clips() -> None:
+    one = _rendered(RENDERED_SEED)
+    assert one.frames.shape == (140, 112, 112) and one.fps == 25 and len(one.pcm) == 140 * 640
+
+
+def test_figures_of_a_model_that_knows_nothing_are_those_of_chance() -> None:
+    torch.manual_seed(0)
+    embedder = figures.raw_embedder(mini.MiniSyncNet())
+    held = figures.measure(embedder, [clip(k) for k in range(9)])
+    assert all(set(one.moved) == set(range(-12, 13)) - {0} for one in held)
+    published = {one.name: (8.0 + k, 3.0 + k) for k, one in enumerate(held)}
+    found = figures.summary([held[:3], held[3:6], held[6:]], published)
+    assert found["clips"] == 9 and found["folds"] == 3 and len(found["offsets"]) == 9
+    assert 0.1 < found["auc"] < 0.9 and found["through_codecs_within_1"] is None
+    estimates, truth = figures.estimated([held[:3], held[3:6], held[6:]], published)
+    assert estimates.shape == truth.shape == (9, 2) and truth[0].tolist() == [8.0, 3.0]
+
+
 @pytest.mark.slow
 def test_a_run_resumes_and_leaves_weights_and_a_record(shared: Path, tmp_path: Path) -> None:
     clips = shared / "clips"
     entries = json.loads((clips / "boxes.json").read_text())
-    few = {name: entries[name] for name in sorted(entries)[::5]}
+    few = {name: entries[name] for name in sorted(entries)[::4]}
     boxes = tmp_path / "few.json"
     boxes.write_text(json.dumps(few))
     out = tmp_path / "mine.safetensors"
     told: list[tuple[str, int, int]] = []
-    train_mini(clips / "talking", boxes, out, steps=2, progress=lambda *what: told.append(what))
-    assert told[0] == ("reading clips", 1, len(few)) and told[-1] == ("training", 2, 2)
+    train_mini(clips / "talking", boxes, out, steps=2, folds=2, progress=lambda *what: told.append(what))
+    assert told[0] == ("reading clips", 1, len(few)) and told[-1] == ("training all", 2, 2)
     told.clear()
-    assert train_mini(clips / "talking", boxes, out, steps=3, resume=True, progress=lambda *w: told.append(w)) == out
-    assert [what for what in told if what[0] == "training"] == [("training", 3, 3)]
+    train_mini(clips / "talking", boxes, out, steps=3, folds=2, resume=True, progress=lambda *w: told.append(w))
+    names = ("training fold1", "training fold2", "training all")
+    assert [what for what in told if what[0] in names] == [(name, 3, 3) for name in names]
     record = json.loads(out.with_suffix(".json").read_text())
     assert [point["step"] for point in record["curve"]] == [2, 3]
-    assert set(record["data"]["train"] + record["data"]["validation"] + record["data"]["test"]) == set(few)
+    assert set(sum(record["data"]["folds"], record["data"]["settings"])) == set(few)
     mini.load_mini(torch.device("cpu"), out)

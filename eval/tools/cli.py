@@ -172,6 +172,7 @@ def filter_(
         detections=detections,
         device=device,
         fast=False,
+        precision=None,
         out=output_dir,
         scores_file=output_dir / "all_scores.txt",
         resume=not no_resume,

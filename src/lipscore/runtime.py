@@ -12,6 +12,8 @@ from lipscore.errors import MissingError, UsageError
 # malloc.h: how many heaps there are. By default each thread has its own, and keeps in it what it has freed; two threads
 # that score hold 80 MB more in two heaps than in one.
 M_ARENA_MAX = -8
+# What the networks of the published protocols compute in. tf32 is fp32 whose products are rounded to 10 bits.
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
@@ -35,11 +37,33 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def configure(threads: int | None = None) -> None:
-    """Settle torch's switches for inference: exact fp32 convolutions, and as many threads as this process may use."""
+def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
+    """The precision that `--precision` names; by default fp32, and with `--fast` the quickest that the device has.
+
+    Raises:
+        UsageError: the name is none of PRECISIONS, or the device has no such arithmetic.
+    """
+    gpu = device.type == "cuda"
+    if name is None:
+        halves = "fp16" if gpu else "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
+        return halves if fast else "fp32"
+    if name not in PRECISIONS:
+        raise UsageError(f"--precision {name}: no such precision; use one of {', '.join(PRECISIONS)}")
+    if name in ("tf32", "fp16") and not gpu:
+        raise UsageError(f"--precision {name}: only a GPU has it; use bf16, or fp32 for exact scores")
+    return name
+
+
+def configure(threads: int | None = None, precision: str = "fp32") -> None:
+    """Settle the switches for inference.
+
+    Args:
+        threads: of torch; None: as many as this process may use cores.
+        precision: one of PRECISIONS; only tf32 moves a switch, the others choose a network's dtype.
+    """
     torch.set_num_threads(threads or available_cores())
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     _glibc("mallopt", M_ARENA_MAX, 1)
 
 

@@ -75,7 +75,7 @@ class S3FDNet(nn.Module):
                 sources.append(x)
         offsets, scores = [], []
         for k, source in enumerate(sources):
-            heads = self._heads(k, source)
+            heads = self._heads(k, source).float()
             offset, background, face = heads[..., :4], heads[..., 4:-1].amax(-1), heads[..., -1]
             offsets.append(offset.flatten(1, 2))
             scores.append(torch.stack([background, face], -1).softmax(-1)[..., 1].flatten(1))
@@ -134,6 +134,7 @@ class S3fdDetector:
         face_confidence: faces score more.
         batch_size: frames a forward pass; None: 2 on a CPU, 32 on a GPU.
         stride: 1 looks at every frame, as the originals do.
+        dtype: what the network computes in.
 
     Raises:
         WeightsError: the tensors are not S3FD's.
@@ -150,12 +151,14 @@ class S3fdDetector:
         face_confidence: float = FACE,
         batch_size: int | None = None,
         stride: int = 1,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device = torch.device(device)
         self.facedet_scale = facedet_scale
         self.face_confidence = face_confidence
         self.batch_size = batch_size or BATCH[self.device.type]
         self.stride = stride
+        self._dtype = dtype
         # oneDNN's convolutions are faster in this layout; cuDNN's exact ones are not
         self._layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         with torch.device("meta"):
@@ -168,7 +171,7 @@ class S3fdDetector:
         for parameter in network.parameters():
             parameter.data = self._place(parameter.data)
         self.network = network.eval().requires_grad_(False)
-        if self.device.type == "cpu" and winograd.available():
+        if self.device.type == "cpu" and dtype == torch.float32 and winograd.available():
             for k in WIDE:
                 self.network.vgg[k] = winograd.WinogradConv(cast(nn.Conv2d, self.network.vgg[k]))
         self._priors: dict[tuple[int, int], Tensor] = {}
@@ -185,7 +188,7 @@ class S3fdDetector:
         return results
 
     def _place(self, tensor: Tensor) -> Tensor:
-        tensor = tensor.to(self.device, torch.float32)
+        tensor = tensor.to(self.device, self._dtype)
         return tensor.contiguous(memory_format=self._layout) if tensor.dim() == 4 else tensor
 
     @torch.inference_mode()

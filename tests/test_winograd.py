@@ -1,0 +1,53 @@
+"""The quick 3x3 convolution against torch's own."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lipscore.syncnet.faces import winograd
+
+pytestmark = pytest.mark.skipif(not winograd.available(), reason="this torch has no packed matrix product")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 24), st.integers(1, 70), st.integers(1, 70))
+def test_it_is_the_convolution(images: int, inputs: int, outputs: int, height: int, width: int) -> None:
+    torch.manual_seed(images + height)
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+    x = torch.randn(images, inputs, height, width).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected, found = layer(x), winograd.WinogradConv(layer)(x)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 2e-5 * max(1.0, float(expected.abs().max()))
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 128, 3, padding=1)]
+    quick = [winograd.WinogradConv(layer) for layer in layers]
+    images = [torch.randn(2, 64, 21 + k, 30).contiguous(memory_format=torch.channels_last) for k in range(2)]
+    worst = [0.0, 0.0]
+
+    def work(k: int) -> None:
+        with torch.inference_mode():
+            for _ in range(20):
+                gap = (quick[k](images[k]) - layers[k](images[k])).abs().max()
+                worst[k] = max(worst[k], float(gap))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(worst) < 1e-4
+
+
+def test_other_convolutions_are_turned_down() -> None:
+    with pytest.raises(ValueError, match="not a 3x3 convolution"):
+        winograd.WinogradConv(nn.Conv2d(8, 8, 3, padding=1, stride=2))
