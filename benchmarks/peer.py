@@ -4,7 +4,9 @@
 
 PEER_VENV holds syncnet-python==0.2.3 (installed without its dependencies), ffmpeg-python, pandas and the versions of
 constraints.txt. Exact, --fast and mini are each run in turn with the peer; wall time, peak memory with all child
-processes, and the largest difference in LSE-D and LSE-C are printed as ratios to it.
+processes, and the largest difference in LSE-D and LSE-C are printed as ratios to it. mini runs twice: under the peer's
+protocol, and under lipscore-1, which decodes once instead of transcoding. The share of the time that goes neither into
+decoding nor into a network is that of the stages' seconds.
 """
 
 from __future__ import annotations
@@ -65,15 +67,17 @@ def run_peer(python: Path, weights: Path, videos: list[Path], ffmpeg_dir: Path) 
     return seconds, peak, [(least, most) for least, most in results]
 
 
-def run_ours(videos: list[Path], options: list[str]) -> tuple[float, float, list[Pair]]:
-    """`lipscore score` over all clips."""
+def run_ours(videos: list[Path], options: list[str]) -> tuple[float, float, list[Pair], float]:
+    """`lipscore score` over all clips; also the share of the stages other than transcode, faces and embed."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "lipscore.eval", "score", *map(str, videos), "--protocol", "mochabench"]
+        command = [sys.executable, "-m", "lipscore.eval", "score", *map(str, videos)]
         command += ["--out", out, "--scores-file", f"{out}/all_scores.txt", "--device", "cpu", *options]
         seconds, peak, _ = watched(command, dict(os.environ))
         records = [json.loads(line) for line in (Path(out) / "scores.jsonl").read_text().splitlines()]
     by_video = {record["video"]: (record["lse_d"], record["lse_c"]) for record in records}
-    return seconds, peak, [by_video[str(video)] for video in videos]
+    stages = [(name, value) for record in records for name, value in record["seconds"].items()]
+    rest = sum(value for name, value in stages if name not in ("transcode", "faces", "embed"))
+    return seconds, peak, [by_video[str(video)] for video in videos], rest / sum(value for _, value in stages)
 
 
 def largest_gap(ours: list[Pair], theirs: list[Pair]) -> float:
@@ -103,8 +107,14 @@ def main() -> None:
     weights = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, weights)
     make_kit_weights(weights, "one-face")
-    official = ["--model", "vgg", "--weights-dir", str(weights), "--allow-unverified"]
-    variants = {"exact": official, "--fast": [*official, "--fast"], "mini": ["--model", "mini"]}
+    same = ["--protocol", "mochabench"]
+    official = [*same, "--model", "vgg", "--weights-dir", str(weights), "--allow-unverified"]
+    variants = {
+        "exact": official,
+        "--fast": [*official, "--fast"],
+        "mini": [*same, "--model", "mini"],
+        "mini, lipscore-1": ["--protocol", "lipscore-1", "--model", "mini"],
+    }
     times: dict[str, list[float]] = {name: [] for name in ("peer", *variants)}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "ffmpeg").symlink_to(ffmpeg.ffmpeg_path())
@@ -113,10 +123,11 @@ def main() -> None:
             times["peer"].append(seconds)
             print(f"peer: {seconds:.1f} s, {peer_peak:.0f} MB", flush=True)
             for name, options in variants.items():
-                seconds, peak, ours = run_ours(videos, options)
+                seconds, peak, ours, rest = run_ours(videos, options)
                 times[name].append(seconds)
-                gap = "" if name == "mini" else f", LSE within {largest_gap(ours, theirs):.2g} of it"
-                print(f"{name}: {seconds:.1f} s, {peak:.0f} MB, {peak / peer_peak:.2f} of its memory{gap}", flush=True)
+                gap = "" if "mini" in name else f", LSE within {largest_gap(ours, theirs):.2g} of it"
+                used = f"{peak:.0f} MB, {peak / peer_peak:.2f} of its memory"
+                print(f"{name}: {seconds:.1f} s, {used}{gap}; other stages {rest:.1%}", flush=True)
     for name in variants:
         ratios = [a / b for a, b in zip(times["peer"], times[name], strict=True)]
         print(f"{name}: {statistics.median(ratios):.2f} times as fast as the peer over {len(videos)} clips")

@@ -2,7 +2,7 @@
 
 Threads are enough: FFmpeg is a process of its own, and OpenCV and torch let go of the interpreter while they work. One
 video per core with one thread of torch each uses the cores better than one video with all threads: its stages are of
-different kinds, and small networks do not spread well.
+different kinds, and small networks do not spread well. The last videos get the threads of those that are done.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from lipscore.runtime import available_cores
+from lipscore import runtime
 from lipscore.syncnet import ffmpeg
 
 A = TypeVar("A")
@@ -31,7 +31,7 @@ def share_cores(n_jobs: int, workers: int | None = None) -> tuple[int, int]:
     Args:
         workers: as the user wants it; None: a video per core, at most MOST.
     """
-    cores = available_cores()
+    cores = runtime.available_cores()
     side_by_side = max(1, min(workers or min(cores, MOST), n_jobs))
     return side_by_side, max(1, cores // side_by_side)
 
@@ -76,6 +76,7 @@ class Ahead(Generic[A, B]):
                 self._next += 1
             if index >= len(self._items) or self._stop.is_set():
                 return
+            runtime.share_threads(min(len(self._threads), len(self._items) - index))
             try:
                 self._results[index].set_result(self._work(self._items[index]))
             except BaseException as error:

@@ -395,7 +395,7 @@ def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
 def test_cores_are_shared(
     monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, wanted: int | None, expected: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("lipscore.eval.workers.available_cores", lambda: cores)
+    monkeypatch.setattr("lipscore.runtime.available_cores", lambda: cores)
     assert share_cores(jobs, wanted) == expected
 
 

@@ -67,6 +67,11 @@ def configure(threads: int | None = None, precision: str = "fp32") -> None:
     _glibc("mallopt", M_ARENA_MAX, 1)
 
 
+def share_threads(callers: int) -> None:
+    """Give the calling thread its part of torch's threads, where so many threads call torch at once."""
+    torch.set_num_threads(max(1, available_cores() // callers))
+
+
 def release_memory() -> None:
     """Hand freed memory back to the system: what is left behind in the heap is not what the next stage asks for."""
     _glibc("malloc_trim", 0)

@@ -1,0 +1,85 @@
+"""How time and memory grow with a video's length and with the number of videos; FFmpeg's processes included (Linux).
+
+    python benchmarks/growth.py [VIDEO] [--plot FILE.png] [SCORE OPTIONS ...]
+
+VIDEO is scored as it is and repeated up to LONGEST_S, then as ever more copies in one run. The time of a run over
+nothing is taken off. A line through the origin fits where every second costs the same: the largest deviation from it
+is printed as a ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from memory import SHORT, measure
+
+from lipscore.eval.tools.plot import Chart, draw, png
+from lipscore.syncnet import ffmpeg, media
+
+SECONDS = (5, 20, 60, 180, 600)
+COPIES = (1, 2, 4, 8, 16)
+Curve = list[tuple[float, float, float]]  # seconds of video in all, seconds it took, peak MB
+
+
+def grown(
+    title: str, steps: tuple[int, ...], make: Callable[[int], tuple[list[Path], float]], options: list[str]
+) -> Curve:
+    """Measure each step, print it, and say how far from a line they are."""
+    nothing = measure([Path("nothing.mp4")], options)[1]
+    curve = []
+    for step in steps:
+        videos, seconds = make(step)
+        peak, took = measure(videos, options)
+        curve.append((seconds, took - nothing, peak))
+        speed = seconds / (took - nothing)
+        print(f"{title} {step}: {took:.1f} s, {speed:.1f} times real time without the start, {peak:.0f} MB", flush=True)
+    x, y, _ = np.array(curve[1:]).T
+    slope = (x @ y) / (x @ x)
+    print(f"{title}: within a factor of {np.exp(np.abs(np.log(y / (slope * x))).max()):.2f} of a line")
+    return curve
+
+
+def main() -> None:
+    """Both curves, and their plot."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path, nargs="?", default=SHORT)
+    parser.add_argument("--plot", type=Path)
+    arguments, options = parser.parse_known_args()
+    options = options or ["--model", "mini"]
+    length = media.probe(arguments.video).duration_s
+    with tempfile.TemporaryDirectory() as folder:
+
+        def long(seconds: int) -> tuple[list[Path], float]:
+            target = Path(folder) / f"{seconds}.mp4"
+            looped = ["-stream_loop", str(int(seconds / length)), *ffmpeg.input_args(arguments.video)]
+            ffmpeg.run_ffmpeg([*looped, "-t", str(seconds), "-c", "copy", str(target)], arguments.video)
+            return [target], media.probe(target).duration_s
+
+        def many(copies: int) -> tuple[list[Path], float]:
+            below = Path(folder) / f"{copies} copies"
+            below.mkdir()
+            targets = [below / f"{k}.mp4" for k in range(copies)]
+            for target in targets:
+                shutil.copy(arguments.video, target)
+            return targets, copies * length
+
+        charts = []
+        for title, steps, make in (("seconds", SECONDS, long), ("videos", COPIES, many)):
+            minutes, took, peak = np.array(grown(title, steps, make, options)).T
+            x = (minutes / 60).tolist()
+            name = "one video" if title == "seconds" else "many videos"
+            charts.append(
+                Chart(f"{name}: seconds that it takes", "minutes of video", "seconds", x, took.tolist(), dots=True)
+            )
+            charts.append(Chart(f"{name}: peak memory", "minutes of video", "MB", x, peak.tolist(), dots=True))
+    if arguments.plot:
+        arguments.plot.write_bytes(png(draw(charts)))
+
+
+if __name__ == "__main__":
+    main()
