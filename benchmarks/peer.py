@@ -31,9 +31,9 @@ from lipscore.syncnet import ffmpeg
 PEER = """
 import json, sys, tempfile
 from syncnet_python.syncnet_pipeline import SyncNetPipeline
-weights, *videos = sys.argv[1:]
+device, weights, *videos = sys.argv[1:]
 names = {"s3fd_weights": weights + "/sfd_face.pth", "syncnet_weights": weights + "/syncnet_v2.model"}
-pipeline = SyncNetPipeline(names, device="cpu")
+pipeline = SyncNetPipeline(names, device=device)
 for video in videos:
     with tempfile.TemporaryDirectory() as cache:
         offsets, _, _, most, least, _, _ = pipeline.inference(video_path=video, audio_path=None, cache_dir=cache)
@@ -58,10 +58,12 @@ def watched(command: list[str], environment: dict[str, str]) -> tuple[float, flo
         return seconds, peak, out.read()
 
 
-def run_peer(python: Path, weights: Path, videos: list[Path], ffmpeg_dir: Path) -> tuple[float, float, list[Pair]]:
+def run_peer(
+    python: Path, device: str, weights: Path, videos: list[Path], ffmpeg_dir: Path
+) -> tuple[float, float, list[Pair]]:
     """The peer over all clips in one process."""
     environment = {**os.environ, "PATH": f"{ffmpeg_dir}:{os.environ['PATH']}"}
-    command = [str(python), "-c", PEER, str(weights), *map(str, videos)]
+    command = [str(python), "-c", PEER, device, str(weights), *map(str, videos)]
     seconds, peak, out = watched(command, environment)
     results = [json.loads(line[7:]) for line in out.splitlines() if line.startswith("RESULT ")]
     return seconds, peak, [(least, most) for least, most in results]
@@ -71,7 +73,7 @@ def run_ours(videos: list[Path], options: list[str]) -> tuple[float, float, list
     """`lipscore score` over all clips; also the share of the stages other than transcode, faces and embed."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "lipscore.eval", "score", *map(str, videos)]
-        command += ["--out", out, "--scores-file", f"{out}/all_scores.txt", "--device", "cpu", *options]
+        command += ["--out", out, "--scores-file", f"{out}/all_scores.txt", *options]
         seconds, peak, _ = watched(command, dict(os.environ))
         records = [json.loads(line) for line in (Path(out) / "scores.jsonl").read_text().splitlines()]
     by_video = {record["video"]: (record["lse_d"], record["lse_c"]) for record in records}
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="the peer's Python")
     parser.add_argument("--clips", type=int, default=10, help="the first so many conformance clips")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="of both: cpu or cuda")
     arguments = parser.parse_args()
     if arguments.peer is None:
         sys.exit(
@@ -107,19 +110,20 @@ def main() -> None:
     weights = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, weights)
     make_kit_weights(weights, "one-face")
-    same = ["--protocol", "mochabench"]
+    here = ["--device", arguments.device]
+    same = ["--protocol", "mochabench", *here]
     official = [*same, "--model", "vgg", "--weights-dir", str(weights), "--allow-unverified"]
     variants = {
         "exact": official,
         "--fast": [*official, "--fast"],
         "mini": [*same, "--model", "mini"],
-        "mini, lipscore-1": ["--protocol", "lipscore-1", "--model", "mini"],
+        "mini, lipscore-1": ["--protocol", "lipscore-1", "--model", "mini", *here],
     }
     times: dict[str, list[float]] = {name: [] for name in ("peer", *variants)}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "ffmpeg").symlink_to(ffmpeg.ffmpeg_path())
         for _ in range(arguments.runs):
-            seconds, peer_peak, theirs = run_peer(arguments.peer, weights, videos, Path(folder))
+            seconds, peer_peak, theirs = run_peer(arguments.peer, arguments.device, weights, videos, Path(folder))
             times["peer"].append(seconds)
             print(f"peer: {seconds:.1f} s, {peer_peak:.0f} MB", flush=True)
             for name, options in variants.items():
