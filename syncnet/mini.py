@@ -149,7 +149,7 @@ def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def curve_features(curve: SyncCurve) -> NDArray[np.float64]:
-    """What the calibration is linear in: 1, the confidence (median - minimum), the minimum, and how sharp the dip is.
+    """What the calibration is linear in: 1, the minimum, and how sharp the dip is.
 
     The sharpness is the mean of the curve four to six frames from its minimum, minus the minimum; 0 where a clip of a
     few windows has no values there.
@@ -160,7 +160,7 @@ def curve_features(curve: SyncCurve) -> NDArray[np.float64]:
     far = np.abs(np.arange(len(mean)) - best)
     around = mean[(far >= 4) & (far <= 6) & ~np.isnan(mean)]
     sharpness = around.mean() - lowest if len(around) else 0.0
-    return np.array([1.0, np.nanmedian(mean) - lowest, lowest, sharpness])
+    return np.array([1.0, lowest, sharpness])
 
 
 @dataclass(frozen=True, slots=True)

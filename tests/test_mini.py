@@ -105,20 +105,20 @@ def test_features_of_a_curve_made_by_hand() -> None:
     mean[10] = 1.0
     mean[[4, 16]] = 3.0  # six frames away
     features = mini.curve_features(SyncCurve(mean[None], mean))
-    np.testing.assert_allclose(features, [1.0, 1.0, 1.0, (4 * 2.0 + 2 * 3.0) / 6 - 1.0])
+    np.testing.assert_allclose(features, [1.0, 1.0, (4 * 2.0 + 2 * 3.0) / 6 - 1.0])
 
 
 def test_features_of_a_single_window_are_numbers() -> None:
     mean = np.full(31, np.nan, np.float32)
     mean[15] = 1.0
-    np.testing.assert_array_equal(mini.curve_features(SyncCurve(mean[None], mean)), [1.0, 0.0, 1.0, 0.0])
+    np.testing.assert_array_equal(mini.curve_features(SyncCurve(mean[None], mean)), [1.0, 1.0, 0.0])
 
 
 def test_estimates_are_linear_and_never_negative() -> None:
     mean = np.full(31, 2.0, np.float32)
     mean[15] = 1.5
     flat = SyncCurve(mean[None], mean)
-    assert mini.Calibration((1.0, 2.0, 0.0, 0.0), (0.0, 0.0, -9.0, 0.0))(flat) == (2.0, 0.0)
+    assert mini.Calibration((1.0, 2.0, 0.0), (0.0, -9.0, 0.0))(flat) == (4.0, 0.0)
 
 
 def test_estimates_on_the_example_are_of_syncnets_size(
@@ -139,7 +139,7 @@ def test_shipped_weights_are_small_and_are_those_of_the_record() -> None:
 def test_weights_survive_a_round_trip(model: mini.MiniEmbedder, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = mini.MiniSyncNet().eval()
-    calibration = mini.Calibration((1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0))
+    calibration = mini.Calibration((1.0, 2.0, 3.0), (5.0, 6.0, 7.0))
     mini.save_mini(net, calibration, tmp_path / "w.safetensors")
     back = mini.load_mini(CPU, tmp_path / "w.safetensors")
     crops = np.random.default_rng(4).integers(0, 256, (6, 224, 224, 3), np.uint8)

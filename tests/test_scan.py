@@ -19,6 +19,7 @@ class Walker:
     """A detector of a box that walks a pixel a frame and is gone from `gone` on; remembers what it was shown."""
 
     name = "walker"
+    bridge = 0
 
     def __init__(self, stride: int, gone: int = N) -> None:
         self.stride, self.gone = stride, gone

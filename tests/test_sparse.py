@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipscore.syncnet.faces.sparse import densify, iou, link, sample_indices
+from lipscore.syncnet.faces.sparse import bridge, densify, iou, link, sample_indices
 from lipscore.types import Detection, Shot
 
 
@@ -71,6 +71,29 @@ def test_nothing_crosses_a_cut() -> None:
 def test_boxes_that_do_not_meet_leave_a_gap() -> None:
     dense = densify({0: [face(0, 0)], 5: [face(5, 80)]}, [Shot(0, 6)], 6)
     assert [len(boxes) for boxes in dense] == [1, 0, 0, 0, 0, 1]
+
+
+@given(st.integers(1, 20), st.integers(0, 20), st.floats(-2, 2))
+def test_a_face_that_is_missed_goes_on(gone: int, longest: int, speed: float) -> None:
+    frames = [*range(10), *range(10 + gone, 20 + gone)]
+    dense = [[face(i, speed * i)] if i in frames else [] for i in range(20 + gone)]
+    found = bridge(dense, [Shot(0, 20 + gone)], longest)
+    if gone > longest:
+        assert found == dense
+        return
+    for i, boxes in enumerate(found):
+        assert [box.frame for box in boxes] == [i]
+        np.testing.assert_allclose(boxes[0].box_xyxy, face(i, speed * i).box_xyxy, atol=1e-3)
+
+
+def test_no_bridge_to_another_place_across_a_cut_or_beside_a_face_that_stays() -> None:
+    apart = [[face(0, 0)], [], [face(2, 300)]]
+    assert bridge(apart, [Shot(0, 3)], 9) == apart
+    cut = [[face(0, 0)], [], [face(2, 0)]]
+    assert bridge(cut, [Shot(0, 1), Shot(1, 3)], 9) == cut
+    stays = [[face(i, 0)] for i in range(4)]
+    stays[0].append(face(0, 300))
+    assert bridge(stays, [Shot(0, 4)], 9) == stays
 
 
 def test_a_face_that_appears_is_not_made_up_before() -> None:

@@ -113,7 +113,8 @@ class _Later:
     """A video's detector, for a piece that begins at its frame `first`."""
 
     def __init__(self, whole: Detector, first: int) -> None:
-        self.name, self.stride, self._whole, self._first = whole.name, whole.stride, whole, first
+        self.name, self.stride, self.bridge = whole.name, whole.stride, whole.bridge
+        self._whole, self._first = whole, first
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """The boxes, numbered as the piece's frames are."""

@@ -188,6 +188,7 @@ class Detector(Protocol):
     """A face detector: frames in, boxes out.
 
     stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
+    bridge: frames without a box, at most, over which a face goes on; 0 where what is not found is not there.
     """
 
     @property
@@ -198,6 +199,11 @@ class Detector(Protocol):
     @property
     def stride(self) -> int:
         """Of the frames that it wants to see."""
+        ...
+
+    @property
+    def bridge(self) -> int:
+        """Frames without a box that a face may cross."""
         ...
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:

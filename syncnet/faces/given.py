@@ -62,6 +62,7 @@ class GivenDetector:
     boxes: tuple[tuple[Detection, ...], ...]
     name: str = "given"
     stride: int = 1
+    bridge: int = 0
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:  # noqa: ARG002
         """The boxes of these frame numbers.

@@ -141,6 +141,7 @@ class S3fdDetector:
     """
 
     name = "s3fd"
+    bridge = 0
 
     def __init__(
         self,

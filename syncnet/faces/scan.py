@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lipscore.syncnet.faces.sparse import LINK_IOU, densify, link, sample_indices
+from lipscore.syncnet.faces.sparse import LINK_IOU, bridge, densify, link, sample_indices
 from lipscore.syncnet.source import FrameSource
 from lipscore.types import Detection, Detector, Frame, Shot
 
@@ -35,6 +35,8 @@ def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector) -> Face
         if broken := broken_gaps(found, shots):
             found |= _look(source, broken, detector)[0]
         boxes = densify(found, shots, count)
+    if detector.bridge:
+        boxes = bridge(boxes, shots, detector.bridge)
     return Faces(tuple(tuple(frame) for frame in boxes), len(found))
 
 

@@ -54,6 +54,28 @@ def densify(
     return dense
 
 
+def bridge(
+    dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], longest: int, link_iou: float = LINK_IOU
+) -> list[list[Detection]]:
+    """The same boxes, and those of faces that are gone for at most `longest` frames of a shot, by the same rules.
+
+    For detectors that miss a face now and then: a box that ends is linked to one that begins where it was.
+    """
+    filled = [list(boxes) for boxes in dense]
+    for shot in shots:
+        gone: list[Detection] = []
+        for frame in range(shot.start + 1, min(shot.end, len(dense))):
+            links = link(dense[frame - 1], dense[frame], link_iou)
+            gone += [box for box in dense[frame - 1] if not any(box is one for one, _ in links)]
+            gone = [box for box in gone if frame - box.frame <= longest + 1]
+            begun = [box for box in dense[frame] if not any(box is other for _, other in links)]
+            for before, after in link(gone, begun, link_iou):
+                gone = [box for box in gone if box is not before]
+                for k in range(before.frame + 1, frame):
+                    filled[k].append(_between(before, after, k, (k - before.frame) / (frame - before.frame)))
+    return filled
+
+
 def link(
     before: Sequence[Detection], after: Sequence[Detection], link_iou: float = LINK_IOU
 ) -> list[tuple[Detection, Detection]]:

@@ -24,7 +24,7 @@ from lipscore.types import Floats, SyncCurve
 VSHIFT = 15
 SHIFTS = range(-12, 13)  # frames
 OTHERS = (1, 3, 5, 7)  # which later clips lend their audio
-NO_CALIBRATION = Calibration((0.0,) * 4, (0.0,) * 4)
+NO_CALIBRATION = Calibration((0.0,) * 3, (0.0,) * 3)
 
 
 def raw_embedder(net: MiniSyncNet) -> MiniEmbedder:
@@ -67,20 +67,20 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
 class HeldOut:
     """What a model that never saw a clip makes of it.
 
-    others: the confidences with the audio of other clips; moved: shift -> the offset found; through_codecs: the offset
+    others: the curves with the audio of other clips; moved: shift -> the offset found; through_codecs: the offset
     of the crops that went through a protocol's crop file, if the clip has them.
     """
 
     name: str
     curve: SyncCurve
-    others: tuple[float, ...]
+    others: tuple[SyncCurve, ...]
     moved: dict[int, int]
     through_codecs: int | None
 
     @property
     def offset(self) -> int:
         """Of the clip with its own audio."""
-        return lse.sync_of(self.curve.mean).offset
+        return _offset(self.curve)
 
 
 def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
@@ -90,12 +90,12 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
     for i, clip in enumerate(clips):
         lip = lip_of(embedder, clip.frames, clip.fps)
         moved = {
-            shift: _sync(lip, embedder.audio(mfcc(shifted(clip.pcm, shift)))).offset for shift in SHIFTS if shift != 0
+            shift: _offset(curve(lip, embedder.audio(mfcc(shifted(clip.pcm, shift))))) for shift in SHIFTS if shift != 0
         }
-        others = tuple(_sync(lip, audios[(i + k) % len(audios)]).lse_c for k in OTHERS)
+        others = tuple(curve(lip, audios[(i + k) % len(audios)]) for k in OTHERS)
         through = None
         if clip.lossy is not None:
-            through = _sync(lip_of(embedder, clip.lossy, FPS), audios[i]).offset
+            through = _offset(curve(lip_of(embedder, clip.lossy, FPS), audios[i]))
         held.append(HeldOut(clip.name, curve(lip, audios[i]), others, moved, through))
     return held
 
@@ -103,8 +103,9 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
 def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
     """Every figure, and each clip's offset.
 
-    within_1, within_3: the share of clips whose offset is that near to 0; auc: the confidence with the own audio
-    against that with others', all folds together; shifted: of all clips and SHIFTS, how often the found offset is
+    within_1, within_3: the share of clips whose offset is that near to 0; auc: the estimated LSE-C, which is the
+    confidence that a user sees, with the own audio against that with others', all folds together; auc_median: the same
+    of the raw curve's median minus its minimum; shifted: of all clips and SHIFTS, how often the found offset is
     within one frame of where the clip's own offset plus the shift is; mae and spearman: estimates, each clip's
     calibrated on the other folds, against published scores.
     """
@@ -113,15 +114,20 @@ def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[fl
     distances = np.abs(list(found.values()))
     through = np.abs([held.through_codecs for held in clips if held.through_codecs is not None])
     moved = [abs(at - shift - found[held.name]) <= 1 for held in clips for shift, at in held.moved.items()]
-    estimates, truth = estimated(folds, published)
+    calibrations = calibrated(folds, published)
+    own = [c(held.curve) for c, fold in zip(calibrations, folds, strict=True) for held in fold]
+    others = [c(x)[1] for c, fold in zip(calibrations, folds, strict=True) for held in fold for x in held.others]
+    scored = [(one, published[held.name]) for one, held in zip(own, clips, strict=True) if held.name in published]
+    estimates, truth = (np.array(numbers) for numbers in zip(*scored, strict=True))
+    raw = [_raw(held.curve) for held in clips], [_raw(x) for held in clips for x in held.others]
     return {
         "clips": len(clips),
         "folds": len(folds),
         "within_1": _share(distances <= 1),
         "within_3": _share(distances <= 3),
         "through_codecs_within_1": _share(through <= 1) if len(through) else None,
-        "auc": _auc_of(clips),
-        "auc_by_fold": [_auc_of(fold) for fold in folds],
+        "auc": round(auc([lse_c for _, lse_c in own], others), 4),
+        "auc_median": round(auc(*raw), 4),
         "shifted": _share(np.array(moved)),
         **_agreement("lse_d", estimates[:, 0], truth[:, 0]),
         **_agreement("lse_c", estimates[:, 1], truth[:, 1]),
@@ -129,18 +135,13 @@ def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[fl
     }
 
 
-def estimated(
-    folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(estimates, published scores), each float64[N, 2], LSE-D and LSE-C: a fold's calibration comes of the others."""
-    estimates, truth = [], []
-    for number, fold in enumerate(folds):
+def calibrated(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> list[Calibration]:
+    """A calibration for each fold, fitted on the others."""
+    found = []
+    for number in range(len(folds)):
         rest = [h for other in (*folds[:number], *folds[number + 1 :]) for h in other if h.name in published]
-        calibration = fit_calibration([h.curve for h in rest], [published[h.name] for h in rest])
-        known = [held for held in fold if held.name in published]
-        estimates += [calibration(held.curve) for held in known]
-        truth += [published[held.name] for held in known]
-    return np.array(estimates), np.array(truth)
+        found.append(fit_calibration([h.curve for h in rest], [published[h.name] for h in rest]))
+    return found
 
 
 def _agreement(name: str, estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
@@ -150,13 +151,12 @@ def _agreement(name: str, estimate: NDArray[np.float64], truth: NDArray[np.float
     }
 
 
-def _auc_of(clips: Sequence[HeldOut]) -> float:
-    own = [lse.sync_of(held.curve.mean).lse_c for held in clips]
-    return round(auc(own, [confidence for held in clips for confidence in held.others]), 4)
+def _raw(found: SyncCurve) -> float:
+    return lse.sync_of(found.mean).lse_c
 
 
-def _sync(lip: Floats, audio: Floats) -> lse.Sync:
-    return lse.sync_of(curve(lip, audio).mean)
+def _offset(found: SyncCurve) -> int:
+    return lse.sync_of(found.mean).offset
 
 
 def _share(hits: NDArray[Any]) -> float:
