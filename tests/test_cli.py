@@ -80,7 +80,7 @@ def test_the_contracts_commands_and_options_are_there() -> None:
     options = (
         "--reference --protocol --model --weights-dir --allow-unverified --detections --device --out --scores-file "
         "--no-resume --json --min-track --min-face-size --facedet-scale --crop-scale --vshift --batch-size --fast "
-        "--shard --align --region"
+        "--shard --align --region --workers --precision"
     )
     said = lipscore_("score", "--help").stdout
     assert [option for option in options.split() if option not in said] == []
