@@ -51,7 +51,7 @@ def watched(command: list[str], environment: dict[str, str]) -> tuple[float, flo
             peak = max(peak, resident_mb(process.pid))
             time.sleep(POLL_S)
         seconds = time.perf_counter() - start
-        if process.returncode:
+        if process.returncode > 1:  # 1: a video could not be scored
             said.seek(0)
             sys.exit(f"{command[:4]} failed with {process.returncode}:\n{said.read()[-2000:]}")
         out.seek(0)

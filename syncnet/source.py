@@ -1,12 +1,14 @@
 """Steps 1-3 of a protocol: what the input file becomes before a face is looked for.
 
 The published protocols transcode the file and turn every frame into a JPEG; `transcode = "none"` decodes once. Frames
-are read in as many passes as the stages need, and held between them only up to a bound, so that memory does not grow
-with length.
+are read in as many passes as the stages need: JPEGs lie on disk between them, decoded frames in memory up to a bound,
+so that memory does not grow with length.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,8 @@ from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Frame, MediaInfo
 
-BUDGET = 256 << 20  # bytes of frames kept between two passes: a minute of JPEGs at 720p
+BUDGET = 256 << 20  # bytes of decoded frames kept in memory between two passes
+DISK_BUDGET = 8 << 30  # bytes of JPEGs kept on disk between two passes: an hour at 720p
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
 
 
@@ -49,19 +52,19 @@ class Source:
 class Remembered:
     """A stream of frames that is kept for the next pass while it fits into `budget` bytes, else made again."""
 
-    def __init__(self, make: Callable[[], Iterator[Any]], budget: int = BUDGET) -> None:
+    def __init__(self, make: Callable[[], Iterator[Frame]], budget: int = BUDGET) -> None:
         self._make, self._budget = make, budget
-        self._kept: list[Any] | None = None
+        self._kept: list[Frame] | None = None
 
-    def __call__(self) -> Iterator[Any]:
+    def __call__(self) -> Iterator[Frame]:
         """The stream from its start."""
         if self._kept is not None:
             yield from self._kept
             return
-        keep: list[Any] = []
+        keep: list[Frame] = []
         size = 0
         for item in self._make():
-            size += len(item) if isinstance(item, bytes) else item.nbytes
+            size += item.nbytes
             if size <= self._budget:
                 keep.append(item)
             else:
@@ -69,6 +72,39 @@ class Remembered:
             yield item
         if size <= self._budget:
             self._kept = keep
+
+
+class Stored:
+    """A stream of bytes that lies in a file below `folder` for the next pass while it fits into `budget` bytes."""
+
+    def __init__(self, make: Callable[[], Iterator[bytes]], folder: Path, budget: int = DISK_BUDGET) -> None:
+        self._make, self._folder, self._budget = make, folder, budget
+        self._kept: tuple[Path, list[int]] | None = None
+
+    def __call__(self) -> Iterator[bytes]:
+        """The stream from its start."""
+        if self._kept is not None:
+            path, lengths = self._kept
+            with path.open("rb") as kept:
+                for length in lengths:
+                    yield kept.read(length)
+            return
+        handle, name = tempfile.mkstemp(dir=self._folder)
+        sizes: list[int] = []
+        left = self._budget
+        with os.fdopen(handle, "wb") as file:
+            for item in self._make():
+                left -= len(item)
+                if left >= 0:
+                    try:
+                        file.write(item)
+                        file.flush()
+                        sizes.append(len(item))
+                    except OSError:  # the disk is full: the next pass makes the stream again
+                        left = -1
+                yield item
+        if left >= 0:
+            self._kept = Path(name), sizes
 
 
 def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
@@ -90,7 +126,8 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
     video = folder / f"video.{protocol.transcode}"
     media.transcode(path, video, ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)])
     pcm = media.pcm_pipe(path if protocol.audio_from == "input" else video, PCM_OPTIONS)
-    frames = FrameSource(Remembered(lambda: media.jpeg_pipe(video, ["-qscale:v", "2"])), media.decode_jpeg)
+    jpegs = Stored(lambda: media.jpeg_pipe(video, ["-qscale:v", "2"]), folder)
+    frames = FrameSource(jpegs, media.decode_jpeg)
     return Source(frames, lambda: media.opencv_frames(video), pcm)
 
 

@@ -19,7 +19,7 @@ class Walker:
     """A detector of a box that walks a pixel a frame and is gone from `gone` on; remembers what it was shown."""
 
     name = "walker"
-    bridge = 0
+    bridge, batch_size = 0, 3
 
     def __init__(self, stride: int, gone: int = N) -> None:
         self.stride, self.gone = stride, gone

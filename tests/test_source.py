@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,49 @@ import pytest
 from lipscore.errors import NotScoredError
 from lipscore.syncnet import media
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.syncnet.source import Remembered, prepare
+from lipscore.syncnet.source import Remembered, Stored, prepare
 
 
 @pytest.mark.parametrize(("budget", "made"), [(1000, 1), (10, 2)])
 def test_frames_are_kept_between_passes_up_to_a_bound(budget: int, made: int) -> None:
     calls = []
 
+    frames = [np.full((2, 2), k, np.uint8) for k in range(3)]
+
+    def make():  # type: ignore[no-untyped-def]
+        calls.append(1)
+        return iter(frames)
+
+    stream = Remembered(make, budget)
+    assert np.array_equal(list(stream()), frames) and np.array_equal(list(stream()), frames)
+    assert len(calls) == made
+
+
+@pytest.mark.parametrize(("budget", "made"), [(1000, 1), (10, 2)])
+def test_jpegs_lie_on_disk_between_passes_up_to_a_bound(tmp_path: Path, budget: int, made: int) -> None:
+    calls = []
+
     def make():  # type: ignore[no-untyped-def]
         calls.append(1)
         return iter([b"12345", b"6789", b"abcdef"])
 
-    stream = Remembered(make, budget)
+    stream = Stored(make, tmp_path, budget)
     assert list(stream()) == list(stream()) == [b"12345", b"6789", b"abcdef"]
     assert len(calls) == made
 
 
-def test_a_pass_that_breaks_off_is_not_taken_for_the_whole() -> None:
-    stream = Remembered(lambda: iter([b"1", b"2", b"3"]))
-    assert next(stream()) == b"1"
-    assert list(stream()) == [b"1", b"2", b"3"]
+def test_a_full_disk_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.open("/dev/full", os.O_WRONLY) if Path("/dev/full").exists() else pytest.skip("no /dev/full here")
+    monkeypatch.setattr("lipscore.syncnet.source.tempfile.mkstemp", lambda dir: (full, str(dir / "x")))
+    large = [b"x" * 100_000] * 3
+    stream = Stored(lambda: iter(large), tmp_path)
+    assert list(stream()) == large
+
+
+def test_a_pass_that_breaks_off_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    for stream in (Remembered(lambda: iter(np.eye(3))), Stored(lambda: iter([b"1", b"2", b"3"]), tmp_path)):
+        next(iter(stream()))
+        assert len(list(stream())) == 3
 
 
 def test_lipscore_1_writes_no_file_and_starts_on_the_video(tmp_path: Path, shared: Path) -> None:

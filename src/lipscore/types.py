@@ -189,6 +189,7 @@ class Detector(Protocol):
 
     stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
     bridge: frames without a box, at most, over which a face goes on; 0 where what is not found is not there.
+    batch_size: how many frames it takes best at a time; as many again are decoded ahead.
     """
 
     @property
@@ -204,6 +205,11 @@ class Detector(Protocol):
     @property
     def bridge(self) -> int:
         """Frames without a box that a face may cross."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Frames at a time."""
         ...
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:

@@ -63,6 +63,7 @@ class GivenDetector:
     name: str = "given"
     stride: int = 1
     bridge: int = 0
+    batch_size: int = 2
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:  # noqa: ARG002
         """The boxes of these frame numbers.

@@ -41,6 +41,7 @@ class HogDetector:
     """
 
     name = "hog"
+    batch_size = 2
     bridge = 15  # frames: two looks in a row that miss
 
     def __init__(self, stride: int = 5, passes: Sequence[tuple[int, float]] = PASSES) -> None:

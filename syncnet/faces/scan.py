@@ -11,8 +11,6 @@ from lipscore.syncnet.faces.sparse import LINK_IOU, bridge, densify, link, sampl
 from lipscore.syncnet.source import FrameSource
 from lipscore.types import Detection, Detector, Frame, Shot
 
-BATCH = 4  # frames handed to the detector at a time: 25 MB at 1080p
-
 
 @dataclass(frozen=True, slots=True)
 class Faces:
@@ -64,7 +62,7 @@ def _look(source: FrameSource, numbers: Sequence[int], detector: Detector) -> tu
             count = number + 1
             if number in wanted:
                 batch.append((number, source.unpack(packed)))
-                if len(batch) == BATCH:
+                if len(batch) == detector.batch_size:
                     yield batch
                     batch = []
         if batch:
