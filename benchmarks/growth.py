@@ -1,6 +1,6 @@
 """How time and memory grow with a video's length and with the number of videos; FFmpeg's processes included (Linux).
 
-    python benchmarks/growth.py [VIDEO] [--plot FILE.png] [SCORE OPTIONS ...]
+    python benchmarks/growth.py [--video VIDEO] [--plot FILE.png] [SCORE OPTIONS ...]
 
 VIDEO is scored as it is and repeated up to LONGEST_S, then as ever more copies in one run. The time of a run over
 nothing is taken off. A line through the origin fits where every second costs the same: the largest deviation from it
@@ -47,7 +47,7 @@ def grown(
 def main() -> None:
     """Both curves, and their plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("video", type=Path, nargs="?", default=SHORT)
+    parser.add_argument("--video", type=Path, default=SHORT)
     parser.add_argument("--plot", type=Path)
     arguments, options = parser.parse_known_args()
     options = options or ["--model", "mini"]
