@@ -1,6 +1,6 @@
 """Peak memory of a whole run, FFmpeg's processes included, on a short and on a long 1080p video (Linux).
 
-    python benchmarks/memory.py [VIDEO] [--times 6] [--protocol wav2lip] [--model mini] [SCORE OPTIONS ...]
+    python benchmarks/memory.py [--video VIDEO] [--times 6] [--protocol wav2lip] [--model mini] [SCORE OPTIONS ...]
 
 VIDEO is scored as it is and repeated `times` times, each in a process of its own: memory that grows with length shows
 as a ratio above 1.
@@ -73,7 +73,7 @@ def measure(videos: Sequence[Path], options: list[str]) -> tuple[float, float]:
 def main() -> None:
     """Measure both lengths and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("video", type=Path, nargs="?", default=CLIPS / "real" / "phone_1080p_25fps.mp4")
+    parser.add_argument("--video", type=Path, default=CLIPS / "real" / "phone_1080p_25fps.mp4")
     parser.add_argument("--times", type=int, default=6)
     arguments, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from lipscore.syncnet import ffmpeg
 
 A = TypeVar("A")
 B = TypeVar("B")
-MOST = 4  # videos at a time by default: each holds up to half a gigabyte
+MOST = 4  # videos at a time by default: each holds frames and activations of its own
 PATIENCE_S = 8.0  # for what runs to come to its end once the run is stopped; Docker kills after 10
 
 

@@ -80,10 +80,10 @@ def link(
     before: Sequence[Detection], after: Sequence[Detection], link_iou: float = LINK_IOU
 ) -> list[tuple[Detection, Detection]]:
     """Pairs of boxes of the same face, in the order of `before`."""
-    from scipy.optimize import linear_sum_assignment  # here, because it takes 20 MB, and exact detection links nothing
-
     if not before or not after:
         return []
+    from scipy.optimize import linear_sum_assignment  # here, because it takes 20 MB, and exact detection links nothing
+
     overlaps = iou(np.stack([d.box_xyxy for d in before]), np.stack([d.box_xyxy for d in after]))
     overlaps = np.where(overlaps > link_iou, overlaps, 0)
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
