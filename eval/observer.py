@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lipscore.syncnet.faces.scan import Faces
-from lipscore.types import Floats, Shot, Track, TrackScore
+from lipscore.types import Shot, SyncCurve, Track, TrackScore
 
 
 class Observer:
@@ -28,5 +28,5 @@ class Observer:
     def crop_file(self, track: Track, path: Path) -> None:
         """A track's crop file (frames and audio), where the protocol writes one; it is deleted after the call."""
 
-    def scored(self, track: Track | None, score: TrackScore, distances: Floats) -> None:
-        """A track's numbers and distances float32[n_windows, 2 * vshift + 1]; no track where the file is the crop."""
+    def scored(self, track: Track | None, score: TrackScore, curve: SyncCurve) -> None:
+        """A track's numbers and curve; no track where the file is the crop."""

@@ -29,7 +29,7 @@ from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import FrameSource, Source, direct_input, prepare
 from lipscore.syncnet.tracks import Tracking, find_tracks
-from lipscore.types import Floats, MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
+from lipscore.types import MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
 MIN_FRAMES = N_FRAMES + 1  # the least that gives a window
@@ -227,16 +227,15 @@ class _Lane:
         if self._file is not None:
             with self._job.watch.stage("crops"):
                 self._file.finish(self._pcm)
-            distances = _run_pass(self._file.pcm(), self._file.chunks, len(self._track.frames), self._job)
+            sync = _run_pass(self._file.pcm(), self._file.chunks, len(self._track.frames), self._job)
             self._job.observer.crop_file(self._track, self._file.path)
             self._file.path.unlink()
         else:
             assert self._pass is not None
-            distances = self._pass.distances()
-        score = track_score(
-            self._track.id, self._track.first_frame, self._track.last_frame, distances, self._job.models
-        )
-        self._job.observer.scored(self._track, score, distances)
+            sync = self._pass
+        curve = _curve_of(sync)
+        score = track_score(self._track.id, self._track.first_frame, self._track.last_frame, curve, self._job.models)
+        self._job.observer.scored(self._track, score, curve)
         return score
 
 
@@ -244,11 +243,11 @@ def _score_direct(job: _Job) -> TrackScore:
     """The whole file as one track."""
     with job.watch.stage("transcode"):
         pcm, frames = direct_input(job.info)
-    distances = _run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job)
-    if not len(distances):
+    curve = _curve_of(_run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job))
+    if not len(curve.distances):
         raise _too_few_windows(len(pcm), job.protocol)
-    score = track_score(0, 0, job.info.n_frames - 1, distances, job.models)
-    job.observer.scored(None, score, distances)
+    score = track_score(0, 0, job.info.n_frames - 1, curve, job.models)
+    job.observer.scored(None, score, curve)
     return score
 
 
@@ -261,7 +260,7 @@ def _run_pass(
     chunks: Callable[[], Iterator[NDArray[np.uint8]]],
     n_frames: int,
     job: _Job,
-) -> Floats:
+) -> SyncPass:
     """A pass over crops that are read from a file: once more where the file holds another number than was expected."""
     while True:
         sync = _open_pass(pcm, n_frames, job)
@@ -271,19 +270,30 @@ def _run_pass(
             with job.watch.stage("embed"):
                 sync.feed(chunk)
         if read == n_frames:
-            return sync.distances()
+            return sync
         n_frames = read
 
 
-def track_score(track_id: int, first: int, last: int, distances: Floats, models: Models) -> TrackScore:
-    """A track's numbers from its distances float32[windows, 2 * vshift + 1]; first and last frame are passed on."""
-    if not len(distances):
+def _curve_of(sync: SyncPass) -> SyncCurve:
+    distances = sync.distances()
+    return SyncCurve(distances, lse.mean_curve(distances), sync.lip(), sync.mfcc)
+
+
+def track_score(track_id: int, first: int, last: int, curve: SyncCurve, models: Models) -> TrackScore:
+    """A track's numbers from its curve; first and last frame are passed on."""
+    if not len(curve.distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
-    curve = SyncCurve(distances, lse.mean_curve(distances))
     sync = lse.sync_of(curve.mean)
     lse_d, lse_c = models.embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
     return TrackScore(
-        track_id, first, last, sync.offset, lse_d, lse_c, len(distances), tuple(round(float(v), 6) for v in curve.mean)
+        track_id,
+        first,
+        last,
+        sync.offset,
+        lse_d,
+        lse_c,
+        len(curve.distances),
+        tuple(round(float(v), 6) for v in curve.mean),
     )
 
 

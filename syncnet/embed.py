@@ -74,7 +74,7 @@ class SyncNetEmbedder:
 
 
 class SyncPass:
-    """One track's way through the model: feed() its crops in order, then take distances().
+    """One track's way through the model: feed() its crops in order, then take distances() and lip().
 
     Args:
         embedder: the model.
@@ -95,13 +95,15 @@ class SyncPass:
         distance: Callable[[Floats, Floats, int], Floats],
     ) -> None:
         self.n_windows = max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - N_FRAMES)
-        self._embedder, self._mfcc, self._vshift, self._distance = embedder, mfcc, vshift, distance
+        self.mfcc = mfcc
+        self._embedder, self._vshift, self._distance = embedder, vshift, distance
         self._n_frames = n_frames
         self._pending = np.zeros((0, 224, 224, 3), np.uint8)
         self._pending_from = 0  # the frame that the first pending one is
         self._audio: Floats | None = None
         self._audio_from = -vshift  # the window that the first kept audio row belongs to
         self._done = 0
+        self._lip_sum: Floats = np.zeros(0, np.float32)
         self._distances: list[Floats] = []
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
@@ -117,6 +119,7 @@ class SyncPass:
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
         lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
         self._distances.append(self._distance(lip, self._audio_around(self._done, stop), self._vshift))
+        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         keep_from = max(0, stop - self._embedder.context)
         self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
         self._done = stop
@@ -126,6 +129,10 @@ class SyncPass:
         if not self._distances:
             return np.zeros((0, 2 * self._vshift + 1), np.float32)
         return np.concatenate(self._distances)
+
+    def lip(self) -> Floats:
+        """float32[D]: the mean of the lip embeddings so far; empty before the first."""
+        return self._lip_sum / np.float32(max(1, self._done))
 
     def _audio_around(self, start: int, stop: int) -> Floats:
         """Audio embeddings of the windows start - vshift ... stop + vshift - 1, each computed once."""
@@ -141,8 +148,8 @@ class SyncPass:
         inner_start, inner_stop = max(0, start), min(self.n_windows, stop)
         if inner_stop > inner_start:
             first, last = max(0, inner_start - self._embedder.context), inner_stop + self._embedder.context
-            at_end = last > (len(self._mfcc) - N_MFCC) // MFCC_PER_FRAME
-            part = self._mfcc[MFCC_PER_FRAME * first : None if at_end else MFCC_PER_FRAME * (last - 1) + N_MFCC]
+            at_end = last > (len(self.mfcc) - N_MFCC) // MFCC_PER_FRAME
+            part = self.mfcc[MFCC_PER_FRAME * first : None if at_end else MFCC_PER_FRAME * (last - 1) + N_MFCC]
             rows = self._embedder.audio(part)[inner_start - first : inner_stop - first]
         else:
             inner_start, inner_stop = stop, stop

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on ei
 WIDTH = 256
 DIMENSIONS = 128
 BATCH = 256  # windows at a time
+APART = (11.0, 1.5)  # LSE-D and LSE-C where nothing fits: about the worst that was published for the training clips
+AUDIBLE = 12.0  # nats of energy (52 dB) below the loudest 25 ms: quieter ones are no speech
+STILL = 1e-3  # added to a deviation of MFCC, so that silence has a logarithm
 FLAT = 4.0  # grey levels added to a frame's deviation, so that an empty frame stays empty
 
 
@@ -148,11 +151,14 @@ def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def curve_features(curve: SyncCurve) -> NDArray[np.float64]:
-    """What the calibration is linear in: 1, the minimum, and how sharp the dip is.
+def features(curve: SyncCurve) -> NDArray[np.float64]:
+    """float64[6]: what the calibration looks at.
 
-    The sharpness is the mean of the curve four to six frames from its minimum, minus the minimum; 0 where a clip of a
-    few windows has no values there.
+    1; the curve's minimum; how sharp the dip is: the mean of the curve four to six frames from its minimum, minus the
+    minimum (0 where a clip of a few windows has no values there); how much the windows' distances at the minimum
+    differ (standard deviation); how alike all lips look (squared length of the mean lip embedding without its spare
+    numbers); how lively the audio is (mean over MFCC 1 ... 12 of the natural logarithm of their deviation over the
+    audible frames): noise and music make it small.
     """
     mean = curve.mean.astype(np.float64)
     best = int(np.nanargmin(mean))
@@ -160,20 +166,44 @@ def curve_features(curve: SyncCurve) -> NDArray[np.float64]:
     far = np.abs(np.arange(len(mean)) - best)
     around = mean[(far >= 4) & (far <= 6) & ~np.isnan(mean)]
     sharpness = around.mean() - lowest if len(around) else 0.0
-    return np.array([1.0, lowest, sharpness])
+    spread = np.nanstd(curve.distances[:, best].astype(np.float64))
+    alike = float(np.square(curve.lip[:DIMENSIONS].astype(np.float64)).sum())
+    audible = curve.mfcc[curve.mfcc[:, 0] >= curve.mfcc[:, 0].max() - AUDIBLE].astype(np.float64)
+    lively = float(np.log(audible[:, 1:].std(0) + STILL).mean())
+    return np.array([1.0, lowest, sharpness, spread, alike, lively])
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Linear maps from a curve's features to SyncNet's scores: coefficients in curve_features' order."""
+    """From `features` to SyncNet's scores.
 
+    p, how likely lips and audio belong together, is the logistic function of the first four features times `together`.
+    An estimate lies between APART (p = 0) and a linear function of all six (p = 1): without that, features that say
+    how well SyncNet hears and sees, whatever the sync, would speak for a clip with another's audio too.
+    """
+
+    together: tuple[float, ...]
     lse_d: tuple[float, ...]
     lse_c: tuple[float, ...]
 
     def __call__(self, curve: SyncCurve) -> tuple[float, float]:
         """(LSE-D, LSE-C), neither below 0."""
-        features = curve_features(curve)
-        return max(0.0, float(features @ self.lse_d)), max(0.0, float(features @ self.lse_c))
+        return self.of(features(curve))
+
+    def of(self, row: NDArray[np.float64]) -> tuple[float, float]:
+        """The same of one row of features."""
+        p = float(probability(row, np.array(self.together)))
+        lse_d, lse_c = ((1 - p) * apart + p * float(row @ w) for apart, w in zip(APART, self._weights, strict=True))
+        return max(0.0, lse_d), max(0.0, lse_c)
+
+    @property
+    def _weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array(self.lse_d), np.array(self.lse_c)
+
+
+def probability(rows: NDArray[np.float64], together: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logistic function of features float64[..., 6] times weights float64[4]: p as Calibration has it."""
+    return 1.0 / (1.0 + np.exp(-(rows[..., : len(together)] @ together)))
 
 
 class MiniEmbedder:
@@ -219,7 +249,7 @@ class MiniEmbedder:
         return torch.cat(parts).cpu().numpy()
 
     def estimate(self, curve: SyncCurve) -> tuple[float, float]:
-        """(LSE-D, LSE-C) as SyncNet v2 would give them under protocol mochabench, as far as this curve can tell."""
+        """(LSE-D, LSE-C) as SyncNet v2 would give them under protocol mochabench, as far as this model can tell."""
         return self._calibration(curve)
 
 
@@ -227,8 +257,8 @@ def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:
     """Write weights (half precision where it matters for size) and calibration as one safetensors file."""
     state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     stored = {key: (value.half() if value.ndim > 1 else value.float()).contiguous() for key, value in state.items()}
-    numbers = {"lse_d": calibration.lse_d, "lse_c": calibration.lse_c}
-    path.write_bytes(save(stored, {"format": "lipscore-mini-1", "calibration": json.dumps(numbers)}))
+    numbers = json.dumps(asdict(calibration))
+    path.write_bytes(save(stored, {"format": "lipscore-mini-2", "calibration": numbers}))
 
 
 def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:
@@ -246,7 +276,7 @@ def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:
         wrong = [key for key in missing if not key.endswith("num_batches_tracked")] + list(unexpected)
         if wrong:
             raise KeyError(wrong[0])
-        calibration = Calibration(tuple(numbers["lse_d"]), tuple(numbers["lse_c"]))
+        calibration = Calibration(*(tuple(numbers[name]) for name in ("together", "lse_d", "lse_c")))
     except (OSError, SafetensorError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise WeightsError(
             f"{path}: not the built-in model's weights ({error}); install lipscore again, or run lipscore train mini"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +34,19 @@ def example(shared: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(list(frames_at(path)))[:150], read_pcm(path)[: 150 * 640]
 
 
-def curve(lip: Floats, audio: Floats) -> SyncCurve:
+def curve(lip: Floats, audio: Floats, rows: Floats) -> SyncCurve:
     count = min(len(lip), len(audio))
     distances = lse.shifted_distances(
         lip[:count], np.pad(audio[:count], ((15, 15), (0, 0)), constant_values=np.nan), 15
     )
-    return SyncCurve(distances, lse.mean_curve(distances))
+    return SyncCurve(distances, lse.mean_curve(distances), lip[:count].mean(0), rows)
+
+
+def made_of(mean: Floats) -> SyncCurve:
+    """A curve of one window, with lips that look alike by 0.25 and audio whose MFCC deviate by 1."""
+    lip = np.zeros(130, np.float32)
+    lip[[0, 129]] = 0.5, 0.7  # the last two are the spare ones
+    return SyncCurve(mean[None], mean, lip, np.stack([np.ones(13), -np.ones(13)]).astype(np.float32))
 
 
 @pytest.mark.parametrize(("frames", "rows"), [(5, 20), (6, 23), (9, 24), (30, 121)])
@@ -94,38 +103,51 @@ def test_what_lies_outside_the_mouth_does_not_matter(model: mini.MiniEmbedder) -
 def test_the_official_example_has_its_offset(model: mini.MiniEmbedder, example: tuple[np.ndarray, np.ndarray]) -> None:
     crops, pcm = example
     lip = model.lip(crops)
-    offset = lse.sync_of(curve(lip, model.audio(mfcc(pcm))).mean).offset
+    offset = lse.sync_of(curve(lip, model.audio(mfcc(pcm)), mfcc(pcm)).mean).offset
     assert abs(offset - 3) <= 1
     later = np.pad(pcm[: -8 * 640], (8 * 640, 0))  # the audio 8 frames later: the offset falls by 8
-    assert abs(lse.sync_of(curve(lip, model.audio(mfcc(later))).mean).offset - (offset - 8)) <= 1
+    assert abs(lse.sync_of(curve(lip, model.audio(mfcc(later)), mfcc(later)).mean).offset - (offset - 8)) <= 1
 
 
 def test_features_of_a_curve_made_by_hand() -> None:
     mean = np.full(31, 2.0, np.float32)
     mean[10] = 1.0
     mean[[4, 16]] = 3.0  # six frames away
-    features = mini.curve_features(SyncCurve(mean[None], mean))
-    np.testing.assert_allclose(features, [1.0, 1.0, (4 * 2.0 + 2 * 3.0) / 6 - 1.0])
+    features = mini.features(made_of(mean))
+    np.testing.assert_allclose(features, [1.0, 1.0, (4 * 2.0 + 2 * 3.0) / 6 - 1.0, 0.0, 0.25, np.log(1.001)])
+
+
+def test_windows_that_differ_have_a_deviation() -> None:
+    distances = np.full((3, 31), 2.0, np.float32)
+    distances[:, 15] = 1.0, 1.2, np.nan  # a window without a partner there
+    curve = replace(made_of(lse.mean_curve(distances)), distances=distances)
+    np.testing.assert_allclose(mini.features(curve)[[1, 3]], [1.1, 0.1], rtol=1e-6)
 
 
 def test_features_of_a_single_window_are_numbers() -> None:
     mean = np.full(31, np.nan, np.float32)
     mean[15] = 1.0
-    np.testing.assert_array_equal(mini.curve_features(SyncCurve(mean[None], mean)), [1.0, 1.0, 0.0])
+    np.testing.assert_allclose(mini.features(made_of(mean)), [1.0, 1.0, 0.0, 0.0, 0.25, np.log(1.001)])
 
 
-def test_estimates_are_linear_and_never_negative() -> None:
+def test_estimates_lie_between_apart_and_a_linear_law_and_are_never_negative() -> None:
     mean = np.full(31, 2.0, np.float32)
     mean[15] = 1.5
-    flat = SyncCurve(mean[None], mean)
-    assert mini.Calibration((1.0, 2.0, 0.0), (0.0, -9.0, 0.0))(flat) == (4.0, 0.0)
+    weights = (1.0, 2.0, 0.0, 0.0, 4.0, 0.0), (0.0, -9.0, 0.0, 0.0, 0.0, 0.0)
+
+    def estimate(logit: float) -> tuple[float, float]:
+        return mini.Calibration((logit, 0.0, 0.0, 0.0), *weights)(made_of(mean))
+
+    assert estimate(100.0) == (5.0, 0.0)
+    assert estimate(-100.0) == pytest.approx(mini.APART)
+    assert estimate(math.log(3.0))[0] == pytest.approx(0.25 * mini.APART[0] + 0.75 * 5.0)
 
 
 def test_estimates_on_the_example_are_of_syncnets_size(
     model: mini.MiniEmbedder, example: tuple[np.ndarray, np.ndarray]
 ) -> None:
     crops, pcm = example
-    _, lse_c = model.estimate(curve(model.lip(crops), model.audio(mfcc(pcm))))
+    _, lse_c = model.estimate(curve(model.lip(crops), model.audio(mfcc(pcm)), mfcc(pcm)))
     assert 5 < lse_c < 12  # the official demo prints 10.02
 
 
@@ -139,7 +161,7 @@ def test_shipped_weights_are_small_and_are_those_of_the_record() -> None:
 def test_weights_survive_a_round_trip(model: mini.MiniEmbedder, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = mini.MiniSyncNet().eval()
-    calibration = mini.Calibration((1.0, 2.0, 3.0), (5.0, 6.0, 7.0))
+    calibration = mini.Calibration((0.1, 0.2, 0.3, 0.4), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (7.0, 8.0, 9.0, 1.0, 2.0, 3.0))
     mini.save_mini(net, calibration, tmp_path / "w.safetensors")
     back = mini.load_mini(CPU, tmp_path / "w.safetensors")
     crops = np.random.default_rng(4).integers(0, 256, (6, 224, 224, 3), np.uint8)
@@ -147,7 +169,7 @@ def test_weights_survive_a_round_trip(model: mini.MiniEmbedder, tmp_path: Path) 
     np.testing.assert_allclose(back.lip(crops), direct, atol=0.02)  # half precision
     assert np.abs(back.lip(crops) - model.lip(crops)).max() > 0.05
     mean = np.linspace(1, 2, 31).astype(np.float32)
-    some = SyncCurve(mean[None], mean)
+    some = made_of(mean)
     assert back.estimate(some) == calibration(some)
 
 

@@ -20,7 +20,6 @@ from lipscore.syncnet.training.calibrate import fit_calibration, read_published
 from lipscore.syncnet.training.data import RENDERED_SEED, _rendered, read_boxes, read_clip
 from lipscore.syncnet.training.split import scene_words, scenes, split_by_scene
 from lipscore.syncnet.training.train import Recipe, learning_rate, train_mini
-from lipscore.types import SyncCurve
 
 WORDS = st.lists(
     st.sampled_from(["tennis", "chef", "moon", "guitar", "man", "woman", "2", "up"]), min_size=1, max_size=3
@@ -148,16 +147,31 @@ def test_learning_rate_rises_then_falls_to_nothing() -> None:
     assert all(np.diff(rates[: peak + 1]) > 0) and all(np.diff(rates[peak:]) < 0)
 
 
-def test_calibration_finds_a_linear_law() -> None:
+def drawn_features(rng: np.random.Generator, minimum: float, count: int) -> np.ndarray:
+    rows = rng.normal(size=(count, 6))
+    rows[:, 0], rows[:, 1] = 1.0, rng.uniform(minimum - 0.3, minimum + 0.3, count)
+    return rows
+
+
+def test_calibration_finds_what_belongs_together_and_a_linear_law() -> None:
     rng = np.random.default_rng(0)
-    means = 1.2 + 0.05 * rng.normal(size=(200, 31)).astype(np.float32)
-    means[:, 15] = rng.uniform(0.2, 1.0, 200)
-    curves = [SyncCurve(mean[None], mean) for mean in means]
-    confidence = np.array([mini.curve_features(curve)[1] for curve in curves])
-    calibration = fit_calibration(curves, [(9 - 3 * c, 8 * c) for c in confidence])
-    estimates = np.array([calibration(curve) for curve in curves])
-    np.testing.assert_allclose(estimates[:, 0], 9 - 3 * confidence, atol=0.3)  # the ridge draws to the middle
-    np.testing.assert_allclose(estimates[:, 1], 8 * confidence, atol=0.8)
+    own, others = drawn_features(rng, 0.5, 300), drawn_features(rng, 1.5, 900)
+    calibration = fit_calibration(own, [(9 - x[5] / 2, 6 - 2 * x[1] + x[4]) for x in own], others)
+    assert np.mean([mini.probability(x, np.array(calibration.together)) for x in own]) > 0.95
+    assert np.mean([mini.probability(x, np.array(calibration.together)) for x in others]) < 0.05
+    estimates = np.array([calibration.of(x) for x in own])
+    np.testing.assert_allclose(estimates[:, 0], 9 - own[:, 5] / 2, atol=0.5)  # the ridge draws to the middle
+    np.testing.assert_allclose(estimates[:, 1], 6 - 2 * own[:, 1] + own[:, 4], atol=0.6)
+    np.testing.assert_allclose([calibration.of(x) for x in others], [mini.APART] * len(others), atol=2)
+
+
+def test_calibration_leaves_what_is_not_together_out_of_the_law() -> None:
+    """A feature of the sound alone must not speak for another clip's audio."""
+    rng = np.random.default_rng(1)
+    own, others = drawn_features(rng, 0.5, 300), drawn_features(rng, 1.5, 300)
+    calibration = fit_calibration(own, [(8.0, 6 + 2 * x[5]) for x in own], others)
+    of_own, of_others = (np.array([calibration.of(x)[1] for x in rows]) for rows in (own, others))
+    assert np.corrcoef(own[:, 5], of_own)[0, 1] > 0.9 > 0.5 > of_others.std() / of_own.std()
 
 
 def test_clips_without_a_face_have_no_published_score(tmp_path: Path) -> None:

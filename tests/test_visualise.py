@@ -16,9 +16,10 @@ from lipscore.eval.models import Models
 from lipscore.eval.tools.keep import Keeper, KeptTrack
 from lipscore.eval.tools.plot import Chart, draw, png, ticks
 from lipscore.eval.tools.visualise import colour, visualise
+from lipscore.metrics import lse
 from lipscore.syncnet import ffmpeg, media
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import TrackScore, VideoScore
+from lipscore.types import Floats, SyncCurve, TrackScore, VideoScore
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +70,18 @@ def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Keeper]) -> None:
     assert image.shape == (600, 900, 3)
 
 
+def curve_of(distances: Floats) -> SyncCurve:
+    nothing = np.zeros((0, 13), np.float32)
+    return SyncCurve(distances, lse.mean_curve(distances), np.zeros(0, np.float32), nothing)
+
+
 def test_confidence_of_each_frame() -> None:
     rng = np.random.default_rng(3)
     distances = rng.uniform(5, 12, (40, 31)).astype(np.float32)
     distances[:, 17] -= 4
     mean = distances.mean(axis=0)
     median = np.sort(mean)[15]
-    kept = KeptTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), distances)
+    kept = KeptTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances))
     raw = [0.0] * 4 + [float(median - row[17]) for row in distances] + [0.0] * 4
     by_window = [sorted(raw[k : k + 9])[4] for k in range(40)]
     want = [by_window[min(max(frame - 2, 0), 39)] for frame in range(45)]
@@ -89,7 +95,7 @@ def test_windows_without_a_partner_take_the_nearest_confidence() -> None:
     distances[:, 17] -= 4
     distances[-2:, 17] = np.nan
     score = TrackScore(0, 0, 44, -2, 0, 1, 40, ())
-    found = KeptTrack(None, score, distances).confidence
+    found = KeptTrack(None, score, curve_of(distances)).confidence
     assert np.isfinite(found).all()
     assert (found[39:] == found[39]).all()
 

@@ -13,9 +13,10 @@ from lipscore.errors import UsageError
 from lipscore.eval.models import Models
 from lipscore.eval.score import score_video, track_score
 from lipscore.eval.tools.keep import Keeper
+from lipscore.metrics import lse
 from lipscore.syncnet import remux
 from lipscore.syncnet.protocols import Protocol
-from lipscore.types import TrackScore, VideoScore
+from lipscore.types import SyncCurve, TrackScore, VideoScore
 
 MIN_CONFIDENCE = 3.0  # LSE-C; a curve with a smaller dip may have its minimum anywhere
 NOISE = 0.03  # of the LSE-C: encoding and resampling moved it by up to 1.3 % either way on real clips (model mini)
@@ -120,13 +121,21 @@ def _confidences(first: Keeper, second: Keeper, best: TrackScore, models: Models
     """The best track's LSE-C before and after, over the windows that have their sound both times.
 
     Whatever way the audio moves, as much of it as the shift is missing at one end, where the video is compared with
-    zeros before and with silence after: that is no matter of sync.
+    zeros before and with silence after: that is no matter of sync. Nor is how clearly lips and speech can be read,
+    which an estimate asks besides the curve: both have it from the first.
     """
-    was = next(kept.distances for kept in first.tracks if kept.score.track_id == best.track_id)
-    now = next(kept.distances for kept in second.tracks if kept.score.track_id == best.track_id)
-    start, stop = max(0, best.offset), min(len(was) + min(0, best.offset), len(now))
+    was = next(kept.curve for kept in first.tracks if kept.score.track_id == best.track_id)
+    now = next(kept.curve for kept in second.tracks if kept.score.track_id == best.track_id)
+    now = replace(now, lip=was.lip, mfcc=was.mfcc)
+    n_was, n_now = len(was.distances), len(now.distances)
+    start, stop = max(0, best.offset), min(n_was + min(0, best.offset), n_now)
     if stop <= start:
-        start, stop = 0, min(len(was), len(now))
-    parts = (track_score(0, 0, 0, distances[start:stop], models) for distances in (was, now))
-    lse_c_was, lse_c_now = (part.lse_c for part in parts)
+        start, stop = 0, min(n_was, n_now)
+    lse_c_was, lse_c_now = (track_score(0, 0, 0, _part(curve, start, stop), models).lse_c for curve in (was, now))
     return lse_c_was, lse_c_now
+
+
+def _part(curve: SyncCurve, start: int, stop: int) -> SyncCurve:
+    """The curve of the windows start ... stop - 1."""
+    distances = curve.distances[start:stop]
+    return replace(curve, distances=distances, mean=lse.mean_curve(distances))

@@ -11,18 +11,18 @@ import numpy as np
 from lipscore.eval.observer import Observer
 from lipscore.metrics import lse
 from lipscore.syncnet.faces.scan import Faces
-from lipscore.types import Floats, Shot, Track, TrackScore
+from lipscore.types import Floats, Shot, SyncCurve, Track, TrackScore
 
 WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frames
 
 
 @dataclass(frozen=True, slots=True)
 class KeptTrack:
-    """A scored track: distances float32[n_windows, 2 * vshift + 1]; track is None where the file is the crop."""
+    """A scored track; track is None where the file is the crop."""
 
     track: Track | None
     score: TrackScore
-    distances: Floats
+    curve: SyncCurve
 
     @property
     def confidence(self) -> Floats:
@@ -31,12 +31,11 @@ class KeptTrack:
         It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's. With
         a model that estimates SyncNet's LSE-C it is brought to that scale.
         """
-        curve = lse.mean_curve(self.distances)
-        by_window = lse.framewise_confidence(self.distances, curve)
+        by_window = lse.framewise_confidence(self.curve.distances, self.curve.mean)
         known = np.flatnonzero(~np.isnan(by_window))
         n_frames = self.score.last_frame - self.score.first_frame + 1
         confidence = np.interp(np.arange(n_frames) - WINDOW_CENTRE, known, by_window[known])
-        raw = lse.sync_of(curve).lse_c
+        raw = lse.sync_of(self.curve.mean).lse_c
         return np.asarray(confidence * (self.score.lse_c / raw if raw > 0 else 1), np.float32)
 
 
@@ -75,6 +74,6 @@ class Keeper(Observer):
         if self.on_crop is not None:
             self.on_crop(track, path)
 
-    def scored(self, track: Track | None, score: TrackScore, distances: Floats) -> None:
+    def scored(self, track: Track | None, score: TrackScore, curve: SyncCurve) -> None:
         """Keep them."""
-        self._tracks.append(KeptTrack(track, score, distances))
+        self._tracks.append(KeptTrack(track, score, curve))

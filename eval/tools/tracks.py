@@ -62,7 +62,7 @@ def write_tracks(path: Path, out: Path, protocol: Protocol, models: Models, keep
         rows = [f"{_crop_name(k, protocol)}\t{k.score.offset}\t{k.score.lse_c:.3f}\n" for k in kept]
         replace_whole(work / "offsets.txt", ("FILENAME\tOFFSET\tCONF\n" + "".join(rows)).encode())
         arrays = io.BytesIO()
-        np.savez(arrays, **{f"{k.score.track_id:05d}": k.distances for k in kept})  # type: ignore[arg-type]
+        np.savez(arrays, **{f"{k.score.track_id:05d}": k.curve.distances for k in kept})  # type: ignore[arg-type]
         replace_whole(work / "distances.npz", arrays.getvalue())
     return record
 

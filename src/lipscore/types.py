@@ -80,10 +80,13 @@ class SyncCurve:
 
     distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad), mean
     float32[2 * vshift + 1] over windows. Column k pairs lip window i with audio window i + k - vshift.
+    lip float32[D] is the mean of the lip embeddings, mfcc float32[M, 13] the audio: what an estimate asks besides.
     """
 
     distances: Floats
     mean: Floats
+    lip: Floats
+    mfcc: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from lipscore.metrics import lse
 from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
-from lipscore.syncnet.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet
+from lipscore.syncnet.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet, features
 from lipscore.syncnet.training.batches import FPS, Clip
 from lipscore.syncnet.training.calibrate import fit_calibration
 from lipscore.types import Floats, SyncCurve
@@ -24,7 +24,7 @@ from lipscore.types import Floats, SyncCurve
 VSHIFT = 15
 SHIFTS = range(-12, 13)  # frames
 OTHERS = (1, 3, 5, 7)  # which later clips lend their audio
-NO_CALIBRATION = Calibration((0.0,) * 3, (0.0,) * 3)
+NO_CALIBRATION = Calibration((0.0,) * 4, (0.0,) * 6, (0.0,) * 6)
 
 
 def raw_embedder(net: MiniSyncNet) -> MiniEmbedder:
@@ -41,12 +41,12 @@ def lip_of(embedder: MiniEmbedder, frames: NDArray[np.uint8], fps: float) -> Flo
     return embedder.lip_of_mouths(frames[source][:, MOUTH[0], MOUTH[1]])
 
 
-def curve(lip: Floats, audio: Floats) -> SyncCurve:
-    """The curve of the windows that both have, as a track's is made."""
+def curve(lip: Floats, audio: Floats, rows: Floats) -> SyncCurve:
+    """The curve of the windows that both have, as a track's is made; rows: the MFCC that `audio` embeds."""
     count = min(len(lip), len(audio))
     padded = np.pad(audio[:count], ((VSHIFT, VSHIFT), (0, 0)), constant_values=np.nan)
     distances = lse.shifted_distances(lip[:count], padded, VSHIFT)
-    return SyncCurve(distances, lse.mean_curve(distances))
+    return SyncCurve(distances, lse.mean_curve(distances), lip[:count].mean(0), rows)
 
 
 def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
@@ -64,40 +64,48 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A clip's lips beside an audio: the offset, the raw curve's median minus its minimum, `features` float64[6]."""
+
+    offset: int
+    raw: float
+    features: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """What a model that never saw a clip makes of it.
 
-    others: the curves with the audio of other clips; moved: shift -> the offset found; through_codecs: the offset
-    of the crops that went through a protocol's crop file, if the clip has them.
+    own, others: with its own audio, and with that of other clips; moved: shift -> the offset found; through_codecs:
+    the offset of the crops that went through a protocol's crop file, if the clip has them.
     """
 
     name: str
-    curve: SyncCurve
-    others: tuple[SyncCurve, ...]
+    own: Seen
+    others: tuple[Seen, ...]
     moved: dict[int, int]
     through_codecs: int | None
-
-    @property
-    def offset(self) -> int:
-        """Of the clip with its own audio."""
-        return _offset(self.curve)
 
 
 def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
     """Each clip with its own audio, with that audio shifted, and with the audio of OTHERS."""
-    audios = [embedder.audio(mfcc(clip.pcm)) for clip in clips]
+    sounds = [mfcc(clip.pcm) for clip in clips]
     held = []
     for i, clip in enumerate(clips):
         lip = lip_of(embedder, clip.frames, clip.fps)
-        moved = {
-            shift: _offset(curve(lip, embedder.audio(mfcc(shifted(clip.pcm, shift))))) for shift in SHIFTS if shift != 0
-        }
-        others = tuple(curve(lip, audios[(i + k) % len(audios)]) for k in OTHERS)
+        moved = {shift: _seen(embedder, lip, mfcc(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
+        others = tuple(_seen(embedder, lip, sounds[(i + k) % len(sounds)]) for k in OTHERS)
         through = None
         if clip.lossy is not None:
-            through = _offset(curve(lip_of(embedder, clip.lossy, FPS), audios[i]))
-        held.append(HeldOut(clip.name, curve(lip, audios[i]), others, moved, through))
+            through = _seen(embedder, lip_of(embedder, clip.lossy, FPS), sounds[i]).offset
+        held.append(HeldOut(clip.name, _seen(embedder, lip, sounds[i]), others, moved, through))
     return held
+
+
+def _seen(embedder: MiniEmbedder, lip: Floats, rows: Floats) -> Seen:
+    found = curve(lip, embedder.audio(rows), rows)
+    sync = lse.sync_of(found.mean)
+    return Seen(sync.offset, sync.lse_c, features(found))
 
 
 def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -110,16 +118,18 @@ def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[fl
     calibrated on the other folds, against published scores.
     """
     clips = [held for fold in folds for held in fold]
-    found = {held.name: held.offset for held in clips}
+    found = {held.name: held.own.offset for held in clips}
     distances = np.abs(list(found.values()))
     through = np.abs([held.through_codecs for held in clips if held.through_codecs is not None])
     moved = [abs(at - shift - found[held.name]) <= 1 for held in clips for shift, at in held.moved.items()]
     calibrations = calibrated(folds, published)
-    own = [c(held.curve) for c, fold in zip(calibrations, folds, strict=True) for held in fold]
-    others = [c(x)[1] for c, fold in zip(calibrations, folds, strict=True) for held in fold for x in held.others]
+    own = [c.of(held.own.features) for c, fold in zip(calibrations, folds, strict=True) for held in fold]
+    others = [
+        c.of(x.features)[1] for c, fold in zip(calibrations, folds, strict=True) for held in fold for x in held.others
+    ]
     scored = [(one, published[held.name]) for one, held in zip(own, clips, strict=True) if held.name in published]
     estimates, truth = (np.array(numbers) for numbers in zip(*scored, strict=True))
-    raw = [_raw(held.curve) for held in clips], [_raw(x) for held in clips for x in held.others]
+    raw = [held.own.raw for held in clips], [x.raw for held in clips for x in held.others]
     return {
         "clips": len(clips),
         "folds": len(folds),
@@ -139,9 +149,19 @@ def calibrated(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple
     """A calibration for each fold, fitted on the others."""
     found = []
     for number in range(len(folds)):
-        rest = [h for other in (*folds[:number], *folds[number + 1 :]) for h in other if h.name in published]
-        found.append(fit_calibration([h.curve for h in rest], [published[h.name] for h in rest]))
+        found.append(calibration_of([*folds[:number], *folds[number + 1 :]], published))
     return found
+
+
+def calibration_of(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> Calibration:
+    """Fitted on all of these clips, and on what their lips look like beside other clips' audio."""
+    clips = [held for fold in folds for held in fold]
+    scored = [held for held in clips if held.name in published]
+    return fit_calibration(
+        np.stack([held.own.features for held in scored]),
+        [published[held.name] for held in scored],
+        np.stack([x.features for held in clips for x in held.others]),
+    )
 
 
 def _agreement(name: str, estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
@@ -149,14 +169,6 @@ def _agreement(name: str, estimate: NDArray[np.float64], truth: NDArray[np.float
         f"{name}_spearman": round(float(spearmanr(estimate, truth).statistic), 4),
         f"{name}_mae": round(float(np.abs(estimate - truth).mean()), 3),
     }
-
-
-def _raw(found: SyncCurve) -> float:
-    return lse.sync_of(found.mean).lse_c
-
-
-def _offset(found: SyncCurve) -> int:
-    return lse.sync_of(found.mean).offset
 
 
 def _share(hits: NDArray[Any]) -> float:

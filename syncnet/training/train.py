@@ -28,7 +28,7 @@ from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.mini import MiniSyncNet, save_mini
 from lipscore.syncnet.training import figures, losses
 from lipscore.syncnet.training.batches import Batch, Clip, draw
-from lipscore.syncnet.training.calibrate import fit_calibration, read_published
+from lipscore.syncnet.training.calibrate import read_published
 from lipscore.syncnet.training.data import RENDERED, read_clips, rendered_clips
 from lipscore.syncnet.training.split import Split, split_by_scene
 from lipscore.types import Floats
@@ -149,8 +149,7 @@ def _finish(
     boxes: Path,
 ) -> Path:
     """Calibrate, write the weights, and write the record."""
-    known = [held for fold in held_out for held in fold if held.name in published]
-    save_mini(state.averaged, fit_calibration([h.curve for h in known], [published[h.name] for h in known]), job.out)
+    save_mini(state.averaged, figures.calibration_of(held_out, published), job.out)
     record = {
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "weights_sha256": hashlib.sha256(job.out.read_bytes()).hexdigest(),
