@@ -108,6 +108,7 @@ check "the merged rows are those of one run" cmp "$work/a/first.txt" "$work/a/ou
 say "the older container's mount points, and SIGTERM"
 inputs "$work/b"
 # Videos are scored side by side: the second is long, so that it is still being scored when the first one's row is there.
+# shellcheck disable=SC2016
 check "a long clip is made" in_image "$plain" \
     '"$(python -c "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())")" -v error -stream_loop 11 -i /in.mp4 -c copy /out/4_man_reading.mp4' \
     -v "$talking/4_man_reading.mp4:/in.mp4:ro" -v "$work:/out"
