@@ -9,11 +9,24 @@ from lipscore.syncnet.protocols import PROTOCOLS, as_record, as_table, get_proto
 
 
 def protocols(as_json: bool = False) -> str:
-    """All protocols, a line each."""
+    """All protocols, a line each, and how far the built-in model's estimates are from the published scores."""
     if as_json:
         return json.dumps([as_record(protocol) for protocol in PROTOCOLS.values()], indent=2)
     width = max(map(len, PROTOCOLS))
-    return "\n".join(f"{name:<{width}}  {found.hash}  {found.about}" for name, found in PROTOCOLS.items())
+    lines = [f"{name:<{width}}  {found.hash}  {found.about}" for name, found in PROTOCOLS.items()]
+    return "\n".join([*lines, "", *_estimates()])
+
+
+def _estimates() -> list[str]:
+    from lipscore.syncnet.mini import held_out_figures  # brings torch along
+
+    figures = held_out_figures()
+    return [
+        f"model mini estimates LSE-D and LSE-C; beside published scores, on {figures['clips']} held-out clips:",
+        f"  LSE-D  mean error {figures['lse_d_mae']:.2f}  Spearman {figures['lse_d_spearman']:.2f}",
+        f"  LSE-C  mean error {figures['lse_c_mae']:.2f}  Spearman {figures['lse_c_spearman']:.2f}",
+        f"  offset within one frame {figures['within_1']:.1%}, within three {figures['within_3']:.1%}",
+    ]
 
 
 def protocol(name: str, as_json: bool = False) -> str:

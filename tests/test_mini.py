@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lipscore.errors import WeightsError
+from lipscore.eval import show
 from lipscore.metrics import lse
 from lipscore.syncnet import mini
 from lipscore.syncnet.audio import mfcc
@@ -156,6 +157,14 @@ def test_shipped_weights_are_small_and_are_those_of_the_record() -> None:
     digest = hashlib.sha256(mini.WEIGHTS.read_bytes()).hexdigest()
     assert mini.mini_sha256() == digest == json.loads(mini.RECORD.read_text())["weights_sha256"]
     assert mini.held_out_figures()["clips"] >= 30
+
+
+def test_the_protocols_command_says_how_far_the_estimates_are_off() -> None:
+    figures = json.loads(mini.RECORD.read_text())["held_out"]
+    said = show.protocols()
+    for score in ("lse_d", "lse_c"):
+        line = f"mean error {figures[f'{score}_mae']:.2f}  Spearman {figures[f'{score}_spearman']:.2f}"
+        assert line in said
 
 
 def test_weights_survive_a_round_trip(model: mini.MiniEmbedder, tmp_path: Path) -> None:
