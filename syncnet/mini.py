@@ -193,12 +193,8 @@ class Calibration:
     def of(self, row: NDArray[np.float64]) -> tuple[float, float]:
         """The same of one row of features."""
         p = float(probability(row, np.array(self.together)))
-        lse_d, lse_c = ((1 - p) * apart + p * float(row @ w) for apart, w in zip(APART, self._weights, strict=True))
-        return max(0.0, lse_d), max(0.0, lse_c)
-
-    @property
-    def _weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return np.array(self.lse_d), np.array(self.lse_c)
+        lse_d, lse_c = (1 - p) * np.array(APART) + p * (np.array([self.lse_d, self.lse_c]) @ row)
+        return max(0.0, float(lse_d)), max(0.0, float(lse_c))
 
 
 def probability(rows: NDArray[np.float64], together: NDArray[np.float64]) -> NDArray[np.float64]:

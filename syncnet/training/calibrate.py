@@ -62,7 +62,7 @@ def _fit_logistic(own: NDArray[np.float64], others: NDArray[np.float64]) -> NDAr
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logits = rows @ weights
-        p = 1.0 / (1.0 + np.exp(-logits))
+        p = probability(rows, weights)
         penalty = LOGISTIC_RIDGE * np.r_[0.0, weights[1:]]
         value = counts @ (np.logaddexp(0.0, logits) - truth * logits) + penalty @ weights / 2
         return float(value), rows.T @ (counts * (p - truth)) + penalty

@@ -89,21 +89,26 @@ class HeldOut:
 
 def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
     """Each clip with its own audio, with that audio shifted, and with the audio of OTHERS."""
-    sounds = [mfcc(clip.pcm) for clip in clips]
+
+    def sound(pcm: NDArray[np.int16]) -> tuple[Floats, Floats]:
+        rows = mfcc(pcm)
+        return embedder.audio(rows), rows
+
+    sounds = [sound(clip.pcm) for clip in clips]
     held = []
     for i, clip in enumerate(clips):
         lip = lip_of(embedder, clip.frames, clip.fps)
-        moved = {shift: _seen(embedder, lip, mfcc(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
-        others = tuple(_seen(embedder, lip, sounds[(i + k) % len(sounds)]) for k in OTHERS)
+        moved = {shift: _seen(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
+        others = tuple(_seen(lip, *sounds[(i + k) % len(sounds)]) for k in OTHERS)
         through = None
         if clip.lossy is not None:
-            through = _seen(embedder, lip_of(embedder, clip.lossy, FPS), sounds[i]).offset
-        held.append(HeldOut(clip.name, _seen(embedder, lip, sounds[i]), others, moved, through))
+            through = _seen(lip_of(embedder, clip.lossy, FPS), *sounds[i]).offset
+        held.append(HeldOut(clip.name, _seen(lip, *sounds[i]), others, moved, through))
     return held
 
 
-def _seen(embedder: MiniEmbedder, lip: Floats, rows: Floats) -> Seen:
-    found = curve(lip, embedder.audio(rows), rows)
+def _seen(lip: Floats, audio: Floats, rows: Floats) -> Seen:
+    found = curve(lip, audio, rows)
     sync = lse.sync_of(found.mean)
     return Seen(sync.offset, sync.lse_c, features(found))
 
