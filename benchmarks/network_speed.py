@@ -127,7 +127,7 @@ def flops_of(network: torch.nn.Module, x: torch.Tensor) -> int:
 
 def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    configure(threads=1)
+    configure(cores=1)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(sys.argv[1]) if sys.argv[1:] else Path(made)
         if not sys.argv[1:]:

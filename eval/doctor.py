@@ -11,7 +11,8 @@ from lipscore.errors import LipscoreError
 from lipscore.eval.manifest import environment
 from lipscore.eval.models import load_models
 from lipscore.eval.score import score_video
-from lipscore.runtime import available_cores, pick_device
+from lipscore.lanes import available_cores
+from lipscore.runtime import pick_device
 from lipscore.syncnet import ffmpeg
 from lipscore.syncnet.demo.clips import render_clip
 from lipscore.syncnet.protocols import PROTOCOLS

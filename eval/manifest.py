@@ -104,7 +104,7 @@ def describe_device(models: Models) -> dict[str, Any]:
     """The device by name, and on a CPU how many cores this process may use."""
     import torch
 
-    from lipscore.runtime import available_cores
+    from lipscore.lanes import available_cores
 
     if models.device.type == "cuda":
         return {

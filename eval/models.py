@@ -65,7 +65,7 @@ def load_models(
     device: str = "auto",
     fast: bool = False,
     precision: str | None = None,
-    threads: int | None = None,
+    cores: int | None = None,
     progress: weights.Progress | None = None,
 ) -> Models:
     """Load what a protocol needs.
@@ -77,7 +77,7 @@ def load_models(
         detections: a folder with STEM.json, boxes to take in place of a detector's.
         fast: S3FD looks at every FAST_STRIDE-th frame, and at every frame where a track breaks.
         precision: what SyncNet v2 and S3FD compute in (runtime.PRECISIONS); None: fp32, or with fast the quickest.
-        threads: of torch, for each thread that calls; None: as many as there are cores.
+        cores: that the networks may use, for all videos of the process; None: as many as there are.
 
     Raises:
         UsageError: no such model or device.
@@ -89,7 +89,7 @@ def load_models(
     where = runtime.pick_device(device)
     chosen = runtime.pick_precision(precision, where, fast)
     dtype = runtime.PRECISIONS[chosen]
-    runtime.configure(threads, chosen)
+    runtime.configure(cores, chosen, side_by_side=where.type == "cpu")
     needs_faces = detections is None and not protocol.direct
     note = ""
     if model != "mini":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.regions import Region, Regions, face_tracks
+from lipscore.lanes import spread
 from lipscore.metrics.align import Method, Pair, Pairs, Resize, best_shift, fit, length_warning
 from lipscore.metrics.luma import luma
 from lipscore.metrics.psnr import pooled_psnr, psnr
@@ -28,7 +28,6 @@ from lipscore.metrics.variants import (
     Measured,
     measure,
 )
-from lipscore.runtime import available_cores
 from lipscore.syncnet import media
 from lipscore.types import Alignment, Frame, ReferenceScore, Track
 
@@ -156,7 +155,7 @@ def _score(
             warnings.append(f"the best shift lies at the edge of the range; try --max-shift {2 * options.max_shift}")
     pairs = Pairs(media.frames_at(generated, rate), media.frames_at(reference, rate), shift)
     tally = _Tally(per_frame)
-    for work in _in_order(_jobs(pairs, regions, options, tally), _measure_pair):
+    for work in spread(_measure_pair, _jobs(pairs, regions, options, tally)):
         tally.add(*work)
     warning = length_warning(pairs.n_generated, pairs.n_reference)
     warnings += [warning] if warning else []
@@ -206,19 +205,6 @@ def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
 def _measure_pair(job: _Job) -> tuple[_Job, Measured]:
     a, b = (torch.from_numpy(frame).unsqueeze(0).to(job.device) for frame in (job.generated, job.reference))
     return job, measure(a, b, job.variants)
-
-
-def _in_order(jobs: Iterator[_Job], work: Callable[[_Job], tuple[_Job, Measured]]) -> Iterator[tuple[_Job, Measured]]:
-    """The results in the order of the jobs, worked on by as many threads as there are cores, few jobs ahead."""
-    workers = available_cores()
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[tuple[_Job, Measured]]] = deque()
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 class _Tally:

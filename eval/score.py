@@ -165,7 +165,7 @@ def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
         found.shots = tuple(find_shots(source.shot_frames(), protocol.shot_threshold))
     _check_length(found.shots, protocol)
     detector = job.models.detector_for(job.info.path)
-    with watch.stage("faces"):
+    with detector.turn, watch.stage("faces"):
         faces = scan(source.frames, found.shots, detector)
     job.observer.faces(faces, found.shots)
     if detector.stride > 1:

@@ -24,7 +24,7 @@ from lipscore.eval.reference import ReferenceOptions, find_reference, missing_re
 from lipscore.eval.runner import Job, Outcome, Task, run
 from lipscore.eval.score import score_video
 from lipscore.eval.tools import chunks
-from lipscore.eval.workers import Stopped, share_cores
+from lipscore.eval.workers import Stopped, at_a_time
 from lipscore.syncnet import ffmpeg
 from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import VideoScore
@@ -119,7 +119,6 @@ def run_inputs(options: ScoreOptions) -> Ran:
     check_appendable(options.scores_file)
     for line, problem in store.problems:
         progress.say(f"{store.path}, line {line}: {problem}; passed over")
-    workers, threads = share_cores(len(pairs), options.workers)
     stop = threading.Event()
     models = load_models(
         options.model,
@@ -130,7 +129,6 @@ def run_inputs(options: ScoreOptions) -> Ran:
         device=options.device,
         fast=options.fast,
         precision=options.precision,
-        threads=threads,
         progress=progress.download_progress(),
     )
     compared = replace(compared, device=str(models.device))
@@ -145,7 +143,7 @@ def run_inputs(options: ScoreOptions) -> Ran:
             task,
             store,
             _Printing(shown) if options.as_json else shown,
-            workers=workers,
+            workers=at_a_time(len(pairs), options.workers),
             stop=stop,
         )
     counts = summary.summarise(outcome.records, len(pairs))

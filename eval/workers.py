@@ -1,8 +1,8 @@
 """Videos side by side: each on a thread of its own, the results in the order of the jobs.
 
-Threads are enough: FFmpeg is a process of its own, and OpenCV and torch let go of the interpreter while they work. One
-video per core with one thread of torch each uses the cores better than one video with all threads: its stages are of
-different kinds, and small networks do not spread well. The last videos get the threads of those that are done.
+Threads are enough: FFmpeg is a process of its own, and OpenCV and torch let go of the interpreter while they work. What
+the networks do of all videos goes through `lipscore.lanes`; side by side, one video is decoded or cut while the other's
+batches fill these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from lipscore import runtime
+from lipscore.lanes import available_cores
 from lipscore.syncnet import ffmpeg
 
 A = TypeVar("A")
@@ -25,15 +25,13 @@ class Stopped(BaseException):
     """The run was stopped while this video was worked on; not an Exception, so that nothing takes it for a failure."""
 
 
-def share_cores(n_jobs: int, workers: int | None = None) -> tuple[int, int]:
-    """(videos at a time, threads of torch for each).
+def at_a_time(n_jobs: int, workers: int | None = None) -> int:
+    """Videos at a time.
 
     Args:
         workers: as the user wants it; None: a video per core, at most MOST.
     """
-    cores = runtime.available_cores()
-    side_by_side = max(1, min(workers or min(cores, MOST), n_jobs))
-    return side_by_side, max(1, cores // side_by_side)
+    return max(1, min(workers or min(available_cores(), MOST), n_jobs))
 
 
 class Ahead(Generic[A, B]):
@@ -76,7 +74,6 @@ class Ahead(Generic[A, B]):
                 self._next += 1
             if index >= len(self._items) or self._stop.is_set():
                 return
-            runtime.share_threads(min(len(self._threads), len(self._items) - index))
             try:
                 self._results[index].set_result(self._work(self._items[index]))
             except BaseException as error:

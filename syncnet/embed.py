@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lipscore.errors import WeightsError
+from lipscore.lanes import spread
 from lipscore.syncnet.model import N_FRAMES, N_MFCC, FoldedSyncNet, SyncNet
 from lipscore.types import Embedder, Floats, SyncCurve
 
@@ -49,17 +50,19 @@ class SyncNetEmbedder:
         self._device, self._dtype = device, dtype
         self._batch = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
 
-    @torch.inference_mode()
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 1024]."""
         source = torch.from_numpy(frames).to(self._device)
-        out = []
-        for start in range(0, len(frames) - N_FRAMES + 1, self._batch):
-            stop = min(start + self._batch, len(frames) - N_FRAMES + 1)
+        n_windows = len(frames) - N_FRAMES + 1
+
+        @torch.inference_mode()
+        def embed(start: int) -> torch.Tensor:
+            stop = min(start + self._batch, n_windows)
             windows = source[start : stop + N_FRAMES - 1].unfold(0, N_FRAMES, 1)  # [B, H, W, 3, 5]
             stacked = windows.permute(0, 1, 2, 4, 3).reshape(*windows.shape[:3], 3 * N_FRAMES).to(self._dtype)
-            out.append(self._net.lip(stacked.permute(0, 3, 1, 2)).float().cpu())
-        return torch.cat(out).numpy()
+            return self._net.lip(stacked.permute(0, 3, 1, 2)).float().cpu()
+
+        return torch.cat(list(spread(embed, range(0, n_windows, self._batch)))).numpy()
 
     @torch.inference_mode()
     def audio(self, mfcc: Floats) -> Floats:

@@ -20,7 +20,7 @@ from lipscore.eval.inputs import collect
 from lipscore.eval.records import Record, RecordStore, read_records
 from lipscore.eval.runner import Job, Outcome, Task, run
 from lipscore.eval.scores_file import read_scores
-from lipscore.eval.workers import Stopped, share_cores
+from lipscore.eval.workers import Stopped, at_a_time
 from lipscore.syncnet.media import file_sha256
 from lipscore.types import TrackScore, VideoScore
 
@@ -326,13 +326,13 @@ def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cores", "jobs", "wanted", "expected"),
-    [(2, 10, None, (2, 1)), (2, 1, None, (1, 2)), (16, 10, None, (4, 4)), (16, 10, 8, (8, 2)), (1, 5, None, (1, 1))],
+    [(2, 10, None, 2), (2, 1, None, 1), (16, 10, None, 4), (16, 10, 8, 8), (1, 5, None, 1)],
 )
-def test_cores_are_shared(
-    monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, wanted: int | None, expected: tuple[int, int]
+def test_how_many_videos_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, wanted: int | None, expected: int
 ) -> None:
-    monkeypatch.setattr("lipscore.runtime.available_cores", lambda: cores)
-    assert share_cores(jobs, wanted) == expected
+    monkeypatch.setattr("lipscore.eval.workers.available_cores", lambda: cores)
+    assert at_a_time(jobs, wanted) == expected
 
 
 def test_two_runs_at_once_interleave_whole_lines(folder: Path) -> None:

@@ -157,3 +157,12 @@ def test_only_scores_above_the_threshold_are_faces() -> None:
     assert len(s3fd.select(boxes, scores, torch.ones(4))) == 1
     assert len(s3fd.select(boxes, scores, torch.ones(4), face_confidence=0.8)) == 2
     assert s3fd.select(boxes[:0], scores[:0], torch.ones(4)).shape == (0, 5)
+
+
+def test_strips_are_the_whole_image() -> None:
+    torch.manual_seed(0)
+    layers = s3fd.S3FDNet().vgg[: s3fd.HALVED]
+    for height, width in ((122, 67), (121, 3000), (2, 5), (301, 4100)):
+        x = torch.randn(1, 3, height, width).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            torch.testing.assert_close(s3fd._in_strips(layers, x), s3fd._through(layers, x), rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ class Walker:
     """A detector of a box that walks a pixel a frame and is gone from `gone` on; remembers what it was shown."""
 
     name = "walker"
-    bridge, batch_size = 0, 3
+    bridge, batch_size, turn = 0, 3, nullcontext()
 
     def __init__(self, stride: int, gone: int = N) -> None:
         self.stride, self.gone = stride, gone

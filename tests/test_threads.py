@@ -34,7 +34,7 @@ def test_transcoding_gives_the_same_picture_on_one_core(
 
 def test_videos_side_by_side_score_as_they_do_alone(clip_paths: dict[str, Path]) -> None:
     protocol = PROTOCOLS["mochabench"]
-    models = load_models("mini", protocol, device="cpu", threads=1)
+    models = load_models("mini", protocol, device="cpu", cores=2)
     videos = [clip_paths[name] for name in ("closeup_doctor", "camera_cave")]
     alone = [score_video(video, protocol, models) for video in videos]
     with ThreadPoolExecutor(2) as pool:

@@ -114,7 +114,8 @@ class _Later:
 
     def __init__(self, whole: Detector, first: int) -> None:
         self.name, self.stride, self.bridge = whole.name, whole.stride, whole.bridge
-        self.batch_size, self._whole, self._first = whole.batch_size, whole, first
+        self.batch_size, self.turn = whole.batch_size, whole.turn
+        self._whole, self._first = whole, first
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """The boxes, numbered as the piece's frames are."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 import torch
 
+from lipscore import lanes
 from lipscore.errors import MissingError, UsageError
 
 # malloc.h: how many heaps there are. By default each thread has its own, and keeps in it what it has freed; two threads
@@ -54,22 +54,18 @@ def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
     return name
 
 
-def configure(threads: int | None = None, precision: str = "fp32") -> None:
+def configure(cores: int | None = None, precision: str = "fp32", *, side_by_side: bool = True) -> None:
     """Settle the switches for inference.
 
     Args:
-        threads: of torch; None: as many as this process may use cores.
+        cores: that the networks may use; None: as many as this process may.
         precision: one of PRECISIONS; only tf32 moves a switch, the others choose a network's dtype.
+        side_by_side: whether batches are worked on side by side (`lanes`), each with its part of the cores.
     """
-    torch.set_num_threads(threads or available_cores())
+    torch.set_num_threads(lanes.open_lanes(cores, None if side_by_side else 1))
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     _glibc("mallopt", M_ARENA_MAX, 1)
-
-
-def share_threads(callers: int) -> None:
-    """Give the calling thread its part of torch's threads, where so many threads call torch at once."""
-    torch.set_num_threads(max(1, available_cores() // callers))
 
 
 def release_memory() -> None:
@@ -84,8 +80,3 @@ def _glibc(function: str, *arguments: int) -> None:
     except (AttributeError, OSError, TypeError):
         return
     call(*arguments)
-
-
-def available_cores() -> int:
-    """The cores that this process is allowed to run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

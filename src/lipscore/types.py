@@ -7,6 +7,7 @@ count at the protocol's frame rate, intervals are half-open unless a name says `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -192,7 +193,8 @@ class Detector(Protocol):
 
     stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
     bridge: frames without a box, at most, over which a face goes on; 0 where what is not found is not there.
-    batch_size: how many frames it takes best at a time; as many again are decoded ahead.
+    batch_size: how many frames it takes best at a time.
+    turn: to be held while a video is looked at: where one video fills the machine, another's frames only take memory.
     """
 
     @property
@@ -213,6 +215,11 @@ class Detector(Protocol):
     @property
     def batch_size(self) -> int:
         """Frames at a time."""
+        ...
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Held by who looks at a video."""
         ...
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:

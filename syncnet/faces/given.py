@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class GivenDetector:
     stride: int = 1
     bridge: int = 0
     batch_size: int = 2
+    turn: ClassVar[AbstractContextManager[object]] = nullcontext()
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:  # noqa: ARG002
         """The boxes of these frame numbers.

@@ -6,9 +6,11 @@ detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from itertools import groupby
+from threading import Lock
 from typing import cast
 
 import cv2
@@ -32,8 +34,10 @@ INNER_IOU = 0.3  # which drops boxes that overlap a better one by more,
 INNER_BOXES = 750  # and at most so many come out
 FACE = 0.9  # scores above it are faces
 OUTER_IOU = 0.1  # what faces may overlap
-STEM = 10  # layers
-BATCH = {"cpu": 2, "cuda": 32}
+HALVED, STEM = 5, 10  # layers up to each of the first two pools
+STRIP = 1 << 21  # numbers that the first convolutions put out at a time,
+WIDEST = 2 * 64  # of so many in a column and two rows: the second is for the pool
+BATCH = {"cpu": 1, "cuda": 32}
 WIDE = (12, 14, 17, 19, 21)  # conv3_2 ... conv4_3: where winograd.py saves most for the memory that it takes
 
 
@@ -82,10 +86,11 @@ class S3FDNet(nn.Module):
         return torch.cat(offsets, 1), torch.cat(scores, 1), [(s.shape[2], s.shape[3]) for s in sources]
 
     def _stem(self, x: Tensor) -> Tensor:
-        """The layers up to conv2's pool; on a CPU image by image, because what they hold is large."""
-        layers = self.vgg[:STEM]
-        images = (x,) if x.is_cuda else torch.split(x, 1)
-        return torch.cat([reduce(lambda held, layer: layer(held), layers, image) for image in images])
+        """The layers up to conv2's pool; on a CPU image by image and in strips, because what they hold is large."""
+        first, second = self.vgg[:HALVED], self.vgg[HALVED:STEM]
+        if x.is_cuda:
+            return _through(second, _through(first, x))
+        return torch.cat([_through(second, _in_strips(first, image)) for image in torch.split(x, 1)])
 
     def _heads(self, k: int, source: Tensor) -> Tensor:
         """Both heads of a map as one convolution, which reads the map once: [B, rows, columns, 4 offsets + classes]."""
@@ -93,6 +98,25 @@ class S3FDNet(nn.Module):
         weight = torch.cat([loc.weight, conf.weight])
         bias = torch.cat([cast(Tensor, loc.bias), cast(Tensor, conf.bias)])
         return F.conv2d(source, weight, bias, padding=1).permute(0, 2, 3, 1)
+
+
+def _through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    return reduce(lambda held, layer: layer(held), layers, x)
+
+
+def _in_strips(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Two 3x3 convolutions and their pool, in strips with a row of the pool's more above and below.
+
+    These rows, which see the strip's edge, are dropped again: the strips together are what the whole image gives.
+    """
+    rows = x.shape[2] // 2
+    step = max(1, STRIP // (x.shape[3] * WIDEST))
+    strips = []
+    for top in range(0, rows, step):
+        bottom = min(top + step, rows)
+        pooled = _through(layers, x[:, :, max(0, 2 * top - 2) : 2 * bottom + 2])
+        strips.append(pooled[:, :, min(top, 1) :][:, :, : bottom - top])
+    return torch.cat(strips, 2)
 
 
 class L2Norm(nn.Module):
@@ -132,7 +156,7 @@ class S3fdDetector:
         device: where the network runs.
         facedet_scale: frames are shrunk by it first; the originals' 0.25.
         face_confidence: faces score more.
-        batch_size: frames a forward pass; None: 2 on a CPU, 32 on a GPU.
+        batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU.
         stride: 1 looks at every frame, as the originals do.
         dtype: what the network computes in.
 
@@ -159,6 +183,7 @@ class S3fdDetector:
         self.face_confidence = face_confidence
         self.batch_size = batch_size or BATCH[self.device.type]
         self.stride = stride
+        self.turn: AbstractContextManager[object] = Lock() if self.device.type == "cpu" else nullcontext()
         self._dtype = dtype
         # oneDNN's convolutions are faster in this layout; cuDNN's exact ones are not
         self._layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lipscore.lanes import spread
 from lipscore.syncnet.faces.sparse import LINK_IOU, bridge, densify, link, sample_indices
 from lipscore.syncnet.source import FrameSource
 from lipscore.types import Detection, Detector, Frame, Shot
@@ -50,7 +50,7 @@ def broken_gaps(found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot])
 
 
 def _look(source: FrameSource, numbers: Sequence[int], detector: Detector) -> tuple[dict[int, list[Detection]], int]:
-    """Boxes of these frames, and how many frames the video has; a batch is decoded while the last one is worked on."""
+    """Boxes of these frames, and how many frames the video has; frames are decoded while others are looked at."""
     wanted = set(numbers)
     found: dict[int, list[Detection]] = {}
     count = 0
@@ -68,11 +68,10 @@ def _look(source: FrameSource, numbers: Sequence[int], detector: Detector) -> tu
         if batch:
             yield batch
 
-    stream = batches()
-    with ThreadPoolExecutor(1) as decoder:
-        coming = decoder.submit(next, stream, None)
-        while batch := coming.result():
-            coming = decoder.submit(next, stream, None)
-            indices = [number for number, _ in batch]
-            found.update(zip(indices, detector([frame for _, frame in batch], indices), strict=True))
+    def looked(batch: list[tuple[int, Frame]]) -> list[tuple[int, list[Detection]]]:
+        indices = [number for number, _ in batch]
+        return list(zip(indices, detector([frame for _, frame in batch], indices), strict=True))
+
+    for boxes in spread(looked, batches()):
+        found.update(boxes)
     return found, count

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -55,13 +56,11 @@ class WinogradConv(nn.Module):
         if (layer.kernel_size, layer.stride, layer.padding, layer.dilation) != ((3, 3), (1, 1), (1, 1), (1, 1)):
             raise ValueError(f"{layer} is not a 3x3 convolution with stride 1 and padding 1")
         assert layer.bias is not None
-        weight, kernel = layer.weight.detach(), torch.tensor(G, dtype=torch.float64)
         self._outputs, self._inputs = layer.weight.shape[:2]
         self._bias = layer.bias.detach()
         self._matrices = [
-            torch.ops.mkldnn._reorder_linear_weight(_matrix(weight, row, column).contiguous(), None)
-            for row in kernel
-            for column in kernel
+            torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), None)
+            for matrix in _matrices(layer.weight.detach())
         ]
         into, back = torch.tensor(B_T), torch.tensor(A_T)
         self._into_rows, self._into_columns = into, into.expand(TILE, TILE, TILE).contiguous()
@@ -96,9 +95,13 @@ class WinogradConv(nn.Module):
         return out.permute(0, 3, 1, 2)
 
 
-def _matrix(weight: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """float32[O, C], what a 3x3 kernel float32[O, C, 3, 3] is worth at one place of the tile."""
-    return (weight.double() @ column @ row).float()
+def _matrices(weight: Tensor) -> Iterator[Tensor]:
+    """float32[O, C], what kernels float32[O, C, 3, 3] are worth at each of the tile's places, row by row."""
+    kernel = torch.tensor(G, dtype=torch.float64)
+    taps = weight.permute(2, 3, 0, 1).reshape(9, -1).double()
+    for row in kernel:
+        places = torch.kron(row, kernel) @ taps
+        yield from places.float().view(TILE, *weight.shape[:2])
 
 
 _kept = threading.local()

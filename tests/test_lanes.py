@@ -1,0 +1,87 @@
+"""Work side by side: in order, on so many threads, no further ahead than it says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from lipscore import lanes, runtime
+
+
+@pytest.fixture
+def opened() -> Iterator[None]:
+    yield
+    runtime.configure()
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("cores", "count", "expected"), [(2, None, (2, 1)), (16, None, (4, 4)), (6, 1, (1, 6)), (1, None, (1, 1))]
+)
+def test_cores_are_shared(cores: int, count: int | None, expected: tuple[int, int]) -> None:
+    threads = lanes.open_lanes(cores, count)
+    everybody = threading.Barrier(expected[0])
+
+    def look(_: int) -> tuple[str, int]:
+        everybody.wait(10)  # so that no lane does two of them
+        return threading.current_thread().name, torch.get_num_threads()
+
+    found = list(lanes.spread(look, range(expected[0])))
+    assert (len({name for name, _ in found}), threads) == expected
+    assert {number for _, number in found} == {threads}
+
+
+@pytest.mark.usefixtures("opened")
+def test_results_come_in_order_and_items_are_not_hoarded() -> None:
+    lanes.open_lanes(3)
+    taken = []
+
+    def items() -> Iterator[int]:
+        for k in range(20):
+            taken.append(k)
+            yield k
+
+    def work(k: int) -> int:
+        time.sleep(0.01 * (k % 3))
+        return k * k
+
+    for count, result in enumerate(lanes.spread(work, items())):
+        assert result == count**2
+        assert len(taken) <= count + 3 + 1
+
+
+@pytest.mark.usefixtures("opened")
+def test_an_error_reaches_the_caller_and_ends_the_rest() -> None:
+    lanes.open_lanes(1)
+    done = []
+
+    def work(k: int) -> int:
+        if k == 2:
+            raise ValueError("two")
+        done.append(k)
+        return k
+
+    with pytest.raises(ValueError, match="two"):
+        list(lanes.spread(work, range(100)))
+    assert list(lanes.spread(work, [7])) == [7]  # the lanes are free again
+    assert set(done) <= {0, 1, 3, 7}
+
+
+@pytest.mark.usefixtures("opened")
+def test_two_callers_share_the_lanes() -> None:
+    lanes.open_lanes(2)
+    results: dict[int, list[int]] = {}
+
+    def call(caller: int) -> None:
+        results[caller] = list(lanes.spread(lambda k: 100 * caller + k, range(50)))
+
+    callers = [threading.Thread(target=call, args=(k,)) for k in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert results == {caller: [100 * caller + k for k in range(50)] for caller in range(4)}
