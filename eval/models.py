@@ -89,7 +89,7 @@ def load_models(
     where = runtime.pick_device(device)
     chosen = runtime.pick_precision(precision, where, fast)
     dtype = runtime.PRECISIONS[chosen]
-    runtime.configure(cores, chosen, side_by_side=where.type == "cpu")
+    runtime.configure(cores, chosen)
     needs_faces = detections is None and not protocol.direct
     note = ""
     if model != "mini":

@@ -31,6 +31,8 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 # The encoders cut a frame into as many slices as they have threads, so the picture, and with it the score, would depend
 # on the number of cores (a clip under latentsync: LSE-C 5.51 on one core, 5.82 on two). 3 is FFmpeg's choice on two.
 ENCODER_THREADS = "3"
+# Before an input: each thread of a decoder holds frames (1080p: 57 MB for three), and the encoder behind it is slower
+ONE_DECODER = ("-threads", "1")
 
 
 def file_sha256(path: Path) -> str:
@@ -206,7 +208,7 @@ def jpeg_pipe(path: Path, options: Sequence[str] = ()) -> Iterator[bytes]:
 
     The same bytes as `-f image2 %06d.jpg` gives with the same options.
     """
-    args = [*input_args(path), *options, "-threads", "1", "-f", "image2pipe", "-c:v", "mjpeg", "-"]
+    args = [*ONE_DECODER, *input_args(path), *options, "-threads", "1", "-f", "image2pipe", "-c:v", "mjpeg", "-"]
     with open_ffmpeg(args, path) as pipe:
         yield from split_jpegs(pipe)
 
@@ -282,7 +284,8 @@ def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
-    run_ffmpeg([*input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)], source)
+    args = [*ONE_DECODER, *input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)]
+    run_ffmpeg(args, source)
 
 
 def opencv_frames(path: Path) -> Iterator[Frame]:

@@ -19,11 +19,9 @@ def opened() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("opened")
-@pytest.mark.parametrize(
-    ("cores", "count", "expected"), [(2, None, (2, 1)), (16, None, (4, 4)), (6, 1, (1, 6)), (1, None, (1, 1))]
-)
-def test_cores_are_shared(cores: int, count: int | None, expected: tuple[int, int]) -> None:
-    threads = lanes.open_lanes(cores, count)
+@pytest.mark.parametrize(("cores", "expected"), [(2, (2, 1)), (16, (8, 2)), (6, (6, 1)), (1, (1, 1))])
+def test_cores_are_shared(cores: int, expected: tuple[int, int]) -> None:
+    threads = lanes.open_lanes(cores)
     everybody = threading.Barrier(expected[0])
 
     def look(_: int) -> tuple[str, int]:

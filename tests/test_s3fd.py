@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -161,8 +162,9 @@ def test_only_scores_above_the_threshold_are_faces() -> None:
 
 def test_strips_are_the_whole_image() -> None:
     torch.manual_seed(0)
-    layers = s3fd.S3FDNet().vgg[: s3fd.HALVED]
-    for height, width in ((122, 67), (121, 3000), (2, 5), (301, 4100)):
-        x = torch.randn(1, 3, height, width).contiguous(memory_format=torch.channels_last)
+    vgg = s3fd.S3FDNet().vgg
+    sizes = (122, 67), (121, 3000), (2, 5), (301, 1500)
+    for layers, (height, width) in product((vgg[: s3fd.HALVED], vgg[s3fd.HALVED : s3fd.STEM]), sizes):
+        x = torch.randn(1, layers[0].in_channels, height, width).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            torch.testing.assert_close(s3fd._in_strips(layers, x), s3fd._through(layers, x), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(s3fd._in_strips(x, layers), s3fd._through(x, layers), rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,12 +17,15 @@ pytestmark = pytest.mark.skipif(not winograd.available(), reason="this torch has
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 24), st.integers(1, 70), st.integers(1, 70))
-def test_it_is_the_convolution(images: int, inputs: int, outputs: int, height: int, width: int) -> None:
+@given(
+    *(st.integers(1, 3), st.integers(1, 40), st.integers(1, 24), st.integers(1, 70), st.integers(1, 70)),
+    st.sampled_from([1, 1 << 16, winograd.SCRATCH]),
+)
+def test_it_is_the_convolution(images: int, inputs: int, outputs: int, height: int, width: int, scratch: int) -> None:
     torch.manual_seed(images + height)
     layer = nn.Conv2d(inputs, outputs, 3, padding=1)
     x = torch.randn(images, inputs, height, width).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
+    with torch.inference_mode(), patch.object(winograd, "SCRATCH", scratch):
         expected, found = layer(x), winograd.WinogradConv(layer)(x)
     assert found.shape == expected.shape
     assert (found - expected).abs().max() < 2e-5 * max(1.0, float(expected.abs().max()))

@@ -17,14 +17,14 @@ import torch
 
 A = TypeVar("A")
 B = TypeVar("B")
-MOST = 4  # each holds the activations of a batch; with more cores a lane has more threads of torch
+MOST = 8  # each holds the activations of a batch; with more cores a lane has more threads of torch
 
 
 class _Lanes:
     """A pool of `count` threads, each with `threads` of torch; its threads start with their first work."""
 
-    def __init__(self, cores: int, count: int | None) -> None:
-        self.count = count or min(cores, MOST)
+    def __init__(self, cores: int) -> None:
+        self.count = min(cores, MOST)
         self.threads = max(1, cores // self.count)
         self.pool = ThreadPoolExecutor(self.count, "lane", torch.set_num_threads, (self.threads,))
 
@@ -32,18 +32,17 @@ class _Lanes:
 _lanes: _Lanes | None = None
 
 
-def open_lanes(cores: int | None = None, count: int | None = None) -> int:
-    """Share cores between lanes, for all that `spread` is given from now on.
+def open_lanes(cores: int | None = None) -> int:
+    """Share cores between lanes, at most MOST, for all that `spread` is given from now on.
 
     Args:
         cores: None: as many as this process may use.
-        count: of lanes; None: one per core, at most MOST.
 
     Returns:
         Threads of torch in each lane.
     """
     global _lanes
-    _lanes = _Lanes(cores or available_cores(), count)
+    _lanes = _Lanes(cores or available_cores())
     return _lanes.threads
 
 

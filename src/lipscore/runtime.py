@@ -54,15 +54,14 @@ def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
     return name
 
 
-def configure(cores: int | None = None, precision: str = "fp32", *, side_by_side: bool = True) -> None:
+def configure(cores: int | None = None, precision: str = "fp32") -> None:
     """Settle the switches for inference.
 
     Args:
-        cores: that the networks may use; None: as many as this process may.
+        cores: that the networks may use, shared between `lanes`; None: as many as this process may.
         precision: one of PRECISIONS; only tf32 moves a switch, the others choose a network's dtype.
-        side_by_side: whether batches are worked on side by side (`lanes`), each with its part of the cores.
     """
-    torch.set_num_threads(lanes.open_lanes(cores, None if side_by_side else 1))
+    torch.set_num_threads(lanes.open_lanes(cores))
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     _glibc("mallopt", M_ARENA_MAX, 1)

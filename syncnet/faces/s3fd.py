@@ -35,8 +35,7 @@ INNER_BOXES = 750  # and at most so many come out
 FACE = 0.9  # scores above it are faces
 OUTER_IOU = 0.1  # what faces may overlap
 HALVED, STEM = 5, 10  # layers up to each of the first two pools
-STRIP = 1 << 21  # numbers that the first convolutions put out at a time,
-WIDEST = 2 * 64  # of so many in a column and two rows: the second is for the pool
+STRIP = 1 << 21  # numbers that one of their convolutions puts out at a time
 BATCH = {"cpu": 1, "cuda": 32}
 WIDE = (12, 14, 17, 19, 21)  # conv3_2 ... conv4_3: where winograd.py saves most for the memory that it takes
 
@@ -87,10 +86,10 @@ class S3FDNet(nn.Module):
 
     def _stem(self, x: Tensor) -> Tensor:
         """The layers up to conv2's pool; on a CPU image by image and in strips, because what they hold is large."""
-        first, second = self.vgg[:HALVED], self.vgg[HALVED:STEM]
+        blocks = self.vgg[:HALVED], self.vgg[HALVED:STEM]
         if x.is_cuda:
-            return _through(second, _through(first, x))
-        return torch.cat([_through(second, _in_strips(first, image)) for image in torch.split(x, 1)])
+            return reduce(_through, blocks, x)
+        return torch.cat([reduce(_in_strips, blocks, image) for image in torch.split(x, 1)])
 
     def _heads(self, k: int, source: Tensor) -> Tensor:
         """Both heads of a map as one convolution, which reads the map once: [B, rows, columns, 4 offsets + classes]."""
@@ -100,21 +99,21 @@ class S3FDNet(nn.Module):
         return F.conv2d(source, weight, bias, padding=1).permute(0, 2, 3, 1)
 
 
-def _through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+def _through(x: Tensor, layers: Iterable[nn.Module]) -> Tensor:
     return reduce(lambda held, layer: layer(held), layers, x)
 
 
-def _in_strips(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+def _in_strips(x: Tensor, layers: nn.ModuleList) -> Tensor:
     """Two 3x3 convolutions and their pool, in strips with a row of the pool's more above and below.
 
     These rows, which see the strip's edge, are dropped again: the strips together are what the whole image gives.
     """
     rows = x.shape[2] // 2
-    step = max(1, STRIP // (x.shape[3] * WIDEST))
+    step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d, layers[0]).out_channels))
     strips = []
     for top in range(0, rows, step):
         bottom = min(top + step, rows)
-        pooled = _through(layers, x[:, :, max(0, 2 * top - 2) : 2 * bottom + 2])
+        pooled = _through(x[:, :, max(0, 2 * top - 2) : 2 * bottom + 2], layers)
         strips.append(pooled[:, :, min(top, 1) :][:, :, : bottom - top])
     return torch.cat(strips, 2)
 

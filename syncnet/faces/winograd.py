@@ -68,31 +68,35 @@ class WinogradConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32[B, C, H, W] -> float32[B, O, H, W]."""
-        height, width = x.shape[2:]
-        down, across = -(-height // OUT), -(-width // OUT)
-        widest = max(self._inputs, self._outputs)
-        at_a_time = max(1, SCRATCH // (4 * TILE * TILE * down * across * widest))
-        parts = [self._convolve(part, down, across) for part in torch.split(x, at_a_time)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        images = [self._image(image) for image in torch.split(x, 1)]
+        return images[0] if len(images) == 1 else torch.cat(images)
 
-    def _convolve(self, x: Tensor, down: int, across: int) -> Tensor:
-        count, channels, height, width = x.shape
-        tiles, places = count * down * across, TILE * TILE
-        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, OUT * across - width + 1, 1, OUT * down - height + 1))
-        image, row, column, _ = padded.stride()
-        shape, steps = (TILE, TILE, count, down, across, channels), (row, column, image, OUT * row, OUT * column, 1)
-        one, other = _scratch(places * tiles * max(channels, self._outputs))
-        cut = _view(one, *shape).copy_(padded.as_strided(shape, steps)).view(TILE, -1)
+    def _image(self, x: Tensor) -> Tensor:
+        channels, height, width = x.shape[1:]
+        down, across = -(-height // OUT), -(-width // OUT)
+        padded = F.pad(x[0].permute(1, 2, 0), (0, 0, 1, OUT * across - width + 1, 1, OUT * down - height + 1))
+        out = torch.empty(down, OUT, across, OUT, self._outputs)
+        at_a_time = max(1, SCRATCH // (4 * TILE * TILE * across * max(channels, self._outputs)))
+        for rows, strip in zip(*(torch.split(x, at_a_time) for x in (padded.unfold(0, TILE, OUT), out)), strict=True):
+            self._convolve(rows.unfold(1, TILE, OUT), strip)
+        whole = out.view(1, OUT * down, OUT * across, self._outputs)[:, :height, :width]
+        return whole.permute(0, 3, 1, 2)
+
+    def _convolve(self, tiles: Tensor, out: Tensor) -> None:
+        """Overlapping tiles float32[down, across, C, 6, 6] -> out, float32[down, 4, across, 4, O]."""
+        down, across, channels = tiles.shape[:3]
+        count, places = down * across, TILE * TILE
+        one, other = _scratch(places * count * max(channels, self._outputs))
+        cut = _view(one, TILE, TILE, down, across, channels).copy_(tiles.permute(3, 4, 0, 1, 2)).view(TILE, -1)
         rows = torch.mm(self._into_rows, cut, out=_view(other, *cut.shape)).view(TILE, TILE, -1)
-        spread = torch.bmm(self._into_columns, rows, out=_view(one, *rows.shape)).view(places, tiles, channels)
-        products = _view(other, places, tiles, self._outputs)
+        spread = torch.bmm(self._into_columns, rows, out=_view(one, *rows.shape)).view(places, count, channels)
+        products = _view(other, places, count, self._outputs)
         for product, place, matrix in zip(products, spread, self._matrices, strict=True):
             product.copy_(torch.ops.mkldnn._linear_pointwise(place, matrix, None, "none", [], ""))
         rows = torch.mm(self._back_rows, products.view(TILE, -1), out=_view(one, OUT, products.numel() // TILE))
         back = torch.bmm(self._back_columns, rows.view(OUT, TILE, -1), out=_view(other, OUT, OUT, products[0].numel()))
-        whole = back.view(OUT, OUT, count, down, across, self._outputs).permute(2, 3, 0, 4, 1, 5)
-        out = whole.reshape(count, OUT * down, OUT * across, self._outputs)[:, :height, :width] + self._bias
-        return out.permute(0, 3, 1, 2)
+        whole = back.view(OUT, OUT, down, across, self._outputs).permute(2, 0, 3, 1, 4)
+        torch.add(whole, self._bias, out=out)
 
 
 def _matrices(weight: Tensor) -> Iterator[Tensor]:

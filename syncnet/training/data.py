@@ -73,10 +73,15 @@ def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Cl
     def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(frames):
             at = min(last, round(number / fps * FPS))
-            yield grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0]
+            yield _grey_crop(where, frame, at)
 
     frames, pcm = np.stack(list(cut(media.frames_at(path, None)))), media.read_pcm(path)
     return Clip(name, frames, fps, pcm, _through_codecs(media.frames_at(path, FPS), where) if lossy else None)
+
+
+def _grey_crop(where: CropPath, frame: Frame, at: int) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0]
+    return grey
 
 
 def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint8]:
@@ -99,7 +104,7 @@ def _rendered(seed: int) -> Clip:
     drawn = make_clip(seed=seed, seconds=RENDERED_S, size=(RENDERED_PX, RENDERED_PX))
     boxes = drawn.boxes[0].astype(np.float64)
     where = CropPath.of(Track(0, Shot(0, len(boxes)), np.arange(len(boxes)), boxes))
-    crops = [grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0] for at, frame in enumerate(drawn.frames)]
+    crops = [_grey_crop(where, frame, at) for at, frame in enumerate(drawn.frames)]
     assert drawn.pcm is not None
     return Clip(f"rendered/{seed}", np.stack(crops), float(FPS), drawn.pcm)
 
