@@ -53,7 +53,9 @@ def s3fd(state: dict[str, torch.Tensor], device: torch.device, picture: Frame) -
     detector, rehearsed = S3fdDetector(state, device), S3fdDetector(state, device)
     halved = S3fdDetector(state, device, dtype=torch.float16 if gpu else torch.bfloat16)
     with patch("lipscore.syncnet.faces.s3fd.WIDE", ()):
-        direct, plain = S3fdDetector(state, device), S3fdDetector(state, device)
+        direct = S3fdDetector(state, device)
+    with patch("lipscore.syncnet.faces.packed.available", lambda: False):
+        plain = S3fdDetector(state, device)
     plain.network.to(memory_format=torch.contiguous_format)
     for width, height in ((528, 976), (1080, 1920)):
         n = 4
@@ -71,7 +73,7 @@ def s3fd(state: dict[str, torch.Tensor], device: torch.device, picture: Frame) -
                 lambda frames=frames, n=n: rehearsed(frames, range(n)),
                 lambda parts=parts: [detector.network(part) for part in parts],
                 lambda parts=parts: [direct.network(part) for part in parts],
-                lambda parts=parts: [halved.network(part.to(halved.network.vgg[0].weight.dtype)) for part in parts],
+                lambda parts=parts: [halved.network(halved._place(part)) for part in parts],
                 lambda x=x: [plain.network(one[None]) for one in x[:2]],
                 gpu=gpu,
             )

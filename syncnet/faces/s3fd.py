@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipscore.errors import WeightsError
-from lipscore.syncnet.faces import winograd
+from lipscore.syncnet.faces import packed
+from lipscore.syncnet.faces.packed import PackedConv
+from lipscore.syncnet.faces.winograd import WinogradConv
 from lipscore.types import Detection, Frame
 
 MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
@@ -37,7 +39,7 @@ OUTER_IOU = 0.1  # what faces may overlap
 HALVED, STEM = 5, 10  # layers up to each of the first two pools
 STRIP = 1 << 21  # numbers that one of their convolutions puts out at a time
 BATCH = {"cpu": 1, "cuda": 32}
-WIDE = (12, 14, 17, 19, 21)  # conv3_2 ... conv4_3: where winograd.py saves most for the memory that it takes
+WIDE = (10, 12, 14, 17, 19, 21)  # conv3_1 ... conv4_3: where winograd.py saves most for the memory that it takes
 
 
 class S3FDNet(nn.Module):
@@ -99,6 +101,14 @@ class S3FDNet(nn.Module):
         return F.conv2d(source, weight, bias, padding=1).permute(0, 2, 3, 1)
 
 
+def _settle(layers: nn.ModuleList, wide: Sequence[int]) -> None:
+    """Each convolution and its ReLU in the way that is fastest on a CPU, the wide ones in Winograd's."""
+    for k, layer in enumerate(layers):
+        if isinstance(layer, nn.Conv2d):
+            layers[k] = WinogradConv(layer) if k in wide else PackedConv(layer)
+            layers[k + 1] = nn.Identity()
+
+
 def _through(x: Tensor, layers: Iterable[nn.Module]) -> Tensor:
     return reduce(lambda held, layer: layer(held), layers, x)
 
@@ -109,7 +119,7 @@ def _in_strips(x: Tensor, layers: nn.ModuleList) -> Tensor:
     These rows, which see the strip's edge, are dropped again: the strips together are what the whole image gives.
     """
     rows = x.shape[2] // 2
-    step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d, layers[0]).out_channels))
+    step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d | PackedConv, layers[0]).out_channels))
     strips = []
     for top in range(0, rows, step):
         bottom = min(top + step, rows)
@@ -196,9 +206,8 @@ class S3fdDetector:
         for parameter in network.parameters():
             parameter.data = self._place(parameter.data)
         self.network = network.eval().requires_grad_(False)
-        if self.device.type == "cpu" and dtype == torch.float32 and winograd.available():
-            for k in WIDE:
-                self.network.vgg[k] = winograd.WinogradConv(cast(nn.Conv2d, self.network.vgg[k]))
+        if self.device.type == "cpu" and packed.available():
+            _settle(self.network.vgg, WIDE if dtype == torch.float32 else ())
         self._priors: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:

@@ -43,13 +43,8 @@ A_T = (
 SCRATCH = 6 << 20  # bytes of tiles at a time: more falls out of the caches
 
 
-def available() -> bool:
-    """Whether this torch has oneDNN's matrix product with a packed matrix, without which nothing is won."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
-
-
 class WinogradConv(nn.Module):
-    """In place of a Conv2d with a 3x3 kernel, stride 1 and padding 1; channels last."""
+    """In place of a Conv2d with a 3x3 kernel, stride 1 and padding 1, and of the ReLU behind it; channels last."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -67,7 +62,7 @@ class WinogradConv(nn.Module):
         self._back_rows, self._back_columns = back, back.expand(OUT, OUT, TILE).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32[B, C, H, W] -> float32[B, O, H, W]."""
+        """float32[B, C, H, W] -> float32[B, O, H, W], nothing below 0."""
         images = [self._image(image) for image in torch.split(x, 1)]
         return images[0] if len(images) == 1 else torch.cat(images)
 
@@ -96,7 +91,7 @@ class WinogradConv(nn.Module):
         rows = torch.mm(self._back_rows, products.view(TILE, -1), out=_view(one, OUT, products.numel() // TILE))
         back = torch.bmm(self._back_columns, rows.view(OUT, TILE, -1), out=_view(other, OUT, OUT, products[0].numel()))
         whole = back.view(OUT, OUT, down, across, self._outputs).permute(2, 0, 3, 1, 4)
-        torch.add(whole, self._bias, out=out)
+        torch.add(whole, self._bias, out=out).relu_()
 
 
 def _matrices(weight: Tensor) -> Iterator[Tensor]:
