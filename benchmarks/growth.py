@@ -2,15 +2,14 @@
 
     python benchmarks/growth.py [--video VIDEO] [--plot FILE.png] [SCORE OPTIONS ...]
 
-VIDEO is scored as it is and repeated up to LONGEST_S, then as ever more copies in one run. The time of a run over
-nothing is taken off. A line through the origin fits where every second costs the same: the largest deviation from it
-is printed as a ratio.
+VIDEO is cut or repeated to ever more seconds, then scored as ever more videos in one run, each a little different: a
+copy would not be scored again. A line, the start plus so much for each second, fits where every second costs the same:
+it is printed with the largest deviation from it.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,17 +29,16 @@ def grown(
     title: str, steps: tuple[int, ...], make: Callable[[int], tuple[list[Path], float]], options: list[str]
 ) -> Curve:
     """Measure each step, print it, and say how far from a line they are."""
-    nothing = measure([Path("nothing.mp4")], options)[1]
     curve = []
     for step in steps:
         videos, seconds = make(step)
         peak, took = measure(videos, options)
-        curve.append((seconds, took - nothing, peak))
-        speed = seconds / (took - nothing)
-        print(f"{title} {step}: {took:.1f} s, {speed:.1f} times real time without the start, {peak:.0f} MB", flush=True)
-    x, y, _ = np.array(curve[1:]).T
-    slope = (x @ y) / (x @ x)
-    print(f"{title}: within a factor of {np.exp(np.abs(np.log(y / (slope * x))).max()):.2f} of a line")
+        curve.append((seconds, took, peak))
+        print(f"{title} {step}: {took:.1f} s for {seconds:.1f} s of video, {peak:.0f} MB", flush=True)
+    x, y, _ = np.array(curve).T
+    slope, start = np.polyfit(x, y, 1, w=1 / y)
+    worst = np.exp(np.abs(np.log(y / (start + slope * x))).max())
+    print(f"{title}: {start:.1f} s, and {slope:.3f} s for each second of video, within a factor of {worst:.2f}")
     return curve
 
 
@@ -65,7 +63,8 @@ def main() -> None:
             below.mkdir()
             targets = [below / f"{k}.mp4" for k in range(copies)]
             for target in targets:
-                shutil.copy(arguments.video, target)
+                named = [*ffmpeg.input_args(arguments.video), "-c", "copy", "-metadata", f"title={target.name}"]
+                ffmpeg.run_ffmpeg([*named, str(target)], arguments.video)
             return targets, copies * length
 
         charts = []

@@ -65,7 +65,7 @@ def measure(videos: Sequence[Path], options: list[str]) -> tuple[float, float]:
         while process.poll() is None:
             peak = max(peak, resident_mb(process.pid))
             time.sleep(POLL_S)
-        if process.returncode > 1:
+        if process.returncode:  # 1: not scored, so that the figures mean nothing
             print(process.communicate()[1], file=sys.stderr)
         return peak, time.perf_counter() - start
 

@@ -3,9 +3,9 @@
     python benchmarks/network_speed.py [KIT_WEIGHTS_FOLDER]     (as ../shared/conformance/kit_weights.py writes it)
 
 The originals' way is the same network on one frame at a time in the default memory layout, without S3FD's slow priors
-and suppression. The arithmetic is that of the convolutions as they are written down. Seconds are CPU seconds of one
-thread, which other processes on the machine disturb least; on a GPU, wall seconds. The best of several interleaved
-rounds counts.
+and suppression. The arithmetic is that of the convolutions as they are written down. Seconds are CPU seconds, one
+thread working at a time, which other processes on the machine disturb least; on a GPU, wall seconds. The best of
+several interleaved rounds counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROUNDS = 3
 
 def best(*tasks: Callable[[], object], gpu: bool) -> list[float]:
     """Least seconds of each task, the tasks taking turns; the first round warms up."""
-    clock = time.perf_counter if gpu else time.thread_time
+    clock = time.perf_counter if gpu else time.process_time
     seconds = [[] for _ in tasks]
     for _ in range(ROUNDS + 1):
         for task, times in zip(tasks, seconds, strict=True):
@@ -65,7 +65,7 @@ def s3fd(state: dict[str, torch.Tensor], device: torch.device, picture: Frame) -
         batched = x if gpu else x.contiguous(memory_format=torch.channels_last)
         parts = batched.split(detector.batch_size)
         with torch.inference_mode():
-            flops = flops_of(direct.network, batched[:1])
+            flops = flops_of(plain.network, batched[:1])
             answers = [detector.network(part) for part in parts]
             rehearsed.network.forward = lambda _, answers=answers: answers[0]
             gemm, rest, network, convolved, half, original = best(

@@ -23,7 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
-from lipscore.syncnet.ffmpeg import failure, ffmpeg_command, file_url, input_args, open_ffmpeg, run_ffmpeg, started
+from lipscore.syncnet.ffmpeg import (
+    PIPE_BYTES,
+    failure,
+    ffmpeg_command,
+    file_url,
+    input_args,
+    open_ffmpeg,
+    run_ffmpeg,
+    started,
+)
 from lipscore.syncnet.mjpeg import split_jpegs
 from lipscore.types import Frame, MediaInfo
 
@@ -199,8 +208,11 @@ def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
-    out = run_ffmpeg([*input_args(path), "-vn", *options, "-c:a", "pcm_s16le", "-f", "s16le", "-"], path)
-    return np.frombuffer(out, dtype="<i2")
+    samples = bytearray()  # grows in place: an hour is 115 MB, and parts to be joined would be as much again
+    with open_ffmpeg([*input_args(path), "-vn", *options, "-c:a", "pcm_s16le", "-f", "s16le", "-"], path) as pipe:
+        while part := pipe.read(PIPE_BYTES):
+            samples += part
+    return np.frombuffer(samples, dtype="<i2")
 
 
 def jpeg_pipe(path: Path, options: Sequence[str] = ()) -> Iterator[bytes]:
@@ -324,7 +336,7 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(rate)
-            out.writeframes(pcm.astype("<i2").tobytes())
+            out.writeframes(pcm.astype("<i2", copy=False).data)
         sound.flush()
         inputs = [*input_args(video), *input_args(Path(sound.name))]
         run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
