@@ -69,13 +69,11 @@ def main() -> None:
 
         charts = []
         for title, steps, make in (("seconds", SECONDS, long), ("videos", COPIES, many)):
-            minutes, took, peak = np.array(grown(title, steps, make, options)).T
-            x = (minutes / 60).tolist()
+            length_s, took, peak = np.array(grown(title, steps, make, options)).T
             name = "one video" if title == "seconds" else "many videos"
-            charts.append(
-                Chart(f"{name}: seconds that it takes", "minutes of video", "seconds", x, took.tolist(), dots=True)
-            )
-            charts.append(Chart(f"{name}: peak memory", "minutes of video", "MB", x, peak.tolist(), dots=True))
+            for what, unit, y in (("seconds that it takes", "seconds", took), ("peak memory", "MB", peak)):
+                x = (length_s / 60).tolist()
+                charts.append(Chart(f"{name}: {what}", "minutes of video", unit, x, y.tolist(), None, True, True))
     if arguments.plot:
         arguments.plot.write_bytes(png(draw(charts)))
 

@@ -21,7 +21,10 @@ TICKS = 6  # about how many on an axis
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A curve y over x (NaN breaks it); mark: an x to draw an upright line at; texts in ASCII (OpenCV's font)."""
+    """A curve y over x (NaN breaks it); mark: an x to draw an upright line at; texts in ASCII (OpenCV's font).
+
+    dots: the points are marked; from_zero: the y axis begins there.
+    """
 
     title: str
     x_label: str
@@ -30,6 +33,7 @@ class Chart:
     y: Sequence[float]
     mark: float | None = None
     dots: bool = False
+    from_zero: bool = False
 
 
 def draw(charts: Sequence[Chart]) -> Frame:
@@ -67,6 +71,8 @@ def _span(values: NDArray[np.float64], margin: float) -> tuple[float, float]:
 def _draw(chart: Chart) -> Frame:
     x, y = np.asarray(chart.x, np.float64), np.asarray(chart.y, np.float64)
     (x_low, x_high), (y_low, y_high) = _span(x, 0.0), _span(y, 0.08)
+    if chart.from_zero:
+        y_low = 0.0
     image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
 
     def at(px: float, py: float) -> tuple[int, int]:
