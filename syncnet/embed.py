@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lipscore.errors import WeightsError
 from lipscore.lanes import spread
+from lipscore.runtime import to_device
 from lipscore.syncnet.model import N_FRAMES, N_MFCC, FoldedSyncNet, SyncNet
 from lipscore.types import Embedder, Floats, SyncCurve
 
@@ -52,7 +53,7 @@ class SyncNetEmbedder:
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 1024]."""
-        source = torch.from_numpy(frames).to(self._device)
+        source = to_device(frames, self._device)
         n_windows = len(frames) - N_FRAMES + 1
 
         @torch.inference_mode()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from lipscore import lanes
 from lipscore.errors import MissingError, UsageError
@@ -65,6 +67,12 @@ def configure(cores: int | None = None, precision: str = "fp32") -> None:
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     _glibc("mallopt", M_ARENA_MAX, 1)
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """The array as a tensor there, in its dtype; to a GPU through pinned memory, while the caller goes on."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def release_memory() -> None:

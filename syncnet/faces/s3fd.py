@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipscore.errors import WeightsError
+from lipscore.runtime import to_device
 from lipscore.syncnet.faces import packed
 from lipscore.syncnet.faces.packed import PackedConv
 from lipscore.syncnet.faces.winograd import WinogradConv
@@ -231,7 +232,7 @@ class S3fdDetector:
         height, width = frames[0].shape[:2]
         scale = self.facedet_scale
         small = np.stack([cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) for f in frames])
-        rgb = torch.from_numpy(small).to(self.device).permute(0, 3, 1, 2).flip(1).to(torch.float32)
+        rgb = to_device(small, self.device).permute(0, 3, 1, 2).flip(1).to(torch.float32)
         x = rgb - torch.tensor(MEAN_RGB, device=self.device)[:, None, None]
         offsets, scores, maps = self.network(self._place(x))
         priors = self._priors_for(small.shape[1], small.shape[2], maps)
