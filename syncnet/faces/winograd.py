@@ -72,10 +72,10 @@ class WinogradConv(nn.Module):
         padded = F.pad(x[0].permute(1, 2, 0), (0, 0, 1, OUT * across - width + 1, 1, OUT * down - height + 1))
         out = torch.empty(down, OUT, across, OUT, self._outputs)
         at_a_time = max(1, SCRATCH // (4 * TILE * TILE * across * max(channels, self._outputs)))
-        for rows, strip in zip(*(torch.split(x, at_a_time) for x in (padded.unfold(0, TILE, OUT), out)), strict=True):
+        strips = (torch.split(whole, at_a_time) for whole in (padded.unfold(0, TILE, OUT), out))
+        for rows, strip in zip(*strips, strict=True):
             self._convolve(rows.unfold(1, TILE, OUT), strip)
-        whole = out.view(1, OUT * down, OUT * across, self._outputs)[:, :height, :width]
-        return whole.permute(0, 3, 1, 2)
+        return out.view(1, OUT * down, OUT * across, self._outputs)[:, :height, :width].permute(0, 3, 1, 2)
 
     def _convolve(self, tiles: Tensor, out: Tensor) -> None:
         """Overlapping tiles float32[down, across, C, 6, 6] -> out, float32[down, 4, across, 4, O]."""
