@@ -30,7 +30,7 @@ def mini(
     from lipscore.syncnet.training.train import FOLDS, STEPS, train_mini
 
     where = pick_device(device)
-    configure()
+    configure(alone=True)
     weights = train_mini(
         clips,
         boxes,

@@ -43,6 +43,15 @@ def test_only_tf32_moves_the_switches() -> None:
         runtime.configure()
 
 
+def test_who_is_alone_has_all_cores() -> None:
+    try:
+        for alone, threads in ((True, 6), (False, 1)):
+            runtime.configure(6, alone=alone)
+            assert torch.get_num_threads() == threads
+    finally:
+        runtime.configure()
+
+
 def test_precision_is_recorded_and_not_comparable(kit_weights) -> None:
     more = {"weights_dir": kit_weights, "allow_unverified": True, "device": "cpu"}
     assert load_models("vgg", **more).changed == ()

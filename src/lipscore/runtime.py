@@ -56,14 +56,16 @@ def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
     return name
 
 
-def configure(cores: int | None = None, precision: str = "fp32") -> None:
+def configure(cores: int | None = None, precision: str = "fp32", *, alone: bool = False) -> None:
     """Settle the switches for inference.
 
     Args:
         cores: that the networks may use, shared between `lanes`; None: as many as this process may.
         precision: one of PRECISIONS; only tf32 moves a switch, the others choose a network's dtype.
+        alone: torch is called by one thread, which has all of the cores, as in training.
     """
-    torch.set_num_threads(lanes.open_lanes(cores))
+    threads = lanes.open_lanes(cores)
+    torch.set_num_threads((cores or lanes.available_cores()) if alone else threads)
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     _glibc("mallopt", M_ARENA_MAX, 1)
