@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -83,3 +85,22 @@ def test_two_callers_share_the_lanes() -> None:
     for caller in callers:
         caller.join()
     assert results == {caller: [100 * caller + k for k in range(50)] for caller in range(4)}
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_lanes_of_its_own() -> None:
+    lanes.open_lanes(2)
+    assert list(lanes.spread(str, range(5))) == ["0", "1", "2", "3", "4"]
+    child = os.fork()
+    if child == 0:
+        done = list(lanes.spread(str, range(3)))
+        os._exit(0 if done == ["0", "1", "2"] else 1)
+    until = time.monotonic() + 20
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.01)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)

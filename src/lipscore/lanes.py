@@ -24,6 +24,7 @@ class _Lanes:
     """A pool of `count` threads, each with `threads` of torch; its threads start with their first work."""
 
     def __init__(self, cores: int) -> None:
+        self.cores, self.process = cores, os.getpid()
         self.count = min(cores, MOST)
         self.threads = max(1, cores // self.count)
         self.pool = ThreadPoolExecutor(self.count, "lane", torch.set_num_threads, (self.threads,))
@@ -54,6 +55,8 @@ def spread(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """
     if _lanes is None:
         open_lanes()
+    elif _lanes.process != os.getpid():  # a fork leaves threads behind
+        open_lanes(_lanes.cores)
     assert _lanes is not None
     lanes, coming = _lanes, deque[Future[B]]()
     try:
