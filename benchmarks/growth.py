@@ -70,10 +70,10 @@ def main() -> None:
         charts = []
         for title, steps, make in (("seconds", SECONDS, long), ("videos", COPIES, many)):
             length_s, took, peak = np.array(grown(title, steps, make, options)).T
-            name = "one video" if title == "seconds" else "many videos"
+            name, x = "one video" if title == "seconds" else "many videos", (length_s / 60).tolist()
             for what, unit, y in (("seconds that it takes", "seconds", took), ("peak memory", "MB", peak)):
-                x = (length_s / 60).tolist()
-                charts.append(Chart(f"{name}: {what}", "minutes of video", unit, x, y.tolist(), None, True, True))
+                chart = Chart(f"{name}: {what}", "minutes of video", unit, x, y.tolist(), dots=True, from_zero=True)
+                charts.append(chart)
     if arguments.plot:
         arguments.plot.write_bytes(png(draw(charts)))
 

@@ -22,9 +22,7 @@ from torch import Tensor, nn
 
 from lipscore.errors import WeightsError
 from lipscore.runtime import to_device
-from lipscore.syncnet.faces import packed
-from lipscore.syncnet.faces.packed import PackedConv
-from lipscore.syncnet.faces.winograd import WinogradConv
+from lipscore.syncnet.faces import packed, winograd
 from lipscore.types import Detection, Frame
 
 MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
@@ -106,7 +104,7 @@ def _settle(layers: nn.ModuleList, wide: Sequence[int]) -> None:
     """Each convolution and its ReLU in the way that is fastest on a CPU, the wide ones in Winograd's."""
     for k, layer in enumerate(layers):
         if isinstance(layer, nn.Conv2d):
-            layers[k] = WinogradConv(layer) if k in wide else PackedConv(layer)
+            layers[k] = winograd.WinogradConv(layer) if k in wide else packed.PackedConv(layer)
             layers[k + 1] = nn.Identity()
 
 
@@ -120,7 +118,7 @@ def _in_strips(x: Tensor, layers: nn.ModuleList) -> Tensor:
     These rows, which see the strip's edge, are dropped again: the strips together are what the whole image gives.
     """
     rows = x.shape[2] // 2
-    step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d | PackedConv, layers[0]).out_channels))
+    step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d | packed.PackedConv, layers[0]).out_channels))
     strips = []
     for top in range(0, rows, step):
         bottom = min(top + step, rows)

@@ -51,7 +51,7 @@ class WinogradConv(nn.Module):
         if (layer.kernel_size, layer.stride, layer.padding, layer.dilation) != ((3, 3), (1, 1), (1, 1), (1, 1)):
             raise ValueError(f"{layer} is not a 3x3 convolution with stride 1 and padding 1")
         assert layer.bias is not None
-        self._outputs, self._inputs = layer.weight.shape[:2]
+        self._outputs = layer.out_channels
         self._bias = layer.bias.detach()
         self._matrices = [
             torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), None)
