@@ -29,11 +29,13 @@ from lipscore.types import Floats, SyncCurve
 WEIGHTS = Path(__file__).with_name("mini.safetensors")
 RECORD = Path(__file__).with_name("mini.json")
 
-CROP = 112  # the crop's side inside the model: half of the protocols' 224
-MOUTH = (slice(32, 112), slice(16, 96))  # rows and columns of the crop that the lip tower sees: 80 x 80
+AROUND = (slice(49, 209), slice(32, 192))  # rows and columns of the protocols' 224x224 crop: the mouth and room to move
+CROP = 84  # the side that these 160 x 160 are brought to
+MOUTH = (slice(18, 66), slice(18, 66))  # rows and columns of that which the lip tower sees: 48 x 48
 N_FRAMES, N_MFCC, MFCC_PER_FRAME = 5, 20, 4  # a window, as SyncNet has it
 LIP_CONTEXT = 2  # frames that a window sees beyond its own five, on either side
 AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on either side
+AUDIO_LAG = 2  # MFCC frames (half a video frame) that a window's audio is taken earlier: docs/model-card.md says why
 WIDTH = 256
 DIMENSIONS = 128
 BATCH = 256  # windows at a time
@@ -67,7 +69,7 @@ class MiniSyncNet(nn.Module):
             _Residual(_block(128, 128, 3, 1, 1)),
             nn.Flatten(),
             nn.Dropout(dropout),
-            nn.Linear(128 * 25, WIDTH, bias=False),
+            nn.Linear(128 * 9, WIDTH, bias=False),
             nn.BatchNorm1d(WIDTH),
             nn.ReLU(inplace=True),
         )
@@ -84,7 +86,7 @@ class MiniSyncNet(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(2.3))  # of the cosines in the loss; unused afterwards
 
     def lip(self, mouths: Tensor) -> Tensor:
-        """uint8[B, T, 80, 80], grey -> float32[B, T - 4 - 2 * LIP_CONTEXT, DIMENSIONS + 2]."""
+        """uint8[B, T, 48, 48], grey -> float32[B, T - 4 - 2 * LIP_CONTEXT, DIMENSIONS + 2]."""
         x = mouths.float()
         x = (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + FLAT)
         windows = x.unfold(1, N_FRAMES, 1).permute(0, 1, 4, 2, 3)
@@ -144,10 +146,10 @@ def _unit(x: Tensor, slot: int) -> Tensor:
 
 
 def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8[T, 224, 224, 3] BGR -> uint8[T, 112, 112]: grey, each pixel the mean of four."""
+    """uint8[T, 224, 224, 3] BGR -> uint8[T, 84, 84]: what lies AROUND the mouth, grey and smaller."""
     out = np.empty((len(frames), CROP, CROP), np.uint8)
     for image, frame in zip(out, frames, strict=True):
-        cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (CROP, CROP), image, interpolation=cv2.INTER_AREA)
+        cv2.resize(cv2.cvtColor(frame[AROUND], cv2.COLOR_BGR2GRAY), (CROP, CROP), image, interpolation=cv2.INTER_AREA)
     return out
 
 
@@ -210,7 +212,7 @@ class MiniEmbedder:
 
     name = "mini"
     pads = False
-    context = max(LIP_CONTEXT, -(-AUDIO_CONTEXT // MFCC_PER_FRAME))
+    context = max(LIP_CONTEXT, -(-(AUDIO_CONTEXT + AUDIO_LAG) // MFCC_PER_FRAME))
 
     def __init__(self, net: MiniSyncNet, calibration: Calibration, device: torch.device) -> None:
         self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -223,7 +225,7 @@ class MiniEmbedder:
 
     @torch.inference_mode()
     def lip_of_mouths(self, mouths: NDArray[np.uint8]) -> Floats:
-        """uint8[T, 80, 80], grey mouth regions, T >= 5 -> float32[T - 4, 130]."""
+        """uint8[T, 48, 48], grey mouth regions, T >= 5 -> float32[T - 4, 130]."""
         source = torch.from_numpy(np.pad(mouths, ((LIP_CONTEXT, LIP_CONTEXT), (0, 0), (0, 0)), mode="edge"))
         beyond = N_FRAMES - 1 + 2 * LIP_CONTEXT
         parts = [
@@ -235,7 +237,8 @@ class MiniEmbedder:
     @torch.inference_mode()
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, 130], one per window of twenty."""
-        source = torch.from_numpy(np.pad(mfcc, ((AUDIO_CONTEXT, AUDIO_CONTEXT), (0, 0)), mode="edge"))
+        around = (AUDIO_CONTEXT + AUDIO_LAG, AUDIO_CONTEXT - AUDIO_LAG)
+        source = torch.from_numpy(np.pad(mfcc, (around, (0, 0)), mode="edge"))
         beyond = N_MFCC + 2 * AUDIO_CONTEXT - MFCC_PER_FRAME
         hop = BATCH * MFCC_PER_FRAME
         parts = [
@@ -254,7 +257,7 @@ def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:
     state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     stored = {key: (value.half() if value.ndim > 1 else value.float()).contiguous() for key, value in state.items()}
     numbers = json.dumps(asdict(calibration))
-    path.write_bytes(save(stored, {"format": "lipscore-mini-2", "calibration": numbers}))
+    path.write_bytes(save(stored, {"format": "lipscore-mini-3", "calibration": numbers}))
 
 
 def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:

@@ -23,20 +23,20 @@ CENTRE = (float(MOUTH[1].start + MOUTH[1].stop - 1) / 2, float(MOUTH[0].start + 
 
 
 def plain_mouths(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8[T, 112, 112] -> uint8[T, 80, 80]: the region the model sees, unchanged."""
+    """uint8[T, 84, 84] -> uint8[T, 48, 48]: the region the model sees, unchanged."""
     return crops[:, MOUTH[0], MOUTH[1]]
 
 
 def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
-    """uint8[T, 112, 112] -> uint8[T, 80, 80]: one box, light and codec for the sample, a little box noise per frame."""
+    """uint8[T, 84, 84] -> uint8[T, 48, 48]: one box, light and codec for the sample, a little box noise per frame."""
     count = len(crops)
     scale, angle = math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-8, 8)
-    shift = rng.uniform(-9, 9, 2)
-    noise = _smooth(rng.normal(0, rng.uniform(0, 1.8), (count, 3)), rng)
+    shift = rng.uniform(-7, 7, 2)
+    noise = _smooth(rng.normal(0, rng.uniform(0, 1.1), (count, 3)), rng)
     flip = rng.random() < 0.5
     tone = _tone(rng)
-    sigma = rng.uniform(0.4, 1.4) if rng.random() < 0.3 else 0.0
-    small = int(rng.uniform(26, 64)) if rng.random() < 0.3 else 0
+    sigma = rng.uniform(0.25, 0.85) if rng.random() < 0.3 else 0.0
+    small = int(rng.uniform(15, 38)) if rng.random() < 0.3 else 0
     quality = int(rng.uniform(12, 70)) if rng.random() < 0.35 else 0
     grain = rng.uniform(1, 8) if rng.random() < 0.3 else 0.0
     patch = _patch(rng) if rng.random() < 0.25 else None
@@ -87,7 +87,7 @@ def _tone(rng: Rng) -> NDArray[np.uint8]:
 
 def _patch(rng: Rng) -> tuple[slice, slice, int]:
     """A square of one grey that hides a part for the whole sample: a hand, a microphone, a caption."""
-    side = int(rng.integers(10, 34))
+    side = int(rng.integers(6, 20))
     row, column = rng.integers(0, SIDE - side, 2)
     return slice(row, row + side), slice(column, column + side), int(rng.integers(0, 256))
 

@@ -24,8 +24,8 @@ SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
 class Clip:
     """A training clip.
 
-    frames uint8[T, 112, 112]: grey protocol crops at the video's own rate fps; pcm int16[N], mono, 16 kHz; lossy
-    uint8[T', 112, 112]: the crops at 25 frames a second, through a protocol's crop file and JPEGs.
+    frames uint8[T, 84, 84]: `mini.grey_crops` at the video's own rate fps; pcm int16[N], mono, 16 kHz; lossy
+    uint8[T', 84, 84]: the same at 25 frames a second, through a protocol's crop file and JPEGs.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """mouths uint8[B, T, 80, 80] and mfcc float32[B, M, 13], with the model's context around the same windows."""
+    """mouths uint8[B, T, 48, 48] and mfcc float32[B, M, 13], with the model's context around the same windows."""
 
     mouths: NDArray[np.uint8]
     mfcc: Floats

@@ -85,7 +85,7 @@ def _grey_crop(where: CropPath, frame: Frame, at: int) -> NDArray[np.uint8]:
 
 
 def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint8]:
-    """Each frame through a JPEG, its crop through the protocol's crop file and another: uint8[T, 112, 112]."""
+    """Each frame through a JPEG, its crop through the protocol's crop file and another: uint8[T, 84, 84]."""
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         file = CropFile(Path(folder), 0, LOSSY_PATH)
         for at, frame in zip(range(len(where.half)), frames, strict=False):

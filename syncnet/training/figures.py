@@ -35,7 +35,7 @@ def raw_embedder(net: MiniSyncNet) -> MiniEmbedder:
 
 
 def lip_of(embedder: MiniEmbedder, frames: NDArray[np.uint8], fps: float) -> Floats:
-    """Lip embeddings at 25 frames a second of crops uint8[T, 112, 112] at fps."""
+    """Lip embeddings at 25 frames a second of grey crops uint8[T, 84, 84] at fps."""
     count = int(len(frames) / fps * FPS)
     source = np.rint(np.arange(count) / FPS * fps).astype(np.int64).clip(0, len(frames) - 1)
     return embedder.lip_of_mouths(frames[source][:, MOUTH[0], MOUTH[1]])

@@ -33,7 +33,7 @@ from lipscore.syncnet.training.data import RENDERED, read_clips, rendered_clips
 from lipscore.syncnet.training.split import Split, split_by_scene
 from lipscore.types import Floats
 
-STEPS = 2600
+STEPS = 4000
 FOLDS = 3
 Progress = Callable[[str, int, int], None]  # (stage, done, of how many)
 
@@ -43,8 +43,8 @@ class Recipe:
     """What a run is made of.
 
     clips x length windows make a step; lr is the peak of a one-cycle schedule (linear rise over `rise` of the steps,
-    cosine fall); ema is the decay of the averaged weights, the ones that are kept; the shift loss looks
-    at runs of 2 to longest_run windows; a checkpoint is written every `every` steps.
+    cosine fall); ema is the decay of the averaged weights, the ones that are kept; a checkpoint is written every
+    `every` steps.
     """
 
     steps: int = STEPS
@@ -56,7 +56,6 @@ class Recipe:
     weight_decay: float = 0.05
     dropout: float = 0.1
     ema: float = 0.998
-    longest_run: int = 12
     clip_norm: float = 5.0
     every: int = 250
 
@@ -191,21 +190,19 @@ def fit(train: Sequence[Clip], job: Job, name: str) -> _State:
     def prepared(step: int) -> Batch:
         return draw(train, recipe.clips, recipe.length, mean, np.random.default_rng([recipe.seed, step]))
 
-    sums, counted = np.zeros(3), 0
+    total, counted = 0.0, 0
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(prepared, state.step)
         while state.step < recipe.steps:
             batch = coming.result()
             coming = pool.submit(prepared, state.step + 1)
-            sums += _step(state, batch, recipe, job.device)
+            total += _step(state, batch, recipe, job.device)
             counted += 1
             state.step += 1
             job.say(f"training {name}", state.step, recipe.steps)
             if state.step % recipe.every == 0 or state.step == recipe.steps:
-                names = ("loss_batch", "loss_clip", "loss_shift")
-                losses_now = {name: round(float(x), 4) for name, x in zip(names, sums / counted, strict=True)}
-                state.curve.append({"step": state.step, **losses_now})
-                sums, counted = np.zeros(3), 0
+                state.curve.append({"step": state.step, "loss": round(total / counted, 4)})
+                total, counted = 0.0, 0
                 _save(state, checkpoint)
     return state
 
@@ -230,25 +227,21 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, recipe.steps - rise)))
 
 
-def _step(state: _State, batch: Batch, recipe: Recipe, device: torch.device) -> tuple[float, float, float]:
-    """One update; gives the three losses."""
+def _step(state: _State, batch: Batch, recipe: Recipe, device: torch.device) -> float:
+    """One update; gives the loss."""
     net = state.net.train()
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, recipe)
     with torch.autocast(device.type, torch.bfloat16):
         lip = net.lip(torch.from_numpy(batch.mouths).to(device))
         audio = net.audio(torch.from_numpy(batch.mfcc).to(device))
-    cosines = losses.similarity(lip.float(), audio.float())
-    scale = net.log_scale.exp().clamp(max=60)
-    run = int(np.random.default_rng([recipe.seed, state.step, 1]).integers(2, recipe.longest_run + 1))
-    every, own = losses.contrast(cosines, scale)
-    shifts = losses.shift(cosines, scale, run)
+    loss = losses.contrast(lip.float(), audio.float(), net.log_scale.exp().clamp(max=60))
     state.optimizer.zero_grad()
-    (every / 2 + own / 2 + shifts).backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
     state.optimizer.step()
     _average(state.averaged, net, min(recipe.ema, (1 + state.step) / (10 + state.step)))
-    return every.item(), own.item(), shifts.item()
+    return loss.item()
 
 
 @torch.no_grad()
