@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lipscore.syncnet.faces.hog import MAPPING, HogDetector, to_faces
+from lipscore.syncnet.faces.hog import MAPPING, PASSES, HogDetector, Look, to_faces
 from lipscore.syncnet.faces.sparse import iou
 from lipscore.syncnet.media import frames_at
 
@@ -55,9 +55,22 @@ def test_a_second_look_finds_a_smaller_face(shared: Path) -> None:
     height, width = frame.shape[:2]
     far = np.full((2 * height, 2 * width, 3), 128, np.uint8)
     far[:height, :width] = frame
-    once, twice = HogDetector(passes=[(300, 0)]), HogDetector(passes=[(300, 0), (976, 0)])
+    once, twice = HogDetector(passes=[Look(300, 0)]), HogDetector(passes=[Look(300, 0), Look(976, 0)])
     assert once([far], [0]) == [[]]
     assert len(twice([far], [0])[0]) == 1
+
+
+@pytest.mark.parametrize("degrees", [52, -52])
+def test_a_tilted_head_is_found_where_it_is(shared: Path, detector: HogDetector, degrees: float) -> None:
+    """A frame turned about the known face's centre: the box stays there, though upright looks see nothing."""
+    known = np.array(json.loads((shared / "clips" / "boxes.json").read_text())[CLIPS[1]]["boxes"][0][:4])
+    frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[1])))
+    turn = cv2.getRotationMatrix2D(tuple((known[:2] + known[2:]) / 2), degrees, 1)
+    tilted = cv2.warpAffine(frame, turn, frame.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    upright = HogDetector(passes=[look for look in PASSES if look.degrees == 0])
+    assert all(iou(box.box_xyxy[None], known[None])[0, 0] < 0.5 for box in upright([tilted], [0])[0])
+    (found,) = detector([tilted], [0])[0]
+    assert iou(found.box_xyxy[None], known[None])[0, 0] > 0.7
 
 
 def test_no_face(detector: HogDetector) -> None:

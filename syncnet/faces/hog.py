@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import cv2
 import dlib
@@ -27,9 +28,23 @@ MAPPING = (
     (-0.06, -0.069, 0.911, 1.141),
     (0.06, -0.069, 0.911, 1.141),
 )
-# Looks at a frame: its longer side in pixels, and the score above which a box is a face, in the detector's own units.
-# Below dlib's default of 0, which misses turned heads; a box that appears once makes no track anyway.
-PASSES = ((480, -0.2), (800, -0.4))
+
+
+class Look(NamedTuple):
+    """One look at a frame, taken only where those before found no face.
+
+    longer_side: of the picture, in pixels; least_score: above which a box is a face, in the detector's own units;
+    degrees: that the picture is turned by, clockwise; most: faces that the look may give.
+    """
+
+    longer_side: int
+    least_score: float
+    degrees: float = 0
+    most: int = 100
+
+
+# Scores below dlib's default of 0, which misses heads that look aside; a box that appears once makes no track anyway.
+PASSES = (Look(480, -0.2), Look(480, -0.3, 25, 1), Look(480, -0.3, -25, 1), Look(800, -0.4), Look(800, -0.7, 0, 1))
 MAX_UPSAMPLING = 2.0  # small frames are enlarged by no more: the detector wants faces of 80 px
 
 
@@ -38,7 +53,7 @@ class HogDetector:
 
     Args:
         stride: frames from one look to the next.
-        passes: (the frame's longer side, least score) of each look; one is taken only where those before found no face.
+        passes: the looks.
     """
 
     name = "hog"
@@ -46,7 +61,7 @@ class HogDetector:
     bridge = 15  # frames: two looks in a row that miss
     turn = nullcontext()  # anybody's: decoding takes longer than looking
 
-    def __init__(self, stride: int = 5, passes: Sequence[tuple[int, float]] = PASSES) -> None:
+    def __init__(self, stride: int = 5, passes: Sequence[Look] = PASSES) -> None:
         self.stride = stride
         self.passes = tuple(passes)
         self._local = threading.local()  # a detector is not to be shared: dlib leaves the interpreter and works in it
@@ -66,17 +81,26 @@ class HogDetector:
         return self._local.detector
 
     def squares(self, frame: Frame) -> NDArray[np.float64]:
-        """dlib's own boxes in a frame, best first: float64[N, 6], x1 y1 x2 y2 in source pixels, score, sub-detector."""
+        """dlib's own boxes in a frame, best first: float64[N, 6], x1 y1 x2 y2 in source pixels, score, sub-detector.
+
+        Those of a turned look lie upright where the turned ones had their centres.
+        """
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-        for longer_side, threshold in self.passes:
-            scale = min(longer_side / max(grey.shape), MAX_UPSAMPLING)
+        for look in self.passes:
+            scale = min(look.longer_side / max(grey.shape), MAX_UPSAMPLING)
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way)
-            boxes, scores, which = self._dlib().run(small, 0, threshold)
+            height, width = small.shape
+            rotation = cv2.getRotationMatrix2D((width / 2, height / 2), -look.degrees, 1)
+            turned = cv2.warpAffine(small, rotation, (width, height)) if look.degrees else small
+            boxes, scores, which = self._dlib().run(turned, 0, look.least_score)
             if boxes:
                 # dlib's right and bottom are the last pixel inside
-                corners = [(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes]
-                return np.column_stack([np.array(corners) / scale, scores, which])
+                corners = np.array([(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes], np.float64)
+                centres = (corners[:, :2] + corners[:, 2:]) / 2
+                back = cv2.transform(centres[None], cv2.invertAffineTransform(rotation))[0]
+                corners += np.tile(back - centres, 2)
+                return np.column_stack([corners / scale, scores, which])[: look.most]
         return np.empty((0, 6))
 
 
