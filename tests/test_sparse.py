@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipscore.syncnet.faces.sparse import bridge, densify, iou, link, sample_indices
+from lipscore.syncnet.faces.sparse import STEADY, bridge, densify, iou, link, sample_indices, steady
 from lipscore.types import Detection, Shot
 
 
@@ -97,6 +97,39 @@ def test_no_bridge_to_another_place_across_a_cut_or_beside_a_face_that_stays() -
     stays = [[face(i, 0)] for i in range(4)]
     stays[0].append(face(0, 300))
     assert bridge(stays, [Shot(0, 4)], 9) == stays
+
+
+def test_sizes_that_flip_are_steadied() -> None:
+    """What a tracker would lose, since neighbours share less than half of their area, it then keeps."""
+    small, large = [face(i, 30, 30, 40) for i in range(40)], [face(i, 0, 0, 100) for i in range(40)]
+    dense = [[small[i] if i % 5 == 2 else large[i]] for i in range(40)]
+    assert min(iou(a.box_xyxy[None], b.box_xyxy[None])[0, 0] for (a,), (b,) in pairwise(dense)) < 0.5
+    calm = steady(dense, [Shot(0, 40)])
+    assert all(np.array_equal(box.box_xyxy, large[0].box_xyxy) for (box,) in calm)
+
+
+@given(st.floats(-4, 4), st.floats(-4, 4), st.floats(-1, 1))
+def test_a_face_in_steady_motion_stays_where_it_is(vx: float, vy: float, grow: float) -> None:
+    """A median leaves a line as it is, but for half its size at both ends; two faces, each for itself; scores too."""
+    dense = [
+        [face(i, 500 + vx * i, 500 + vy * i, 200 + grow * i, i / 60), face(i, 2500 - vx * i, 500, 200, 1 - i / 60)]
+        for i in range(60)
+    ]
+    calm = steady(dense, [Shot(0, 60)])
+    half = STEADY // 2
+    for before, after in zip(dense, calm, strict=True):
+        assert [(box.frame, box.score) for box in after] == [(box.frame, box.score) for box in before]
+    for before, after in zip(dense[half:-half], calm[half:-half], strict=True):
+        for box, ours in zip(before, after, strict=True):
+            np.testing.assert_allclose(ours.box_xyxy, box.box_xyxy, atol=1e-3)
+
+
+def test_nothing_is_steadied_across_a_cut_or_from_another_face() -> None:
+    dense = [[face(0, 0)], [face(1, 50)], [], [face(3, 400)], [face(4, 10), face(4, 300)]]
+    for shots in ([Shot(i, i + 1) for i in range(5)], [Shot(2, 4), Shot(4, 5)]):
+        calm = steady(dense, shots)
+        for before, after in zip(dense, calm, strict=True):
+            assert [box.box_xyxy.tolist() for box in after] == [box.box_xyxy.tolist() for box in before]
 
 
 def test_a_face_that_appears_is_not_made_up_before() -> None:

@@ -192,7 +192,8 @@ class Detector(Protocol):
     """A face detector: frames in, boxes out.
 
     stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
-    bridge: frames without a box, at most, over which a face goes on; 0 where what is not found is not there.
+    bridge: frames without a box, at most, over which a face goes on, its boxes steadied; 0 where what is not found is
+        not there, and boxes stay as they are.
     batch_size: how many frames it takes best at a time.
     turn: to be held while a video is looked at: where one video fills the machine, another's frames only take memory.
     """

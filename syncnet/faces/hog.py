@@ -58,7 +58,7 @@ class HogDetector:
 
     name = "hog"
     batch_size = 2
-    bridge = 15  # frames: two looks in a row that miss
+    bridge = 24  # frames: as long as the published trackers go on without a face
     turn = nullcontext()  # anybody's: decoding takes longer than looking
 
     def __init__(self, stride: int = 5, passes: Sequence[Look] = PASSES) -> None:

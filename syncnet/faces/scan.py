@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lipscore.lanes import spread
-from lipscore.syncnet.faces.sparse import LINK_IOU, bridge, densify, link, sample_indices
+from lipscore.syncnet.faces.sparse import LINK_IOU, bridge, densify, link, sample_indices, steady
 from lipscore.syncnet.source import FrameSource
 from lipscore.types import Detection, Detector, Frame, Shot
 
@@ -24,7 +24,8 @@ def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector) -> Face
     """Run the detector over the frames that it wants.
 
     A detector with a stride sees every stride-th frame; boxes in between are interpolated, and where a face of one
-    sample does not go on in the next, every frame between the two is looked at.
+    sample does not go on in the next, every frame between the two is looked at. A detector that bridges has its boxes
+    steadied.
     """
     found, count = _look(source, sample_indices(shots, detector.stride), detector)
     if detector.stride == 1:
@@ -34,7 +35,7 @@ def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector) -> Face
             found |= _look(source, broken, detector)[0]
         boxes = densify(found, shots, count)
     if detector.bridge:
-        boxes = bridge(boxes, shots, detector.bridge)
+        boxes = steady(bridge(boxes, shots, detector.bridge), shots)
     return Faces(tuple(tuple(frame) for frame in boxes), len(found))
 
 

@@ -7,14 +7,18 @@ run_pipeline.py, track_shot). So does this, between neighbouring samples of a sh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from lipscore.types import Detection, Shot
 
 LINK_IOU = 0.3  # the same face, a stride apart: below the trackers' 0.5, since a face moves further in that time
+BRIDGE_IOU = 0.1  # the same face after it was gone for a while
+STEADY = 9  # frames in the median of a face's boxes
 
 
 def sample_indices(shots: Sequence[Shot], stride: int) -> list[int]:
@@ -55,7 +59,7 @@ def densify(
 
 
 def bridge(
-    dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], longest: int, link_iou: float = LINK_IOU
+    dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], longest: int, link_iou: float = BRIDGE_IOU
 ) -> list[list[Detection]]:
     """The same boxes, and those of faces that are gone for at most `longest` frames of a shot, by the same rules.
 
@@ -74,6 +78,37 @@ def bridge(
                 for k in range(before.frame + 1, frame):
                     filled[k].append(_between(before, after, k, (k - before.frame) / (frame - before.frame)))
     return filled
+
+
+def steady(
+    dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], size: int = STEADY, link_iou: float = BRIDGE_IOU
+) -> list[list[Detection]]:
+    """The same boxes without jumps: each side the median over `size` frames of the same face, its ends repeated.
+
+    For detectors whose boxes of a face that keeps still flip between sizes, at which a tracker loses it.
+    """
+    calm: dict[int, Detection] = {}
+    for shot in shots:
+        for face in _faces(dense[shot.start : shot.end], link_iou):
+            sides = median_filter(np.stack([box.box_xyxy for box in face]), (size, 1), mode="nearest")
+            calm |= {id(box): replace(box, box_xyxy=xyxy) for box, xyxy in zip(face, sides, strict=True)}
+    return [[calm.get(id(box), box) for box in boxes] for boxes in dense]
+
+
+def _faces(dense: Sequence[Sequence[Detection]], link_iou: float) -> list[list[Detection]]:
+    """The boxes of each face, from frame to frame."""
+    faces: list[list[Detection]] = []
+    before: dict[int, list[Detection]] = {}
+    for boxes in dense:
+        last = [face[-1] for face in before.values()]
+        goes_on = {id(box): before[id(earlier)] for earlier, box in link(last, boxes, link_iou)}
+        before = {id(box): goes_on.get(id(box), []) for box in boxes}
+        for box in boxes:
+            face = before[id(box)]
+            if not face:
+                faces.append(face)
+            face.append(box)
+    return faces
 
 
 def link(
