@@ -71,6 +71,20 @@ def test_a_tilted_head_is_found_where_it_is(shared: Path, detector: HogDetector,
     assert all(iou(box.box_xyxy[None], known[None])[0, 0] < 0.5 for box in upright([tilted], [0])[0])
     (found,) = detector([tilted], [0])[0]
     assert iou(found.box_xyxy[None], known[None])[0, 0] > 0.7
+    left = tilted.shape[1] // 2
+    aside = cv2.copyMakeBorder(
+        tilted, 0, 0, left, 0, cv2.BORDER_REPLICATE
+    )  # off the picture's centre
+    (found,) = detector([aside], [0])[0]
+    assert iou(found.box_xyxy[None], known[None] + [left, 0, left, 0])[0, 0] > 0.7
+
+
+def test_a_look_gives_no_more_faces_than_it_may(shared: Path) -> None:
+    frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[0])))
+    two = np.hstack([frame, frame])
+    every, best = (HogDetector(passes=[Look(960, 0, 0, most)])([two], [0])[0] for most in (9, 1))
+    assert len(every) == 2
+    assert [box.score for box in best] == [max(box.score for box in every)]
 
 
 def test_no_face(detector: HogDetector) -> None:

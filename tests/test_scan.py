@@ -58,3 +58,19 @@ def test_frames_beyond_the_shots_are_not_looked_at() -> None:
     detector = Walker(1)
     faces = scan(SOURCE, [Shot(0, N - 1)], detector)
     assert (len(faces.boxes), max(detector.seen)) == (N, N - 2)
+
+
+def test_a_detector_that_bridges_has_its_gaps_filled_and_its_boxes_steadied() -> None:
+    class Flipping(Walker):
+        bridge = 6
+
+        def box(self, index: int) -> list[Detection]:
+            if 20 <= index < 26:
+                return []
+            x, side = (index, 50) if index % 7 else (index + 15, 20)
+            return [Detection(index, np.array([x, 50 - side, x + side, 50], np.float32), 1.0)]
+
+    faces = scan(SOURCE, [Shot(0, N)], Flipping(1))
+    assert [len(boxes) for boxes in faces.boxes] == [1] * N
+    for index, (box,) in enumerate(faces.boxes[5:-5], 5):
+        assert np.abs(box.box_xyxy - [index, 0, index + 50, 50]).max() <= 2

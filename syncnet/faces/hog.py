@@ -87,21 +87,28 @@ class HogDetector:
         """
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         for look in self.passes:
-            scale = min(look.longer_side / max(grey.shape), MAX_UPSAMPLING)
-            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way)
-            height, width = small.shape
-            rotation = cv2.getRotationMatrix2D((width / 2, height / 2), -look.degrees, 1)
-            turned = cv2.warpAffine(small, rotation, (width, height)) if look.degrees else small
-            boxes, scores, which = self._dlib().run(turned, 0, look.least_score)
-            if boxes:
-                # dlib's right and bottom are the last pixel inside
-                corners = np.array([(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes], np.float64)
-                centres = (corners[:, :2] + corners[:, 2:]) / 2
-                back = cv2.transform(centres[None], cv2.invertAffineTransform(rotation))[0]
-                corners += np.tile(back - centres, 2)
-                return np.column_stack([corners / scale, scores, which])[: look.most]
+            rows = self._seen(grey, look)
+            if len(rows):
+                return rows
         return np.empty((0, 6))
+
+    def _seen(self, grey: cv2.typing.MatLike, look: Look) -> NDArray[np.float64]:
+        """What one look finds, as `squares` gives it."""
+        scale = min(look.longer_side / max(grey.shape), MAX_UPSAMPLING)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way)
+        height, width = small.shape
+        rotation = cv2.getRotationMatrix2D((width / 2, height / 2), -look.degrees, 1)
+        turned = cv2.warpAffine(small, rotation, (width, height)) if look.degrees else small
+        boxes, scores, which = self._dlib().run(turned, 0, look.least_score)
+        if not boxes:
+            return np.empty((0, 6))
+        # dlib's right and bottom are the last pixel inside
+        corners = np.array([(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes], np.float64)
+        centres = (corners[:, :2] + corners[:, 2:]) / 2
+        back = cv2.transform(centres[None], cv2.invertAffineTransform(rotation))[0]
+        corners += np.tile(back - centres, 2)
+        return np.column_stack([corners / scale, scores, which])[: look.most]
 
 
 def to_faces(squares: NDArray[np.float64], mapping: ArrayLike = MAPPING) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from scipy.ndimage import median_filter
 from lipscore.types import Detection, Shot
 
 LINK_IOU = 0.3  # the same face, a stride apart: below the trackers' 0.5, since a face moves further in that time
-BRIDGE_IOU = 0.1  # the same face after it was gone for a while
+BRIDGE_IOU = 0.1  # the same face after it was gone, or in a box of another size
 STEADY = 9  # frames in the median of a face's boxes
 
 
@@ -80,28 +80,26 @@ def bridge(
     return filled
 
 
-def steady(
-    dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], size: int = STEADY, link_iou: float = BRIDGE_IOU
-) -> list[list[Detection]]:
-    """The same boxes without jumps: each side the median over `size` frames of the same face, its ends repeated.
+def steady(dense: Sequence[Sequence[Detection]], shots: Sequence[Shot]) -> list[list[Detection]]:
+    """The same boxes without jumps: each side the median over STEADY frames of the same face, its ends repeated.
 
     For detectors whose boxes of a face that keeps still flip between sizes, at which a tracker loses it.
     """
     calm: dict[int, Detection] = {}
     for shot in shots:
-        for face in _faces(dense[shot.start : shot.end], link_iou):
-            sides = median_filter(np.stack([box.box_xyxy for box in face]), (size, 1), mode="nearest")
+        for face in _faces(dense[shot.start : shot.end]):
+            sides = median_filter(np.stack([box.box_xyxy for box in face]), (STEADY, 1), mode="nearest")
             calm |= {id(box): replace(box, box_xyxy=xyxy) for box, xyxy in zip(face, sides, strict=True)}
     return [[calm.get(id(box), box) for box in boxes] for boxes in dense]
 
 
-def _faces(dense: Sequence[Sequence[Detection]], link_iou: float) -> list[list[Detection]]:
+def _faces(dense: Sequence[Sequence[Detection]]) -> list[list[Detection]]:
     """The boxes of each face, from frame to frame."""
     faces: list[list[Detection]] = []
     before: dict[int, list[Detection]] = {}
     for boxes in dense:
         last = [face[-1] for face in before.values()]
-        goes_on = {id(box): before[id(earlier)] for earlier, box in link(last, boxes, link_iou)}
+        goes_on = {id(box): before[id(earlier)] for earlier, box in link(last, boxes, BRIDGE_IOU)}
         before = {id(box): goes_on.get(id(box), []) for box in boxes}
         for box in boxes:
             face = before[id(box)]
