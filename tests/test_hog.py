@@ -72,9 +72,7 @@ def test_a_tilted_head_is_found_where_it_is(shared: Path, detector: HogDetector,
     (found,) = detector([tilted], [0])[0]
     assert iou(found.box_xyxy[None], known[None])[0, 0] > 0.7
     left = tilted.shape[1] // 2
-    aside = cv2.copyMakeBorder(
-        tilted, 0, 0, left, 0, cv2.BORDER_REPLICATE
-    )  # off the picture's centre
+    aside = cv2.copyMakeBorder(tilted, 0, 0, left, 0, cv2.BORDER_REPLICATE)  # off the picture's centre
     (found,) = detector([aside], [0])[0]
     assert iou(found.box_xyxy[None], known[None] + [left, 0, left, 0])[0, 0] > 0.7
 
