@@ -3,9 +3,9 @@
     python benchmarks/mini_quality.py [--shared ../shared] [--weights FILE]
 
 The held-out figures are those of the training record beside the weights: `lipscore train mini` measures each fold of
-scenes with a training that never saw it, and the weights that ship have seen all of them. Nobody's face in ../shared/
-clips/real took part in any training. Their truth: the phone videos and the interview are taken to be in sync (0),
-example.avi is known to be 3.
+scenes and recordings with a training that met neither, and the weights that ship have met all of them. Nobody's face in
+../shared/clips/real took part in any training. Their truth: the phone videos and the interview are taken to be in sync
+(0), example.avi is known to be 3.
 """
 
 from __future__ import annotations

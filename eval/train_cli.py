@@ -16,7 +16,7 @@ def mini(
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Of each training; default: those of the shipped weights.")] = None,
     folds: Annotated[
-        int | None, typer.Option(help="Trainings that hold out clips, for the figures; default 3.")
+        int | None, typer.Option(help="Trainings that hold out clips, for the figures; default 8.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:

@@ -3,43 +3,91 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lipscore.errors import UsageError
 from lipscore.syncnet import mini
+from lipscore.syncnet.audio import mfcc
+from lipscore.syncnet.media import read_pcm
 from lipscore.syncnet.training import augment, figures, losses
 from lipscore.syncnet.training.batches import Clip, draw
 from lipscore.syncnet.training.calibrate import fit_calibration, read_published
 from lipscore.syncnet.training.data import RENDERED_SEED, _rendered, read_boxes, read_clip
-from lipscore.syncnet.training.split import scene_words, scenes, split_by_scene
+from lipscore.syncnet.training.split import recordings, scene_words, scenes, split_clips
 from lipscore.syncnet.training.train import Recipe, learning_rate, train_mini
 
 WORDS = st.lists(
     st.sampled_from(["tennis", "chef", "moon", "guitar", "man", "woman", "2", "up"]), min_size=1, max_size=3
 )
-NAMES = st.lists(WORDS.map(lambda words: "set/1_" + "_".join(words) + ".mp4"), min_size=1, max_size=30, unique=True)
 
 
-@given(NAMES, st.integers(0, 5))
-def test_no_scene_word_is_on_two_sides(names: list[str], seed: int) -> None:
-    split = split_by_scene(names, 3, seed)
-    sides = [split.settings, *split.folds]
-    assert sorted(name for side in sides for name in side) == sorted(names)
-    words = [set().union(*(scene_words(name) for name in side)) for side in sides]
-    assert not any(one & other for one, other in combinations(words, 2))
+def speech(seed: int, seconds: float = 8.0) -> np.ndarray:
+    """Noise with syllables: its loudness rises and falls at random, which tells recordings apart."""
+    rng = np.random.default_rng(seed)
+    level = np.exp(2 * np.repeat(rng.normal(size=int(seconds * 5)), 3200))
+    return np.clip(rng.normal(size=len(level)) * 300 * level, -32768, 32767).astype(np.int16)
 
 
-def test_folds_are_of_about_one_size() -> None:
-    split = split_by_scene([f"a/{k}_scene{k // 2}.mp4" for k in range(60)], 3, 0)
-    sizes = [len(fold) for fold in split.folds]
-    assert max(sizes) - min(sizes) <= 2 and len(split.settings) <= 0.12 * 60
+SPEECH = [speech(seed) for seed in range(12)]
+
+
+@given(
+    st.dictionaries(WORDS.map(lambda words: "set/1_" + "_".join(words) + ".mp4"), st.integers(0, 11), min_size=2),
+    st.integers(0, 5),
+)
+def test_no_fold_shares_a_scene_or_speech_with_its_training(spoken: dict[str, int], seed: int) -> None:
+    try:
+        split = split_clips({name: SPEECH[number] for name, number in spoken.items()}, 2, seed)
+    except UsageError:
+        assume(False)
+    held_out = [name for fold in split.folds for name in fold.held_out]
+    assert sorted([*split.settings, *held_out]) == sorted(spoken)
+    assert sorted(name for group in split.recordings for name in group) == sorted(spoken)
+    for fold in split.folds:
+        words = [set().union(*map(scene_words, side)) for side in (fold.held_out, fold.trained)]
+        assert words[0].isdisjoint(words[1])
+        assert {spoken[name] for name in fold.held_out}.isdisjoint(spoken[name] for name in fold.trained)
+
+
+def test_folds_are_of_about_one_size_and_leave_much_to_train_on() -> None:
+    sounds = {f"a/{k}_scene{k // 2}.mp4": speech(k // 3) for k in range(60)}
+    split = split_clips(sounds, 3, 0)
+    sizes = [len(fold.held_out) for fold in split.folds]
+    assert max(sizes) - min(sizes) <= 0.12 * 60 + 3 and len(split.settings) <= 0.12 * 60
+    assert min(len(fold.trained) for fold in split.folds) >= 36
+
+
+def test_clips_of_one_recording_cannot_be_held_out() -> None:
+    with pytest.raises(UsageError, match=r"4 clips with 4 scenes and 1 recordings .* 2 folds"):
+        split_clips({f"{word}.mp4": SPEECH[0] for word in ("tennis", "chef", "moon", "cave")}, 2, 0)
+
+
+def test_one_recording_is_known_louder_later_and_through_a_codec() -> None:
+    rng = np.random.default_rng(0)
+    again = (np.roll(SPEECH[0], 4000) * 0.4 + rng.normal(size=len(SPEECH[0])) * 5).astype(np.int16)
+    sounds = {
+        "a": SPEECH[0],
+        "b": again,
+        "c": SPEECH[1],
+        "d": SPEECH[2][:80000],
+        "e": SPEECH[2],
+        "f": np.zeros(0, np.int16),
+    }
+    assert recordings(sounds) == [["a", "b"], ["c"], ["d", "e"], ["f"]]
+
+
+def test_the_clips_recordings(shared: Path) -> None:
+    """Two of one recording by ear and by its samples; a third that is not."""
+    clips = shared / "clips" / "talking"
+    names = ["1p_closeup_facingcamera/6_woman_cat.mp4", "1p_protrait/38_girl_hold_a_teddy_bear.mp4"]
+    other = "1p_closeup_facingcamera/10_woman_doctor.mp4"
+    assert recordings({name: read_pcm(clips / name) for name in [*names, other]}) == [[other], names]
 
 
 def test_scenes_join_through_a_third() -> None:
@@ -47,10 +95,16 @@ def test_scenes_join_through_a_third() -> None:
     assert scenes(names) == [names[:3], names[3:]]
 
 
-def test_the_shipped_record_is_split_by_scene() -> None:
+def test_the_shipped_record_is_split_by_scene_and_speech() -> None:
     data = json.loads(mini.RECORD.read_text())["data"]
-    sides = [set().union(*(scene_words(name) for name in side)) for side in (data["settings"], *data["folds"])]
-    assert not any(one & other for one, other in combinations(sides, 2))
+    spoken = {name: number for number, group in enumerate(data["recordings"]) for name in group}
+    held_out = [name for fold in data["folds"] for name in fold["held_out"]]
+    assert sorted([*held_out, *data["settings"]]) == sorted(spoken)
+    for fold in data["folds"]:
+        sides = fold["held_out"], fold["trained"]
+        words = [set().union(*map(scene_words, side)) for side in sides]
+        heard = [{spoken[name] for name in side} for side in sides]
+        assert words[0].isdisjoint(words[1]) and heard[0].isdisjoint(heard[1])
 
 
 def clip(seed: int, frames: int = 110) -> Clip:
@@ -79,6 +133,7 @@ def test_lips_and_audio_of_a_sample_stay_together(monkeypatch: pytest.MonkeyPatc
     pcm[int(60 / 24 * 16000) :] = (np.random.default_rng(0).normal(size=40000) * 9000).astype(np.int16)
     monkeypatch.setattr("lipscore.syncnet.training.batches.vary_mouths", lambda crops, rng: augment.plain_mouths(crops))
     monkeypatch.setattr("lipscore.syncnet.training.batches.vary_speech", lambda pcm, other, rng: pcm)
+    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_throat", lambda pcm, rng: mfcc(pcm))
     monkeypatch.setattr("lipscore.syncnet.training.batches.mask_mfcc", lambda mfcc, mean, rng: None)
     rng = np.random.default_rng(1)
     seen = 0
@@ -108,6 +163,17 @@ def test_speech_keeps_its_length_and_its_time() -> None:
         assert len(out) == len(pcm)
         loudest = np.argmax(np.convolve(out**2, np.ones(800), "valid"))
         assert abs(loudest - 16000) < 400
+
+
+def test_a_stretched_spectrum_is_a_higher_sound_at_the_same_time() -> None:
+    seconds = np.arange(32000) / 16000
+    noise = np.random.default_rng(0).normal(size=len(seconds)) * 300
+    tone, higher = ((np.sin(2 * np.pi * hz * seconds) * 9000 + noise).astype(np.int16) for hz in (1000, 1150))
+    np.testing.assert_allclose(augment.stretched_mfcc(tone, 1.0), mfcc(tone), atol=1e-4)
+    stretched = augment.stretched_mfcc(tone, 1.15)
+    assert len(stretched) == len(mfcc(tone))
+    off = [np.abs(rows[20:-20, 1:] - mfcc(higher)[20:-20, 1:]).mean() for rows in (stretched, mfcc(tone))]
+    assert off[0] < 0.3 * off[1], off
 
 
 def test_the_loss_rewards_what_is_in_sync() -> None:
@@ -221,7 +287,9 @@ def test_rendered_heads_are_cut_like_the_clips() -> None:
 def test_figures_of_a_model_that_knows_nothing_are_those_of_chance() -> None:
     torch.manual_seed(0)
     embedder = figures.raw_embedder(mini.MiniSyncNet())
-    held = figures.measure(embedder, [clip(k) for k in range(9)])
+    spoken = [["c0", "c1", "c2", "c3", "c4", "c5", "c7"], ["c6"], ["c8"]]  # by whom does not matter to this model
+    held = figures.measure(embedder, [clip(k) for k in range(9)], spoken)
+    assert [len(one.others) for one in held] == [1, 1, 1, 1, 1, 1, 4, 1, 4], "no audio of the clip's own recording"
     assert all(set(one.moved) == set(range(-12, 13)) - {0} for one in held)
     published = {one.name: (8.0 + k, 3.0 + k) for k, one in enumerate(held)}
     found = figures.summary([held[:3], held[3:6], held[6:]], published)
@@ -247,5 +315,6 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(shared: Path, tmp_path: P
     assert [what for what in told if what[0] in names] == [(name, 3, 3) for name in names]
     record = json.loads(out.with_suffix(".json").read_text())
     assert [point["step"] for point in record["curve"]] == [2, 3]
-    assert set(sum(record["data"]["folds"], record["data"]["settings"])) == set(few)
+    held_out = [name for fold in record["data"]["folds"] for name in fold["held_out"]]
+    assert sorted(held_out + record["data"]["settings"]) == sorted(few)
     mini.load_mini(torch.device("cpu"), out)

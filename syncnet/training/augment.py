@@ -1,4 +1,4 @@
-"""What real use varies, done to the training clips: box, light, sharpness, codec, voice, room and noise.
+"""What real use varies, done to the training clips: box, light, sharpness, codec, voice, throat, room and noise.
 
 All of it is drawn anew for each sample from one numpy generator, so that a seed gives the same run.
 """
@@ -11,11 +11,22 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from python_speech_features import base, sigproc
+from scipy.fft import dct
+from scipy.interpolate import interp1d
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import fftconvolve, lfilter
+from scipy.signal import fftconvolve, firwin2, lfilter
 
+from lipscore.syncnet.audio import HOP, PREEMPHASIS, SAMPLE_RATE, WINDOW
 from lipscore.syncnet.mini import MOUTH
+from lipscore.types import Floats
 
+BANKS = 26  # mel filters, as python_speech_features.mfcc has
+SPECTRUM = 512  # samples of a transform, as python_speech_features takes for 25 ms
+TINY = float(np.finfo(np.float64).eps)  # in place of an energy of 0, as there
+THROAT = 0.13  # the natural logarithm of the shortest and of the longest throat, 1 being the speaker's own
+BANDS = np.r_[0.0, np.geomspace(100, 7500, 8), 8000.0]  # Hz: where a microphone's gain is drawn
+GAIN_DB = 4.0  # standard deviation of that gain
 Rng = np.random.Generator
 SIDE = MOUTH[0].stop - MOUTH[0].start
 CORNER = np.array([MOUTH[1].start, MOUTH[0].start], np.float64)
@@ -93,8 +104,9 @@ def _patch(rng: Rng) -> tuple[slice, slice, int]:
 
 
 def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> NDArray[np.int16]:
-    """int16[N] -> int16[N]: another voice beneath, a room's colour, noise and gain; `other` is another clip's audio."""
-    x = pcm.astype(np.float64)
+    """int16[N] -> int16[N]: a microphone, a voice beneath, a room, noise and gain; `other` is another clip's audio."""
+    microphone = firwin2(129, BANDS, 10 ** (GAIN_DB * rng.normal(size=len(BANDS)) / 20), fs=SAMPLE_RATE)
+    x: NDArray[np.float64] = fftconvolve(pcm.astype(np.float64), microphone, "same")
     level = math.sqrt(float(np.mean(x * x))) + 1.0
     if rng.random() < 0.3:
         beneath = np.resize(np.roll(other, int(rng.integers(len(other)))), len(x)).astype(np.float64)
@@ -117,6 +129,27 @@ def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> N
 
 def _below(level: float, decibels: float) -> float:
     return level * math.pow(10.0, -decibels / 20)
+
+
+def vary_throat(pcm: NDArray[np.int16], rng: Rng) -> Floats:
+    """int16[N] -> float32[M, 13]: MFCC at the times of `audio.mfcc`, of a speaker with another throat."""
+    return stretched_mfcc(pcm, math.exp(rng.uniform(-THROAT, THROAT)))
+
+
+def stretched_mfcc(pcm: NDArray[np.int16], factor: float) -> Floats:
+    """The MFCC of a sound whose spectrum is stretched by a factor, its time kept: int16[N] -> float32[M, 13].
+
+    Vocal tract length perturbation (Jaitly and Hinton 2013), without their bend at the top: what the stretch leaves
+    open there takes the last value. With factor 1 these are the numbers of `audio.mfcc`, but for rounding.
+    """
+    frames = sigproc.framesig(sigproc.preemphasis(pcm, PREEMPHASIS), WINDOW, HOP)
+    power = sigproc.powspec(frames, SPECTRUM)
+    bins = np.arange(power.shape[1])
+    stretched = interp1d(bins, power, assume_sorted=True)(np.minimum(bins / factor, bins[-1]))
+    bands = np.maximum(stretched @ base.get_filterbanks(BANKS, SPECTRUM, SAMPLE_RATE).T, TINY)
+    rows: NDArray[np.float64] = base.lifter(dct(np.log(bands), norm="ortho")[:, :13])
+    rows[:, 0] = np.log(np.maximum(power.sum(1), TINY))
+    return rows.astype(np.float32)
 
 
 def mask_mfcc(mfcc: NDArray[np.float32], mean: NDArray[np.float32], rng: Rng) -> None:

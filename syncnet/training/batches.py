@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
 from lipscore.syncnet.mini import AUDIO_CONTEXT, LIP_CONTEXT
-from lipscore.syncnet.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech
+from lipscore.syncnet.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech, vary_throat
 from lipscore.types import Floats
 
 FPS = 25
-VARIED = 0.65  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
+VARIED = 0.8  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
 LOSSY = 0.3  # how much of the pictures come through a codec
 SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
 
@@ -74,7 +74,7 @@ def _sample(
     crops = pictures[source]
     mouths = vary_mouths(crops, rng) if rng.random() < VARIED else plain_mouths(crops)
 
-    rows = mfcc(vary_speech(pcm, other.pcm, rng) if rng.random() < VARIED else pcm)
+    rows = vary_throat(vary_speech(pcm, other.pcm, rng), rng) if rng.random() < VARIED else mfcc(pcm)
     low, high = (4 * first, 4 * (first + length) + 15) if edge else (0, len(rows) - 1)
     wanted = np.arange(4 * first - AUDIO_CONTEXT, 4 * (first + length - 1) + 20 + AUDIO_CONTEXT)
     features = rows[np.clip(wanted, low, min(high, len(rows) - 1))]

@@ -23,7 +23,7 @@ from lipscore.types import Floats, SyncCurve
 
 VSHIFT = 15
 SHIFTS = range(-12, 13)  # frames
-OTHERS = (1, 3, 5, 7)  # which later clips lend their audio
+OTHERS = slice(0, 8, 2)  # which of the later clips with another recording lend their audio
 NO_CALIBRATION = Calibration((0.0,) * 4, (0.0,) * 6, (0.0,) * 6)
 
 
@@ -87,23 +87,30 @@ class HeldOut:
     through_codecs: int | None
 
 
-def measure(embedder: MiniEmbedder, clips: Sequence[Clip]) -> list[HeldOut]:
-    """Each clip with its own audio, with that audio shifted, and with the audio of OTHERS."""
+def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[Sequence[str]]) -> list[HeldOut]:
+    """Each clip with its own audio, with that audio shifted, and with the audio of OTHERS.
+
+    Args:
+        recordings: names of clips that speak the same; every clip is in one of these groups.
+    """
 
     def sound(pcm: NDArray[np.int16]) -> tuple[Floats, Floats]:
         rows = mfcc(pcm)
         return embedder.audio(rows), rows
 
-    sounds = [sound(clip.pcm) for clip in clips]
+    spoken = {name: number for number, group in enumerate(recordings) for name in group}
+    sounds = [(spoken[clip.name], *sound(clip.pcm)) for clip in clips]
     held = []
     for i, clip in enumerate(clips):
         lip = lip_of(embedder, clip.frames, clip.fps)
         moved = {shift: _seen(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
-        others = tuple(_seen(lip, *sounds[(i + k) % len(sounds)]) for k in OTHERS)
+        recording, *own = sounds[i]
+        strangers = [other for what, *other in sounds[i + 1 :] + sounds[:i] if what != recording]
+        others = tuple(_seen(lip, *other) for other in strangers[OTHERS])
         through = None
         if clip.lossy is not None:
-            through = _seen(lip_of(embedder, clip.lossy, FPS), *sounds[i]).offset
-        held.append(HeldOut(clip.name, _seen(lip, *sounds[i]), others, moved, through))
+            through = _seen(lip_of(embedder, clip.lossy, FPS), *own).offset
+        held.append(HeldOut(clip.name, _seen(lip, *own), others, moved, through))
     return held
 
 

@@ -1,17 +1,29 @@
-"""Which clips are held out from which training, so that no scene is on two sides.
+"""Which clips are held out from which training, so that neither a scene nor a recording is on two sides.
 
 MoChaBench shows the same scene in several categories ("18_woman_purple_car", "11_woman_purple_car_dolly_zoom"), so
 clips that share a word which names a scene belong together; words that name a pose, a camera or a person do not count.
+And it lays one recording beneath several faces: 164 clips speak 58 recordings, which are found by their loudness. A
+fold is made of whole recordings; its training leaves out what shares a scene with it, too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve
 
+from lipscore.errors import UsageError
+from lipscore.syncnet.audio import SAMPLE_RATE
+
+ALIKE = 0.7  # correlation: of MoChaBench's pairs, those of one recording reach 0.75 to 1, others at most 0.69
+LOUDNESS_HZ = 100
+TRIES = 300  # random orders in which recordings are dealt to the folds
+ROOM = 1.1  # the largest fold, in folds of an equal share
 SETTINGS_SHARE = 0.12
 SKIPPED_SHARE = 0.22  # of the order, before the settings' scenes: they lay behind the test clips of an earlier split
 
@@ -27,11 +39,24 @@ NOT_A_SCENE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Clip names: `held_out` share neither a scene nor a recording with `trained`."""
+
+    held_out: tuple[str, ...]
+    trained: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
-    """Clip names, each in one place: settings were chosen on `settings`, each of the folds is held out once."""
+    """Clip names.
+
+    settings: earlier settings were chosen on them, so no fold holds them out; recordings: clips with the same speech;
+    folds: every other clip is held out once.
+    """
 
     settings: tuple[str, ...]
-    folds: tuple[tuple[str, ...], ...]
+    recordings: tuple[tuple[str, ...], ...]
+    folds: tuple[Fold, ...]
 
 
 def scene_words(name: str) -> frozenset[str]:
@@ -41,37 +66,111 @@ def scene_words(name: str) -> frozenset[str]:
     return frozenset(word for word in words if word not in NOT_A_SCENE) or frozenset([stem])
 
 
-def scenes(names: Sequence[str]) -> list[list[str]]:
+def scenes(names: Iterable[str]) -> list[list[str]]:
     """Groups of names that share a scene word, directly or through others; sorted."""
-    group_of: dict[str, list[str]] = {}
-    for name in sorted(names):
-        words = scene_words(name)
-        merged = [name]
-        for group in {id(group_of[word]): group_of[word] for word in words if word in group_of}.values():
-            merged += group
-        for word in words.union(*(scene_words(member) for member in merged)):
-            group_of[word] = merged
-    groups = {id(group): sorted(group) for group in group_of.values()}
-    return sorted(groups.values())
+    words = {name: scene_words(name) for name in names}
+    return _joined(words, lambda one, other: not words[one].isdisjoint(words[other]))
 
 
-def split_by_scene(names: Sequence[str], count: int, seed: int) -> Split:
-    """Whole scenes in a random order, into the settings' share, and the rest into `count` folds of about one size.
+def recordings(sounds: Mapping[str, NDArray[np.int16]]) -> list[list[str]]:
+    """Groups of names that speak the same, directly or through others; sorted.
 
     Args:
-        names: clip names, paths below the clips' folder.
-        seed: of the order.
+        sounds: name -> int16[N], mono, 16 kHz. Two are the same recording where their loudness (the logarithm of the
+            mean amplitude, LOUDNESS_HZ, at mean 0 and deviation 1) correlates at ALIKE or more at some lag.
     """
-    groups = scenes(names)
-    order = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
-    skipped = 0
-    settings: list[str] = []
+    loudness = {name: _loudness(pcm) for name, pcm in sounds.items()}
+
+    def alike(one: str, other: str) -> bool:
+        a, b = loudness[one], loudness[other]
+        return bool((fftconvolve(a, b[::-1]) / max(1, min(len(a), len(b)))).max(initial=0.0) >= ALIKE)
+
+    return _joined(loudness, alike)
+
+
+def _loudness(pcm: NDArray[np.int16]) -> NDArray[np.float64]:
+    hop = SAMPLE_RATE // LOUDNESS_HZ
+    level: NDArray[np.float64] = np.log1p(
+        np.abs(pcm[: len(pcm) // hop * hop].astype(np.float64)).reshape(-1, hop).mean(1)
+    )
+    if len(level):
+        level = (level - level.mean()) / (level.std() + 1e-9)
+    return level
+
+
+def _joined(names: Iterable[str], alike: Callable[[str, str], bool]) -> list[list[str]]:
+    """Groups in which each is like another, sorted."""
+    group_of = {name: [name] for name in sorted(names)}
+    for one, other in combinations(group_of, 2):
+        if group_of[one] is not group_of[other] and alike(one, other):
+            group_of[one].extend(group_of[other])
+            for name in group_of[other]:
+                group_of[name] = group_of[one]
+    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
+
+
+def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) -> Split:
+    """`count` folds of whole recordings and of about one size, dealt so that the smallest training is large.
+
+    Args:
+        sounds: clip names, paths below the clips' folder -> int16[N], mono, 16 kHz.
+        seed: of the orders tried.
+
+    Raises:
+        UsageError: the clips have too few scenes or recordings for so many folds.
+    """
+    spoken, shown = recordings(sounds), scenes(sounds)
+    settings = _settings(shown, len(sounds), seed)
+    scene_of = {name: number for number, scene in enumerate(shown) for name in scene}
+    rng = np.random.default_rng(seed)
+    tried = (_deal([spoken[i] for i in rng.permutation(len(spoken))], count, scene_of) for _ in range(TRIES))
+    spoken_by = {name: number for number, group in enumerate(spoken) for name in group}
+
+    def worth(folds: Sequence[Fold]) -> tuple[bool, int]:
+        """Whether every fold can be measured (beside other recordings) and trained for; its smallest training."""
+        heard = min(len({spoken_by[name] for name in fold.held_out}) for fold in folds)
+        smallest = min(len(fold.trained) for fold in folds)
+        return heard > 1 and smallest > 0, smallest
+
+    dealt = max(([_fold(names, settings, scene_of) for names in folds] for folds in tried), key=worth)
+    if not worth(dealt)[0]:
+        raise UsageError(
+            f"{len(sounds)} clips with {len(shown)} scenes and {len(spoken)} recordings of speech cannot be held out "
+            f"in {count} folds that share neither with their training; use fewer folds, or more different clips"
+        )
+    return Split(tuple(sorted(settings)), tuple(map(tuple, spoken)), tuple(dealt))
+
+
+def _deal(groups: Sequence[Sequence[str]], count: int, scene_of: Mapping[str, int]) -> list[list[str]]:
+    """Each group into the fold that has most clips of its scenes already, where there is room; or the emptiest."""
     folds: list[list[str]] = [[] for _ in range(count)]
-    for group in order:
-        if skipped + len(group) <= SKIPPED_SHARE * len(names):
+    room = ROOM * len(scene_of) / count
+    for group in groups:
+        mine = {scene_of[name] for name in group}
+
+        def fit(fold: list[str], group: Sequence[str] = group, mine: set[int] = mine) -> tuple[bool, int, int]:
+            full = len(fold) + len(group) > room
+            return full, 0 if full else -sum(scene_of[name] in mine for name in fold), len(fold)
+
+        min(folds, key=fit).extend(group)
+    return folds
+
+
+def _fold(names: Sequence[str], settings: set[str], scene_of: Mapping[str, int]) -> Fold:
+    """Of the names of a fold those that are held out, and what their training may see."""
+    held_out = sorted(set(names) - settings)
+    seen = {scene_of[name] for name in held_out}
+    return Fold(tuple(held_out), tuple(sorted(n for n in set(scene_of) - set(names) if scene_of[n] not in seen)))
+
+
+def _settings(groups: Sequence[Sequence[str]], total: int, seed: int) -> set[str]:
+    """Whole scenes in a random order, behind the first SKIPPED_SHARE of the clips, up to SETTINGS_SHARE."""
+    skipped = 0
+    settings: set[str] = set()
+    for index in np.random.default_rng(seed).permutation(len(groups)):
+        group = groups[index]
+        if skipped + len(group) <= SKIPPED_SHARE * total:
             skipped += len(group)
-        elif len(settings) + len(group) <= SETTINGS_SHARE * len(names):
-            settings += group
-            continue
-        min(folds, key=len).extend(group)
-    return Split(tuple(sorted(settings)), tuple(tuple(sorted(fold)) for fold in folds))
+        elif len(settings) + len(group) <= SETTINGS_SHARE * total:
+            settings.update(group)
+    return settings
