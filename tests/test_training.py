@@ -15,7 +15,7 @@ from lipscore.errors import UsageError
 from lipscore.syncnet import mini
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.media import read_pcm
-from lipscore.syncnet.training import augment, figures, losses
+from lipscore.syncnet.training import augment, figures, losses, train
 from lipscore.syncnet.training.batches import Clip, draw
 from lipscore.syncnet.training.calibrate import fit_calibration, read_published
 from lipscore.syncnet.training.data import RENDERED_SEED, _rendered, read_boxes, read_clip
@@ -63,9 +63,22 @@ def test_folds_are_of_about_one_size_and_leave_much_to_train_on() -> None:
     assert min(len(fold.trained) for fold in split.folds) >= 36
 
 
-def test_clips_of_one_recording_cannot_be_held_out() -> None:
-    with pytest.raises(UsageError, match=r"4 clips with 4 scenes and 1 recordings .* 2 folds"):
-        split_clips({f"{word}.mp4": SPEECH[0] for word in ("tennis", "chef", "moon", "cave")}, 2, 0)
+def test_a_large_scene_is_dealt_to_several_folds() -> None:
+    names = [f"a/{k}_tennis_{k}x.mp4" for k in range(18)] + [f"a/{k}_scene{k}.mp4" for k in range(18)]
+    split = split_clips({name: SPEECH[k % 12] for k, name in enumerate(names)}, 3, 0)
+    assert max(len(fold.held_out) for fold in split.folds) <= 1.1 * 36 / 3
+
+
+def test_clips_of_one_scene_cannot_be_held_out() -> None:
+    with pytest.raises(UsageError, match="6 clips with 1 scenes and 6 recordings"):
+        split_clips({f"a/{k}_tennis.mp4": SPEECH[k] for k in range(6)}, 2, 0)
+
+
+@pytest.mark.parametrize("spoken", [(0, 0, 0, 0), (0, 0, 1, 1)])
+def test_a_fold_of_one_recording_has_no_others_to_be_told_from(spoken: tuple[int, ...]) -> None:
+    sounds = {f"{word}.mp4": SPEECH[k] for word, k in zip(("tennis", "chef", "moon", "cave"), spoken, strict=True)}
+    with pytest.raises(UsageError, match=rf"4 clips with 4 scenes and {len(set(spoken))} recordings .* 2 folds"):
+        split_clips(sounds, 2, 0)
 
 
 def test_one_recording_is_known_louder_later_and_through_a_codec() -> None:
@@ -174,6 +187,8 @@ def test_a_stretched_spectrum_is_a_higher_sound_at_the_same_time() -> None:
     assert len(stretched) == len(mfcc(tone))
     off = [np.abs(rows[20:-20, 1:] - mfcc(higher)[20:-20, 1:]).mean() for rows in (stretched, mfcc(tone))]
     assert off[0] < 0.3 * off[1], off
+    varied = augment.vary_throat(tone, np.random.default_rng(0))
+    assert varied.shape == stretched.shape and np.abs(varied - mfcc(tone)).max() > 1
 
 
 def test_the_loss_rewards_what_is_in_sync() -> None:
@@ -290,6 +305,8 @@ def test_figures_of_a_model_that_knows_nothing_are_those_of_chance() -> None:
     spoken = [["c0", "c1", "c2", "c3", "c4", "c5", "c7"], ["c6"], ["c8"]]  # by whom does not matter to this model
     held = figures.measure(embedder, [clip(k) for k in range(9)], spoken)
     assert [len(one.others) for one in held] == [1, 1, 1, 1, 1, 1, 4, 1, 4], "no audio of the clip's own recording"
+    (alone,) = figures.measure(embedder, [clip(3)], [["c3"]])
+    assert (alone.own.offset, alone.own.raw, alone.moved) == (held[3].own.offset, held[3].own.raw, held[3].moved)
     assert all(set(one.moved) == set(range(-12, 13)) - {0} for one in held)
     published = {one.name: (8.0 + k, 3.0 + k) for k, one in enumerate(held)}
     found = figures.summary([held[:3], held[3:6], held[6:]], published)
@@ -299,7 +316,9 @@ def test_figures_of_a_model_that_knows_nothing_are_those_of_chance() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_resumes_and_leaves_weights_and_a_record(shared: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_and_leaves_weights_and_a_record(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clips = shared / "clips"
     entries = json.loads((clips / "boxes.json").read_text())
     few = {name: entries[name] for name in sorted(entries)[::4]}
@@ -307,6 +326,14 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(shared: Path, tmp_path: P
     boxes.write_text(json.dumps(few))
     out = tmp_path / "mine.safetensors"
     told: list[tuple[str, int, int]] = []
+    learned: dict[str, set[str]] = {}
+
+    def watched(clips: list[Clip], job: train.Job, name: str) -> object:
+        learned[name] = {clip.name for clip in clips if not clip.name.startswith("rendered/")}
+        return fit(clips, job, name)
+
+    fit = train.fit
+    monkeypatch.setattr(train, "fit", watched)
     train_mini(clips / "talking", boxes, out, steps=2, folds=2, progress=lambda *what: told.append(what))
     assert told[0] == ("reading clips", 1, len(few)) and told[-1] == ("training all", 2, 2)
     told.clear()
@@ -317,4 +344,6 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(shared: Path, tmp_path: P
     assert [point["step"] for point in record["curve"]] == [2, 3]
     held_out = [name for fold in record["data"]["folds"] for name in fold["held_out"]]
     assert sorted(held_out + record["data"]["settings"]) == sorted(few)
+    trained = {f"fold{k}": set(fold["trained"]) for k, fold in enumerate(record["data"]["folds"], 1)}
+    assert learned == trained | {"all": set(few)}
     mini.load_mini(torch.device("cpu"), out)
