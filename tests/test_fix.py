@@ -79,6 +79,18 @@ def test_a_result_that_scores_no_better_is_not_kept(
     assert [path.name for path in tmp_path.iterdir()] == ["off.mp4"]
 
 
+def test_audio_that_ends_a_frame_off_is_moved_once_more(
+    clip: Path, mini_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off, target = tmp_path / "off.mp4", tmp_path / "out.mp4"
+    remux.shift_audio(clip, off, Fraction(4, 25))
+    true_shift = remux.shift_audio
+    monkeypatch.setattr(remux, "shift_audio", lambda source, to, delay: true_shift(source, to, delay + Fraction(1, 25)))
+    done = fix(off, target, WAV2LIP, mini_models)
+    assert (done.verdict, "moved the audio 200 ms earlier" in done.message) == ("fixed", True), done.message
+    assert score_video(target, WAV2LIP, mini_models).offset == 0
+
+
 def track(lse_c: float, offset: int, number: int = 0) -> TrackScore:
     return TrackScore(number, 0, 99, offset, 7.0, lse_c, 95, (0.0,) * 31)
 
