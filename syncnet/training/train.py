@@ -128,7 +128,10 @@ def train_mini(
         raise UsageError(
             f"{boxes}: {len(data)} clips; training needs at least {recipe.clips + folds}, and hundreds to be any good"
         )
-    split = split_clips({clip.name: clip.pcm for clip in data}, folds, seed)
+    try:
+        split = split_clips({clip.name: clip.pcm for clip in data}, folds, seed)
+    except UsageError as error:
+        raise UsageError(f"{boxes}: {error}") from error
     job = Job(recipe, torch.device(device), out, resume, say)
     drawn = rendered_clips()
     held_out = []
