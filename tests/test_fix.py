@@ -67,15 +67,28 @@ def test_a_video_in_sync_is_left_alone(clip: Path, mini_models: Models, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("frames", "factor", "message"),
+    [
+        (4, Fraction(1, 2), "the offset is then -2"),
+        (1, Fraction(2), "moved the audio 40 ms earlier (copied), but the offset is then +1"),  # not back again
+    ],
+)
 def test_a_result_that_scores_no_better_is_not_kept(
-    clip: Path, mini_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path,
+    mini_models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    frames: int,
+    factor: Fraction,
+    message: str,
 ) -> None:
     off = tmp_path / "off.mp4"
-    remux.shift_audio(clip, off, Fraction(4, 25))
+    remux.shift_audio(clip, off, Fraction(frames, 25))
     true_shift = remux.shift_audio
-    monkeypatch.setattr(remux, "shift_audio", lambda source, target, delay: true_shift(source, target, delay / 2))
+    monkeypatch.setattr(remux, "shift_audio", lambda source, target, delay: true_shift(source, target, delay * factor))
     done = fix(off, tmp_path / "out.mp4", WAV2LIP, mini_models)
-    assert (done.verdict, "the offset is then -2" in done.message) == ("not_better", True), done.message
+    assert (done.verdict, message in done.message) == ("not_better", True), done.message
     assert [path.name for path in tmp_path.iterdir()] == ["off.mp4"]
 
 

@@ -59,7 +59,7 @@ def test_folds_are_of_about_one_size_and_leave_much_to_train_on() -> None:
     sounds = {f"a/{k}_scene{k // 2}.mp4": speech(k // 3) for k in range(60)}
     split = split_clips(sounds, 3, 0)
     sizes = [len(fold.held_out) for fold in split.folds]
-    assert max(sizes) - min(sizes) <= 0.12 * 60 + 3 and len(split.settings) <= 0.12 * 60
+    assert max(sizes) - min(sizes) <= 2 and len(split.settings) <= 0.12 * 60
     assert min(len(fold.trained) for fold in split.folds) >= 36
 
 
@@ -81,7 +81,7 @@ def test_a_fold_of_one_recording_has_no_others_to_be_told_from(spoken: tuple[int
         split_clips(sounds, 2, 0)
 
 
-def test_one_recording_is_known_louder_later_and_through_a_codec() -> None:
+def test_one_recording_is_known_softer_later_in_noise_and_cut_short() -> None:
     rng = np.random.default_rng(0)
     again = (np.roll(SPEECH[0], 4000) * 0.4 + rng.normal(size=len(SPEECH[0])) * 5).astype(np.int16)
     sounds = {
@@ -96,7 +96,7 @@ def test_one_recording_is_known_louder_later_and_through_a_codec() -> None:
 
 
 def test_the_clips_recordings(shared: Path) -> None:
-    """Two of one recording by ear and by its samples; a third that is not."""
+    """Two with the very same samples of speech, and a third."""
     clips = shared / "clips" / "talking"
     names = ["1p_closeup_facingcamera/6_woman_cat.mp4", "1p_protrait/38_girl_hold_a_teddy_bear.mp4"]
     other = "1p_closeup_facingcamera/10_woman_doctor.mp4"

@@ -84,7 +84,7 @@ def fix(
             second = Keeper(stage)
             after = score_video(moved, protocol, same_boxes, observer=second)
             left = best_track(after.tracks).offset if after.status == "ok" else 0
-            if abs(left) != 1:
+            if abs(left) != 1 or shift + left == 0:
                 break
         did = (
             f"moved the audio {float(abs(shift) / rate) * 1000:.0f} ms {'later' if shift > 0 else 'earlier'} ({audio})"

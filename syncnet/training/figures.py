@@ -19,6 +19,7 @@ from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
 from lipscore.syncnet.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet, features
 from lipscore.syncnet.training.batches import FPS, Clip
 from lipscore.syncnet.training.calibrate import fit_calibration
+from lipscore.syncnet.training.split import numbered
 from lipscore.types import Floats, SyncCurve
 
 VSHIFT = 15
@@ -98,19 +99,19 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[
         rows = mfcc(pcm)
         return embedder.audio(rows), rows
 
-    spoken = {name: number for number, group in enumerate(recordings) for name in group}
-    sounds = [(spoken[clip.name], *sound(clip.pcm)) for clip in clips]
+    spoken = numbered(recordings)
+    sounds = [sound(clip.pcm) for clip in clips]
     held = []
     for i, clip in enumerate(clips):
         lip = lip_of(embedder, clip.frames, clip.fps)
         moved = {shift: _seen(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
-        recording, *own = sounds[i]
-        strangers = [other for what, *other in sounds[i + 1 :] + sounds[:i] if what != recording]
-        others = tuple(_seen(lip, *other) for other in strangers[OTHERS])
+        later = [*range(i + 1, len(clips)), *range(i)]
+        strangers = [k for k in later if spoken[clips[k].name] != spoken[clip.name]]
+        others = tuple(_seen(lip, *sounds[k]) for k in strangers[OTHERS])
         through = None
         if clip.lossy is not None:
-            through = _seen(lip_of(embedder, clip.lossy, FPS), *own).offset
-        held.append(HeldOut(clip.name, _seen(lip, *own), others, moved, through))
+            through = _seen(lip_of(embedder, clip.lossy, FPS), *sounds[i]).offset
+        held.append(HeldOut(clip.name, _seen(lip, *sounds[i]), others, moved, through))
     return held
 
 

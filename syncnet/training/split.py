@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
+from scipy.sparse.csgraph import connected_components
 
 from lipscore.errors import UsageError
 from lipscore.syncnet.audio import SAMPLE_RATE
@@ -100,13 +100,15 @@ def _loudness(pcm: NDArray[np.int16]) -> NDArray[np.float64]:
 
 def _joined(names: Iterable[str], alike: Callable[[str, str], bool]) -> list[list[str]]:
     """Groups in which each is like another, sorted."""
-    group_of = {name: [name] for name in sorted(names)}
-    for one, other in combinations(group_of, 2):
-        if group_of[one] is not group_of[other] and alike(one, other):
-            group_of[one].extend(group_of[other])
-            for name in group_of[other]:
-                group_of[name] = group_of[one]
-    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
+    ordered = sorted(names)
+    linked = [[i < j and alike(one, other) for j, other in enumerate(ordered)] for i, one in enumerate(ordered)]
+    count, group_of = connected_components(np.array(linked), directed=False)
+    return sorted([name for name, group in zip(ordered, group_of, strict=True) if group == k] for k in range(count))
+
+
+def numbered(groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Name -> which of the groups it is in."""
+    return {name: number for number, group in enumerate(groups) for name in group}
 
 
 def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) -> Split:
@@ -121,10 +123,9 @@ def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) 
     """
     spoken, shown = recordings(sounds), scenes(sounds)
     settings = _settings(shown, len(sounds), seed)
-    scene_of = {name: number for number, scene in enumerate(shown) for name in scene}
+    scene_of, spoken_by = numbered(shown), numbered(spoken)
     rng = np.random.default_rng(seed)
     tried = (_deal([spoken[i] for i in rng.permutation(len(spoken))], count, scene_of) for _ in range(TRIES))
-    spoken_by = {name: number for number, group in enumerate(spoken) for name in group}
 
     def worth(folds: Sequence[Fold]) -> tuple[bool, int]:
         """Whether every fold can be measured (beside other recordings) and trained for; its smallest training."""
@@ -142,18 +143,20 @@ def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) 
 
 
 def _deal(groups: Sequence[Sequence[str]], count: int, scene_of: Mapping[str, int]) -> list[list[str]]:
-    """Each group into the fold that has most clips of its scenes already, where there is room; or the emptiest."""
+    """Each group into its place among `count` folds."""
     folds: list[list[str]] = [[] for _ in range(count)]
-    room = ROOM * len(scene_of) / count
     for group in groups:
-        mine = {scene_of[name] for name in group}
-
-        def fit(fold: list[str], group: Sequence[str] = group, mine: set[int] = mine) -> tuple[bool, int, int]:
-            full = len(fold) + len(group) > room
-            return full, 0 if full else -sum(scene_of[name] in mine for name in fold), len(fold)
-
-        min(folds, key=fit).extend(group)
+        _place(group, folds, scene_of).extend(group)
     return folds
+
+
+def _place(group: Sequence[str], folds: Sequence[list[str]], scene_of: Mapping[str, int]) -> list[str]:
+    """The fold that has most clips of the group's scenes already, of those with room for it; or the emptiest."""
+    roomy = [fold for fold in folds if len(fold) + len(group) <= ROOM * len(scene_of) / len(folds)]
+    if not roomy:
+        return min(folds, key=len)
+    mine = {scene_of[name] for name in group}
+    return min(roomy, key=lambda fold: (-sum(scene_of[name] in mine for name in fold), len(fold)))
 
 
 def _fold(names: Sequence[str], settings: set[str], scene_of: Mapping[str, int]) -> Fold:
