@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lipscore.errors import WeightsError
-from lipscore.syncnet.faces import s3fd
-from lipscore.syncnet.faces.s3fd import S3fdDetector
+from lipscore.faces.s3fd import detector as s3fd
+from lipscore.faces.s3fd.detector import S3fdDetector
 
 
 @pytest.fixture(scope="module")
