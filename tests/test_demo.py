@@ -7,20 +7,19 @@ from pathlib import Path
 import dlib
 import numpy as np
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 from typer.testing import CliRunner
 
+from lipscore import score_video
 from lipscore.demo.clips import EARLY_FRAMES, FILE_RATE, DemoClip, make_clip, render_clip, render_demo
 from lipscore.demo.phones import draw_utterance
 from lipscore.demo.voice import LIP_LEAD_S, RATE, speak
-from lipscore.errors import MissingError, NotScoredError
-from lipscore.eval.cli.demo import demo
-from lipscore.eval.models import load_models
-from lipscore.eval.score import score_video
+from lipscore.errors import NotScoredError
+from lipscore.eval.cli.main import app
+from lipscore.eval.setup import load_models
 from lipscore.media.read import frames_at, probe, read_pcm
 from lipscore.syncnet.protocols import PROTOCOLS
 
@@ -182,13 +181,11 @@ def test_the_distorted_clip_is_its_reference_distorted(rendered: list[DemoClip])
 
 
 def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
-    app = typer.Typer()
-    app.command()(demo)
     mine = [tmp_path / name for name in ("demo_in_sync.mp4", "demo_distorted.mp4", "reference/demo_distorted.mp4")]
     (tmp_path / "reference").mkdir()
     for path in mine:
         path.write_bytes(b"mine")
-    result = CliRunner().invoke(app, [str(tmp_path)])
+    result = CliRunner().invoke(app, ["demo", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert [path.read_bytes() for path in mine] == [b"mine"] * 3
     early = tmp_path / "demo_audio_early.mp4"
@@ -202,5 +199,5 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("")
-    with pytest.raises(MissingError, match="a file"):
-        demo(blocked)
+    result = CliRunner().invoke(app, ["demo", str(blocked)])
+    assert (result.exit_code, "a file" in result.stderr) == (3, True), result.stderr

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.cli.reproduce import reproduce
+from lipscore.eval.cli.results import reproduce
 from lipscore.eval.tools import reproduce as task
 
 CLIP = "talking/1p_closeup_facingcamera/10_woman_doctor.mp4"

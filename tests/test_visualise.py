@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipscore.errors import UsageError
-from lipscore.eval.models import Models
 from lipscore.eval.report.chart import Chart, draw, png, ticks
-from lipscore.eval.tools.keep import Keeper, KeptTrack
+from lipscore.eval.score import score_video as score_setup
+from lipscore.eval.setup import Models, Setup
 from lipscore.eval.tools.visualise import colour, visualise
+from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import ffmpeg, read
 from lipscore.metrics import lse
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -30,14 +31,15 @@ def clip(shared: Path) -> Path:
 @pytest.fixture(scope="module")
 def done(
     clip: Path, mini_models: Models, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[Path], VideoScore, Keeper]:
+) -> tuple[list[Path], VideoScore, Trace]:
     target = tmp_path_factory.mktemp("seen") / 'it\'s "shown" here.mp4'
-    keeper = Keeper()
-    record, written = visualise(clip, target, PROTOCOLS["lipscore-1"], mini_models, keeper)
-    return written, record, keeper
+    setup, trace = Setup(PROTOCOLS["lipscore-1"], mini_models), Trace()
+    record, written = visualise(clip, target, setup)
+    score_setup(clip, setup, trace=trace)
+    return written, record, trace
 
 
-def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Keeper], clip: Path) -> None:
+def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Trace], clip: Path) -> None:
     (video, _), record, keeper = done
     (kept,) = keeper.tracks
     assert kept.track is not None
@@ -55,14 +57,14 @@ def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Keeper
     assert record.status == "ok"
 
 
-def test_the_audio_is_kept(done: tuple[list[Path], VideoScore, Keeper], clip: Path) -> None:
+def test_the_audio_is_kept(done: tuple[list[Path], VideoScore, Trace], clip: Path) -> None:
     def packets(path: Path) -> bytes:
         return ffmpeg.run_ffmpeg([*ffmpeg.input_args(path), "-map", "0:a", "-c", "copy", "-f", "adts", "-"], path)
 
     assert packets(done[0][0]) == packets(clip)
 
 
-def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Keeper]) -> None:
+def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Trace]) -> None:
     video, chart = done[0]
     assert chart.name == 'it\'s "shown" here.track00.png'
     assert sorted(path.name for path in video.parent.iterdir()) == sorted([video.name, chart.name])
@@ -81,7 +83,7 @@ def test_confidence_of_each_frame() -> None:
     distances[:, 17] -= 4
     mean = distances.mean(axis=0)
     median = np.sort(mean)[15]
-    kept = KeptTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances))
+    kept = TracedTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances))
     raw = [0.0] * 4 + [float(median - row[17]) for row in distances] + [0.0] * 4
     by_window = [sorted(raw[k : k + 9])[4] for k in range(40)]
     want = [by_window[min(max(frame - 2, 0), 39)] for frame in range(45)]
@@ -95,7 +97,7 @@ def test_windows_without_a_partner_take_the_nearest_confidence() -> None:
     distances[:, 17] -= 4
     distances[-2:, 17] = np.nan
     score = TrackScore(0, 0, 44, -2, 0, 1, 40, ())
-    found = KeptTrack(None, score, curve_of(distances)).confidence
+    found = TracedTrack(None, score, curve_of(distances)).confidence
     assert np.isfinite(found).all()
     assert (found[39:] == found[39]).all()
 
@@ -110,7 +112,7 @@ def test_colours_run_from_red_to_green() -> None:
 def test_the_video_itself_is_never_written(clip: Path, mini_models: Models, tmp_path: Path) -> None:
     for target in (clip, tmp_path / "out.gif"):
         with pytest.raises(UsageError):
-            visualise(clip, target, PROTOCOLS["lipscore-1"], mini_models, Keeper())
+            visualise(clip, target, Setup(PROTOCOLS["lipscore-1"], mini_models))
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))

@@ -229,7 +229,7 @@ def test_environment(tmp_path: Path) -> None:
     assert Search.from_environment(None, {"XDG_CACHE_HOME": "relative"}).cache == Path.home() / ".cache" / "lipscore"
     assert Search.from_environment(None, {"LIPSCORE_OFFLINE": "1"}).offline
     assert not Search.from_environment(None, {"LIPSCORE_OFFLINE": "0"}).offline
-    with pytest.raises(WeightsError, match="--weights-dir"):
+    with pytest.raises(WeightsError, match="weights_dir"):
         Search.from_environment(tmp_path / "nowhere", {})
     with pytest.raises(WeightsError, match="LIPSCORE_WEIGHTS"):
         Search.from_environment(None, {"LIPSCORE_WEIGHTS": str(tmp_path / "nowhere")})

@@ -50,7 +50,6 @@ def probe(path: Path) -> MediaInfo:
     Raises:
         MediaError: it is no file, no media file, or has no video stream.
     """
-    sha256 = file_sha256(path)
     with _opened(path) as container:
         if not container.streams.video:
             raise MediaError(f"{path}: has no video stream; give a video file")
@@ -69,7 +68,6 @@ def probe(path: Path) -> MediaInfo:
         audio = container.streams.audio[0] if container.streams.audio else None
         return MediaInfo(
             path=path,
-            sha256=sha256,
             fps=fps,
             n_frames=video.frames or round(duration * float(fps)),
             width=width,
