@@ -282,7 +282,9 @@ def _blank(protocol: Protocol, models: Models) -> VideoScore:
         model=models.embedder.name,
         comparable=models.comparable(protocol),
         protocol_hash=protocol.hash,
+        detector="none" if protocol.direct else models.detector,
         changed=protocol.changed + models.changed,
+        notes=models.weights_notes,
     )
 
 

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from lipscore import Models
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A loaded machine is no fault of a test: examples have no deadline
+settings.register_profile("lipscore", deadline=None)
+settings.load_profile("lipscore")
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +26,10 @@ def shared() -> Path:
     """The folder with the conformance kit and the clips (LIPSCORE_SHARED, or ../shared); skips where it is not."""
     folder = Path(os.environ.get("LIPSCORE_SHARED", ROOT.parent / "shared"))
     if not (folder / "conformance" / "golden.json").is_file():
-        pytest.skip(f"no conformance kit at {folder} (set LIPSCORE_SHARED)")
+        pytest.skip(
+            f"no conformance kit at {folder}: the original implementations' numbers and real clips, which are not part "
+            "of the repository. Put it there, or set LIPSCORE_SHARED to its folder"
+        )
     return folder
 
 
@@ -59,3 +68,19 @@ def mini_models() -> Models:
     from lipscore import load_models
 
     return load_models("mini", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both official weight files' names, keys and shapes, and seeded random values: in any clone."""
+    from lipscore.syncnet.faces.s3fd import S3FDNet
+    from lipscore.syncnet.model import SyncNet
+
+    folder = tmp_path_factory.mktemp("random-weights")
+    torch.manual_seed(16)
+    s3fd = S3FDNet()
+    for norm in (s3fd.L2Norm3_3, s3fd.L2Norm4_3, s3fd.L2Norm5_3):
+        torch.nn.init.constant_(norm.weight, 10)
+    torch.save(SyncNet().state_dict(), folder / "syncnet_v2.model")
+    torch.save(s3fd.state_dict(), folder / "sfd_face.pth")
+    return folder
