@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lipscore import load_models
 from lipscore.errors import WeightsError
 from lipscore.syncnet.faces import s3fd
 from lipscore.syncnet.faces.s3fd import S3fdDetector
+from lipscore.syncnet.protocols import PROTOCOLS, change
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,39 @@ def test_no_crash_when_all_boxes_pass(state: dict[str, torch.Tensor]) -> None:
         certain[f"loc.{k}.bias"] = torch.zeros(4)
     found = S3fdDetector(certain)([np.zeros((1080, 1920, 3), np.uint8)], [0])[0]
     assert 100 < len(found) <= s3fd.INNER_BOXES
+
+
+@pytest.mark.parametrize(("channel", "colour", "mean"), [(2, "red", 123), (1, "green", 117), (0, "blue", 104)])
+def test_the_network_is_given_rgb_less_its_mean(random_weights: Path, channel: int, colour: str, mean: int) -> None:
+    """A network made by hand, that sees a face wherever one of its three inputs is more than 0, on BGR frames."""
+    state = {name: torch.zeros_like(t) for name, t in torch.load(random_weights / "sfd_face.pth").items()}
+    convolutions = [name for name in state if name.startswith("vgg.") and name.endswith("weight")]
+    for name in convolutions:
+        centre = state[name].shape[-1] // 2
+        state[name][0, ("red", "green", "blue").index(colour) if name == "vgg.0.weight" else 0, centre, centre] = 1
+    for k in range(6):
+        state[f"conf.{k}.bias"][:] = 50
+        state[f"conf.{k}.bias"][-1] = -50
+    state["conf.3.weight"][1, 0, 1, 1] = 100  # of the last map of the VGG part, which is not normalised
+    detector = S3fdDetector(state, facedet_scale=1)
+    for level, others, faces in ((mean + 2, 0, True), (mean - 2, 255, False)):
+        frame = np.full((64, 64, 3), others, np.uint8)
+        frame[:, :, channel] = level
+        assert bool(detector([frame], [0])[0]) == faces, (colour, level)
+
+
+def test_the_protocols_face_confidence_reaches_the_detector(random_weights: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+
+    def scores(limit: float) -> list[float]:
+        protocol = change(PROTOCOLS["wav2lip"], {"face_confidence": limit, "facedet_scale": 0.5})
+        models = load_models("vgg", protocol, weights_dir=random_weights, allow_unverified=True, device="cpu")
+        return [found.score for found in models.detector_for(Path("any.mp4"))([frame], [0])[0]]
+
+    every = scores(0.1)
+    middle = every[len(every) // 2]
+    assert 0.1 < every[-1] < middle < every[0] < 0.9
+    assert scores(middle) == [score for score in every if score > middle]
 
 
 def test_weights_that_are_not_s3fds_are_refused(state: dict[str, torch.Tensor]) -> None:
