@@ -84,3 +84,13 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(SyncNet().state_dict(), folder / "syncnet_v2.model")
     torch.save(s3fd.state_dict(), folder / "sfd_face.pth")
     return folder
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn head that talks for 5.6 seconds, its audio early by 3 frames."""
+    from lipscore.syncnet.demo.clips import render_clip
+
+    path = tmp_path_factory.mktemp("talk") / "talk.mp4"
+    render_clip(path, seed=5, shift_frames=3)
+    return path

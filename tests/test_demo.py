@@ -99,7 +99,7 @@ def test_as_many_faces_as_asked_for_and_only_the_first_speaks(faces: int) -> Non
         assert np.ptp(heights[0] / heights[1]) > 0.01  # the speaker's chin moves
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), shift=st.integers(-12, 12))
 def test_a_shift_moves_the_sound_and_the_correlation_with_it(seed: int, shift: int) -> None:
     still, moved = make_clip(seed=seed), make_clip(seed=seed, shift_frames=shift)

@@ -28,7 +28,7 @@ def padded(audio: np.ndarray, vshift: int, value: float = 0.0) -> np.ndarray:
     return np.pad(audio, ((vshift, vshift), (0, 0)), constant_values=value)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 15), st.integers(0, 2**32 - 1))
 def test_as_the_original_computes_them(windows: int, vshift: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

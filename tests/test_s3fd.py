@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -165,7 +165,6 @@ def greedy(boxes: np.ndarray, threshold: float, limit: int) -> list[int]:
     return kept[:limit]
 
 
-@settings(deadline=None)
 @given(
     arrays(np.int64, st.tuples(st.integers(0, 40), st.just(4)), elements=st.integers(0, 12)),
     st.sampled_from([0.1, 0.3]),

@@ -161,7 +161,7 @@ def test_ms_ssim_of_contradicting_images_is_zero() -> None:
     assert float(ms_ssim(batch(checkers), batch(255 - checkers), data_range=255)) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(11, 90), st.integers(11, 90), st.integers(0, 2**31), st.sampled_from(["wang", "skimage"]))
 def test_laws(height: int, width: int, seed: int, variant: str) -> None:
     rng = np.random.default_rng(seed)
@@ -174,7 +174,7 @@ def test_laws(height: int, width: int, seed: int, variant: str) -> None:
     assert mirrored == pytest.approx(there, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(0, 40), st.integers(5, 60))
 def test_more_noise_never_raises_it(seed: int, amplitude: int, more: int) -> None:
     rng = np.random.default_rng(seed)
