@@ -25,7 +25,8 @@ def numbered(n: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
 
 
 def tone(seconds: float, rate: int = 16000) -> np.ndarray:
-    return (8000 * np.sin(np.arange(int(seconds * rate)) * 0.3)).astype(np.int16)
+    samples: np.ndarray = (8000 * np.sin(np.arange(int(seconds * rate)) * 0.3)).astype(np.int16)
+    return samples
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_rotation_is_applied_as_ffmpeg_does(tmp_path: Path, degrees: int) -> Non
     media.write_video(plain, [image] * 5, 25)
     ffmpeg.run_ffmpeg(["-display_rotation", str(degrees), *ffmpeg.input_args(plain), "-c", "copy", str(turned)], plain)
     ffmpeg.run_ffmpeg([*ffmpeg.input_args(turned), "-frames:v", "1", "-update", "1", str(upright)], turned)
-    want = cv2.imread(str(upright)).astype(int)
+    want = np.asarray(cv2.imread(str(upright)), int)
     got = next(media.frames_at(turned)).astype(int)
     assert got.shape == want.shape
     assert np.abs(got - want).mean() < 2

@@ -10,6 +10,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,10 @@ print(json.dumps({
 """
 
 
-def said(command: list[str | Path], **more: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, **more)  # type: ignore[call-overload]
+def said(command: Sequence[str | Path], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env)
     assert done.returncode == 0, done.stderr
-    return str(done.stdout)
+    return done.stdout
 
 
 def build(kind: str, source: Path, target: Path) -> Path:
@@ -80,8 +81,8 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     venv.create(empty, with_pip=False)
     python = empty / "bin" / "python"
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    said(install, env=clean)
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    said([*pip, "--no-deps", "--no-index", wheel], env=clean)
     found = json.loads(said([python, "-c", LOOK], cwd=tmp_path, env=clean))
     assert Path(found["home"]).is_relative_to(empty)
     assert found["version"][0] == found["version"][1]

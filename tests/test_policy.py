@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +26,7 @@ from lipscore.eval.score import reduce_tracks
 from lipscore.eval.score_command import ScoreOptions, _asked, _settings
 from lipscore.eval.summary import lines, summarise
 from lipscore.syncnet import ffmpeg, weights
-from lipscore.syncnet.protocols import PROTOCOLS, change
+from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
 from lipscore.syncnet.weights import PUBLISHED, S3FD, SYNCNET, WeightFile
 from lipscore.types import MediaInfo, TrackScore, VideoScore
 
@@ -35,7 +34,7 @@ WAV2LIP = PROTOCOLS["wav2lip"]
 BLANK = VideoScore("", "", "", "media_error", "", "wav2lip", "vgg", False)
 
 # docs/protocols.md and the originals that `lipscore protocols NAME` names
-ALIKE = {
+ALIKE: dict[str, Any] = {
     "transcode": "avi",
     "direct": False,
     "audio_from": "transcoded",
@@ -185,10 +184,11 @@ def test_official_weights_and_an_unchanged_protocol_are_comparable(verified: Pat
 def test_what_load_models_is_asked_for_ends_it(
     verified: Path, tmp_path: Path, options: dict[str, Any], comparable: bool, changed: tuple[str, ...]
 ) -> None:
-    more = {"detections": tmp_path} if options.get("detections") else {}
     protocol = PROTOCOLS[options.get("protocol", "wav2lip")]
-    asked = {name: options[name] for name in ("fast", "precision") if name in options}
-    models = load_models("vgg", protocol, weights_dir=verified, device="cpu", **asked, **more)
+    asked = {name: value for name, value in options.items() if name != "protocol"}
+    if "detections" in asked:
+        asked["detections"] = tmp_path
+    models = load_models("vgg", protocol, weights_dir=verified, device="cpu", **asked)
     assert (models.comparable(protocol), models.changed) == (comparable, changed)
 
 
@@ -290,11 +290,9 @@ def test_what_the_command_line_adds_to_the_settings() -> None:
     assert ffmpeg.ffmpeg_version()
 
 
-def hash_with(
-    protocol: Callable[[], Any] = lambda: WAV2LIP, models: dict[str, Any] | None = None, **options: Any
-) -> str:
+def hash_with(protocol: Protocol = WAV2LIP, models: dict[str, Any] | None = None, **options: Any) -> str:
     made = models_of(**(models or {}))
-    return _settings(protocol(), made, _asked(options_of(**options), made))
+    return _settings(protocol, made, _asked(options_of(**options), made))
 
 
 def test_each_setting_that_decides_a_number_changes_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,15 +305,15 @@ def test_each_setting_that_decides_a_number_changes_the_hash(monkeypatch: pytest
         "resize": hash_with(resize="bicubic"),
         "all_variants": hash_with(all_variants=True),
         "detections": hash_with(detections=Path("boxes")),
-        "protocol": hash_with(lambda: PROTOCOLS["joonson"]),  # the same numbers, but another name in the record
+        "protocol": hash_with(PROTOCOLS["joonson"]),  # the same numbers, but another name in the record
         "weights": hash_with(models={"sha256": "00" * 32}),
         "detector": hash_with(models={"detector": "given"}),
         "model": hash_with(models={"embedder": "mini"}),
         "changed": hash_with(models={"changed": ("networks in bf16",)}),
     }
     for name, value in ALIKE.items():
-        other = not value if isinstance(value, bool) else f"{value}?" if isinstance(value, str) else value + 1
-        hashes[f"protocol's {name}"] = hash_with(lambda name=name, other=other: replace(WAV2LIP, **{name: other}))
+        other: Any = not value if isinstance(value, bool) else f"{value}?" if isinstance(value, str) else value + 1
+        hashes[f"protocol's {name}"] = hash_with(replace(WAV2LIP, **dict[str, Any]({name: other})))
     monkeypatch.setattr(ffmpeg, "ffmpeg_version", lambda: "another build")
     hashes["FFmpeg"] = hash_with()
     for one, two in itertools.combinations(hashes, 2):
@@ -324,7 +322,7 @@ def test_each_setting_that_decides_a_number_changes_the_hash(monkeypatch: pytest
 
 def test_what_decides_no_number_leaves_the_hash() -> None:
     for same in (
-        hash_with(lambda: change(WAV2LIP, {"batch_size": 3})),
+        hash_with(change(WAV2LIP, {"batch_size": 3})),
         hash_with(models={"path": "/elsewhere"}),
         hash_with(models={"device": "cuda"}),
         hash_with(models={"note": "said aloud"}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -52,8 +55,8 @@ def test_who_is_alone_has_all_cores() -> None:
         runtime.configure()
 
 
-def test_precision_is_recorded_and_not_comparable(kit_weights) -> None:
-    more = {"weights_dir": kit_weights, "allow_unverified": True, "device": "cpu"}
+def test_precision_is_recorded_and_not_comparable(random_weights: Path) -> None:
+    more: dict[str, Any] = {"weights_dir": random_weights, "allow_unverified": True, "device": "cpu"}
     assert load_models("vgg", **more).changed == ()
     assert load_models("vgg", **more, precision="bf16").changed == ("networks in bf16",)
     fast = load_models("vgg", **more, fast=True, precision="fp32")

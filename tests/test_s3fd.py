@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -19,11 +20,13 @@ from lipscore.errors import WeightsError
 from lipscore.syncnet.faces import s3fd
 from lipscore.syncnet.faces.s3fd import S3fdDetector
 from lipscore.syncnet.protocols import PROTOCOLS, change
+from lipscore.types import Detection
 
 
 @pytest.fixture(scope="module")
 def state(kit_weights: Path) -> dict[str, torch.Tensor]:
-    return torch.load(kit_weights / "sfd_face.pth", weights_only=True)
+    tensors: dict[str, torch.Tensor] = torch.load(kit_weights / "sfd_face.pth", weights_only=True)
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +38,15 @@ def frames_and_golden(shared: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     folder = shared / "conformance"
     cases = json.loads((folder / "s3fd_golden.json").read_text())["cases"]
     return [
-        (cv2.imread(str(folder / "frames" / case["frame"])), np.array(case["boxes_conf_above_0_9"]).reshape(-1, 5))
+        (
+            np.asarray(cv2.imread(str(folder / "frames" / case["frame"]))),
+            np.array(case["boxes_conf_above_0_9"]).reshape(-1, 5),
+        )
         for case in cases
     ]
 
 
-def rows(detections: list) -> np.ndarray:
+def rows(detections: list[Detection]) -> np.ndarray:
     return np.array([[*d.box_xyxy, d.score] for d in detections]).reshape(-1, 5)
 
 
@@ -199,6 +205,8 @@ def test_strips_are_the_whole_image() -> None:
     vgg = s3fd.S3FDNet().vgg
     sizes = (122, 67), (121, 3000), (2, 5), (301, 1500)
     for layers, (height, width) in product((vgg[: s3fd.HALVED], vgg[s3fd.HALVED : s3fd.STEM]), sizes):
-        x = torch.randn(1, layers[0].in_channels, height, width).contiguous(memory_format=torch.channels_last)
+        x = torch.randn(1, cast(torch.nn.Conv2d, layers[0]).in_channels, height, width).contiguous(
+            memory_format=torch.channels_last
+        )
         with torch.inference_mode():
             torch.testing.assert_close(s3fd._in_strips(x, layers), s3fd._through(x, layers), rtol=1e-5, atol=1e-5)

@@ -69,7 +69,7 @@ def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Keeper]) -> None:
     assert sorted(path.name for path in video.parent.iterdir()) == sorted([video.name, chart.name])
     image = cv2.imread(str(chart))
     assert image is not None
-    curve_image, confidence_image = np.split(image, 2)
+    curve_image, confidence_image = np.split(np.asarray(image, np.uint8), 2)
     assert_dip_at_mark(curve_image)
     assert inked(confidence_image, blue_not_red=True).sum() > 500  # pixels
 
