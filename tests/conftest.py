@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,23 @@ settings.register_profile("lipscore", deadline=None)
 settings.load_profile("lipscore")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why, a line per reason: pytest's own -rs has one per test."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with the conformance kit and the clips (LIPSCORE_SHARED, or ../shared); skips where it is not."""
     folder = Path(os.environ.get("LIPSCORE_SHARED", ROOT.parent / "shared"))
     if not (folder / "conformance" / "golden.json").is_file():
         pytest.skip(
-            f"no conformance kit at {folder}: the original implementations' numbers and real clips, which are not part "
-            "of the repository. Put it there, or set LIPSCORE_SHARED to its folder"
+            f"no conformance kit at {folder}. It holds real clips and the original implementations' numbers and is "
+            "not part of the repository: put it there, or set LIPSCORE_SHARED to its folder"
         )
     return folder
 
