@@ -49,7 +49,7 @@ RUN site=$(echo /opt/lipscore/venv/lib/python3*/site-packages) \
     && find "$site/numpy" "$site/scipy" -type d -name tests -prune -exec rm -rf {} +
 
 
-# The official weights. Only weights.py and what bakes it stand above, so a change elsewhere fetches nothing again;
+# The official weights. Only the package `weights` and what bakes it stand above, so a change elsewhere fetches nothing again;
 # the cache mount keeps what was fetched even if these change.
 #   WEIGHTS=fetch (default): from weights/ of the build context where they are there, else from their publishers
 #   WEIGHTS=none: no official weights; the image scores with the built-in model and says so
@@ -57,7 +57,7 @@ RUN site=$(echo /opt/lipscore/venv/lib/python3*/site-packages) \
 FROM packages AS weights
 WORKDIR /src
 COPY src/lipscore/__init__.py src/lipscore/errors.py lipscore/
-COPY syncnet/__init__.py syncnet/weights.py lipscore/syncnet/
+COPY src/lipscore/weights/ lipscore/weights/
 COPY docker/bake_weights.py ./
 COPY weights/ weights/
 ARG WEIGHTS=fetch

@@ -1,4 +1,4 @@
-"""How dlib's HOG squares become face boxes, how well, and which faces are found: the numbers of syncnet/faces/hog.py.
+"""How dlib's HOG squares become face boxes, how well, and which faces are found: the numbers of faces/hog.py.
 
     python benchmarks/fit_hog_mapping.py [../shared/clips]
 
@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.syncnet.faces.hog import PASSES, HogDetector, to_faces
-from lipscore.syncnet.faces.sparse import iou
-from lipscore.syncnet.media import frames_at
+from lipscore.faces.boxes import iou
+from lipscore.faces.hog import PASSES, HogDetector, to_faces
+from lipscore.media.read import frames_at
 from lipscore.types import Frame
 
 MATCH = 0.3  # IoU of a HOG square with the known face from which on it counts as found

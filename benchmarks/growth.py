@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from memory import SHORT, measure
 
-from lipscore.eval.tools.plot import Chart, draw, png
-from lipscore.syncnet import ffmpeg, media
+from lipscore.eval.report.chart import Chart, draw, png
+from lipscore.media import ffmpeg, read
 
 SECONDS = (5, 20, 60, 180, 600)
 COPIES = (1, 2, 4, 8, 16)
@@ -49,14 +49,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     arguments, options = parser.parse_known_args()
     options = options or ["--model", "mini"]
-    length = media.probe(arguments.video).duration_s
+    length = read.probe(arguments.video).duration_s
     with tempfile.TemporaryDirectory() as folder:
 
         def long(seconds: int) -> tuple[list[Path], float]:
             target = Path(folder) / f"{seconds}.mp4"
             looped = ["-stream_loop", str(int(seconds / length)), *ffmpeg.input_args(arguments.video)]
             ffmpeg.run_ffmpeg([*looped, "-t", str(seconds), "-c", "copy", str(target)], arguments.video)
-            return [target], media.probe(target).duration_s
+            return [target], read.probe(target).duration_s
 
         def many(copies: int) -> tuple[list[Path], float]:
             below = Path(folder) / f"{copies} copies"

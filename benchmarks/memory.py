@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lipscore.syncnet import ffmpeg, media
+from lipscore.media import ffmpeg, read
 
 POLL_S = 0.02
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
@@ -82,7 +82,7 @@ def main() -> None:
         ffmpeg.run_ffmpeg([*repeat, *ffmpeg.input_args(arguments.video), "-c", "copy", str(long)], arguments.video)
         peaks = []
         for video in (arguments.video, long):
-            info = media.probe(video)
+            info = read.probe(video)
             peak, seconds = measure([video], options or ["--model", "mini"])
             peaks.append(peak)
             print(

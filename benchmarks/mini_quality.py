@@ -18,8 +18,8 @@ import torch
 
 from lipscore.eval.models import Models
 from lipscore.eval.score import score_video
-from lipscore.syncnet.faces.given import GivenBoxes
-from lipscore.syncnet.faces.hog import HogDetector
+from lipscore.faces.given import GivenBoxes
+from lipscore.faces.hog import HogDetector
 from lipscore.syncnet.mini import WEIGHTS, MiniEmbedder, load_mini
 from lipscore.syncnet.protocols import PROTOCOLS, change
 

@@ -11,10 +11,9 @@ import time
 import numpy as np
 import torch
 
-from lipscore import lanes, runtime
-from lipscore.syncnet.embed import SyncNetEmbedder
+from lipscore import pool, runtime
 from lipscore.syncnet.mini import load_mini
-from lipscore.syncnet.model import SyncNet
+from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
 from lipscore.types import Embedder
 
 CHUNK = 32  # crops at a time, as the program feeds them
@@ -43,7 +42,7 @@ def main() -> None:
     mini = windows_per_second(load_mini(device), windows)
     official = windows_per_second(SyncNetEmbedder(SyncNet().state_dict(), device), windows)
     print(f"windows a second: mini {mini:.0f} on one thread,")
-    print(f"SyncNet v2 {official:.0f} on {lanes.available_cores()} cores: {mini / official:.1f} times as many")
+    print(f"SyncNet v2 {official:.0f} on {pool.available_cores()} cores: {mini / official:.1f} times as many")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,9 @@ import torch
 from precision import KIT, make_kit_weights
 from torch.utils.flop_counter import FlopCounterMode
 
+from lipscore.faces.s3fd.detector import S3fdDetector
 from lipscore.runtime import configure
-from lipscore.syncnet.embed import SyncNetEmbedder
-from lipscore.syncnet.faces.s3fd import S3fdDetector
-from lipscore.syncnet.model import SyncNet
+from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
 from lipscore.types import Frame
 
 ROUNDS = 3
@@ -52,9 +51,9 @@ def s3fd(state: dict[str, torch.Tensor], device: torch.device, picture: Frame) -
     square = torch.randn(2048, 2048, device=device)
     detector, rehearsed = S3fdDetector(state, device), S3fdDetector(state, device)
     halved = S3fdDetector(state, device, dtype=torch.float16 if gpu else torch.bfloat16)
-    with patch("lipscore.syncnet.faces.s3fd.WIDE", ()):
+    with patch("lipscore.faces.s3fd.detector.WIDE", ()):
         direct = S3fdDetector(state, device)
-    with patch("lipscore.syncnet.faces.packed.available", lambda: False):
+    with patch("lipscore.faces.s3fd.packed.available", lambda: False):
         plain = S3fdDetector(state, device)
     plain.network.to(memory_format=torch.contiguous_format)
     for width, height in ((528, 976), (1080, 1920)):

@@ -26,7 +26,7 @@ from pathlib import Path
 from memory import POLL_S, resident_mb
 from precision import clip_paths, make_kit_weights
 
-from lipscore.syncnet import ffmpeg
+from lipscore.media import ffmpeg
 
 PEER = """
 import json, sys, tempfile

@@ -26,7 +26,7 @@ import torch
 
 from lipscore import load_models, score_video
 from lipscore.eval.models import FAST_STRIDE
-from lipscore.syncnet.faces.given import GivenBoxes
+from lipscore.faces.given import GivenBoxes
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
 from lipscore.types import VideoScore
 

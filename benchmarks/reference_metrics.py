@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lipscore.syncnet import ffmpeg, media
+from lipscore.media import ffmpeg, read
 
 VIDEO = Path(__file__).resolve().parents[2] / "shared" / "clips" / "real" / "phone_1080p_25fps.mp4"
 CORES = 2
@@ -67,7 +67,7 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory(prefix="lipscore-bench-") as name:
         pairs = {loops: make_pair(args.video, Path(name), loops) for loops in (1, 4)}
-        info = media.probe(pairs[1][1])
+        info = read.probe(pairs[1][1])
         print(f"{info.width}x{info.height}, {info.n_frames} frames, {len(os.sched_getaffinity(0))} cores")
         graph = "[0:v]split[a][b];[1:v]split[c][d];[a][c]ssim;[b][d]psnr"
         inputs = [arg for path in pairs[1] for arg in ffmpeg.input_args(path)]

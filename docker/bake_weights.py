@@ -1,6 +1,6 @@
 """What the Dockerfile's weights stage runs: the official weight files into the image, checked by SHA-256.
 
-It needs lipscore.errors and lipscore.syncnet.weights and nothing else of lipscore, so that a change elsewhere leaves
+It needs lipscore.errors and lipscore.weights.fetch and nothing else of lipscore, so that a change elsewhere leaves
 the stage cached.
 """
 
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lipscore.errors import LipscoreError, UsageError, WeightsError
-from lipscore.syncnet import weights
+from lipscore.weights import catalogue, fetch
 
 
 def bake(mode: str, context: Path, out: Path, allow_unverified: bool) -> None:
@@ -29,12 +29,12 @@ def bake(mode: str, context: Path, out: Path, allow_unverified: bool) -> None:
     if mode == "none":
         print("WEIGHTS=none: no official weights in this image; it scores with model=mini", flush=True)
         return
-    search = weights.Search.from_environment()
+    search = fetch.Search.from_environment()
     supplied = dataclasses.replace(search, folders=(context,))
-    for name in weights.PUBLISHED:
-        file = weights.obtain(name, supplied)
+    for name in catalogue.PUBLISHED:
+        file = fetch.obtain(name, supplied)
         try:
-            weights.load_state_dict(file, search, allow_unverified)
+            fetch.load_state_dict(file, search, allow_unverified)
         except WeightsError as error:
             raise WeightsError(f"{error} For an image: --build-arg ALLOW_UNVERIFIED=1.") from error
         shutil.copyfile(file.path, out / name)

@@ -11,14 +11,14 @@ import torch
 
 from lipscore import runtime
 from lipscore.errors import UsageError, WeightsError
-from lipscore.syncnet import weights
-from lipscore.syncnet.embed import SyncNetEmbedder
-from lipscore.syncnet.faces.given import GivenBoxes
-from lipscore.syncnet.faces.hog import HogDetector
-from lipscore.syncnet.faces.s3fd import S3fdDetector
+from lipscore.faces.given import GivenBoxes
+from lipscore.faces.hog import HogDetector
+from lipscore.faces.s3fd.detector import S3fdDetector
 from lipscore.syncnet.mini import load_mini
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol
+from lipscore.syncnet.v2 import SyncNetEmbedder
 from lipscore.types import Detector, Embedder
+from lipscore.weights import catalogue, fetch
 
 MODELS = ("auto", "vgg", "mini")
 FAST_STRIDE = 5  # frames; docs/precision.md has its effect on the numbers
@@ -36,7 +36,7 @@ class Models:
     embedder: Embedder
     detector_for: Callable[[Path], Detector]
     detector: str
-    weights: tuple[weights.WeightFile, ...]
+    weights: tuple[catalogue.WeightFile, ...]
     device: torch.device
     note: str = ""
     changed: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def load_models(
     fast: bool = False,
     precision: str | None = None,
     cores: int | None = None,
-    progress: weights.Progress | None = None,
+    progress: fetch.Progress | None = None,
 ) -> Models:
     """Load what a protocol needs.
 
@@ -93,11 +93,11 @@ def load_models(
     needs_faces = detections is None and not protocol.direct
     note = ""
     if model != "mini":
-        search = weights.Search.from_environment(weights_dir)
+        search = fetch.Search.from_environment(weights_dir)
         try:
-            files = [weights.obtain(weights.SYNCNET, search, progress)]
+            files = [fetch.obtain(catalogue.SYNCNET, search, progress)]
             if needs_faces:
-                files.append(weights.obtain(weights.S3FD, search, progress))
+                files.append(fetch.obtain(catalogue.S3FD, search, progress))
         except WeightsError as error:
             if model == "vgg":
                 raise
@@ -106,7 +106,7 @@ def load_models(
                 f"Its numbers are estimates, not comparable with published ones. {short(error)}"
             )
         else:
-            state_of = partial(weights.load_state_dict, search=search, allow_unverified=allow_unverified)
+            state_of = partial(fetch.load_state_dict, search=search, allow_unverified=allow_unverified)
             if not all(file.verified for file in files):
                 note = "weights not verified: --allow-unverified took files that are not the published ones"
             embedder = SyncNetEmbedder(state_of(files[0]), where, protocol.batch_size, dtype)

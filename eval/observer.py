@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lipscore.syncnet.faces.scan import Faces
+from lipscore.faces.scan import Faces
 from lipscore.types import Shot, SyncCurve, Track, TrackScore
 
 

@@ -14,11 +14,11 @@ import torch
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.regions import Region, Regions, face_tracks
-from lipscore.lanes import spread
-from lipscore.metrics.align import Method, Pair, Pairs, Resize, best_shift, fit, length_warning
-from lipscore.metrics.luma import luma
-from lipscore.metrics.psnr import pooled_psnr, psnr
-from lipscore.metrics.variants import (
+from lipscore.media import read
+from lipscore.metrics.image.align import Method, Pair, Pairs, Resize, best_shift, fit, length_warning
+from lipscore.metrics.image.luma import luma
+from lipscore.metrics.image.psnr import pooled_psnr, psnr
+from lipscore.metrics.image.variants import (
     DEFAULT_PSNR,
     DEFAULT_SSIM,
     LEAST_SIDE,
@@ -28,7 +28,7 @@ from lipscore.metrics.variants import (
     Measured,
     measure,
 )
-from lipscore.syncnet import media
+from lipscore.pool import spread
 from lipscore.types import Alignment, Frame, ReferenceScore, Track
 
 TRACK_FPS = 25
@@ -83,7 +83,7 @@ def find_reference(video: Path, folder: Path) -> Path | None:
     found = sorted(
         path
         for path in folder.iterdir()
-        if path.stem == video.stem and path.suffix.lower() in media.VIDEO_SUFFIXES and path.is_file()
+        if path.stem == video.stem and path.suffix.lower() in read.VIDEO_SUFFIXES and path.is_file()
     )
     if len(found) > 1:
         names = " and ".join(str(path) for path in found)
@@ -131,7 +131,7 @@ def _score(
     options: ReferenceOptions,
     per_frame: Callable[[FrameScore], object] | None,
 ) -> ReferenceScore:
-    theirs, ours = media.probe(reference), media.probe(generated)
+    theirs, ours = read.probe(reference), read.probe(generated)
     by_index = options.align == "index"
     rate = None if by_index else fps or theirs.fps
     warnings: list[str] = []
@@ -153,7 +153,7 @@ def _score(
         shift = best_shift(_small(generated, rate, size), _small(reference, rate, size), options.max_shift)
         if options.max_shift and abs(shift) == options.max_shift:
             warnings.append(f"the best shift lies at the edge of the range; try --max-shift {2 * options.max_shift}")
-    pairs = Pairs(media.frames_at(generated, rate), media.frames_at(reference, rate), shift)
+    pairs = Pairs(read.frames_at(generated, rate), read.frames_at(reference, rate), shift)
     tally = _Tally(per_frame)
     for work in spread(_measure_pair, _jobs(pairs, regions, options, tally)):
         tally.add(*work)
@@ -278,7 +278,7 @@ def _small_size(width: int, height: int) -> tuple[int, int]:
 
 def _small(video: Path, fps: Fraction | int | None, size: tuple[int, int]) -> Iterator[Frame]:
     """The video's luma, uint8[h, w], at the given (w, h)."""
-    for frame in media.frames_at(video, fps):
+    for frame in read.frames_at(video, fps):
         yield luma(torch.from_numpy(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))).numpy()
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lipscore.syncnet import media
+from lipscore.media import read
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import Detector, Frame, Track
 
@@ -26,13 +26,13 @@ def face_tracks(video: Path, detector: Detector | None = None) -> tuple[Track, .
     Raises:
         MediaError: the video cannot be read.
     """
-    from lipscore.syncnet.faces.hog import HogDetector  # here, since the whole frame needs none of this: half a second
-    from lipscore.syncnet.faces.scan import scan
+    from lipscore.faces.hog import HogDetector
+    from lipscore.faces.scan import scan
+    from lipscore.media.passes import FrameSource, Remembered
     from lipscore.syncnet.shots import find_shots
-    from lipscore.syncnet.source import FrameSource, Remembered
     from lipscore.syncnet.tracks import find_tracks
 
-    frames = FrameSource(Remembered(lambda: media.frames_at(video, _PROTOCOL.frame_rate)), lambda frame: frame)
+    frames = FrameSource(Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate)), lambda frame: frame)
     shots = find_shots(frames.packed(), _PROTOCOL.shot_threshold)
     faces = scan(frames, shots, detector or HogDetector())
     return find_tracks(faces.boxes, shots, _PROTOCOL).tracks

@@ -18,17 +18,18 @@ from lipscore.errors import MediaError, NotScoredError
 from lipscore.eval.models import Models
 from lipscore.eval.observer import Observer
 from lipscore.eval.reference import ReferenceOptions, score_reference
+from lipscore.faces.scan import Faces, scan
+from lipscore.media import read
+from lipscore.media.passes import FrameSource
 from lipscore.metrics import lse
-from lipscore.syncnet import media
 from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
-from lipscore.syncnet.embed import SyncPass
-from lipscore.syncnet.faces.scan import Faces, scan
-from lipscore.syncnet.model import N_FRAMES
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.shots import find_shots
-from lipscore.syncnet.source import FrameSource, Source, direct_input, prepare
+from lipscore.syncnet.source import Source, direct_input, prepare
+from lipscore.syncnet.sync_pass import SyncPass
 from lipscore.syncnet.tracks import Tracking, find_tracks
+from lipscore.syncnet.window import N_FRAMES
 from lipscore.types import MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def score_video(
     )
     try:
         with watch.stage("probe"):
-            info = media.probe(path)
+            info = read.probe(path)
         record = replace(
             record,
             sha256=info.sha256,

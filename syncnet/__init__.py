@@ -1,1 +1,1 @@
-"""From a video file to audio and lip embeddings: media, shots, faces, tracks, crops, audio, models."""
+"""From a video file to a curve: protocols, shots, tracks, crops, audio, models."""

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from lipscore.syncnet import media
+from lipscore.media import read, write
+from lipscore.media.passes import FrameSource
 from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.protocols import Protocol
-from lipscore.syncnet.source import FrameSource
 from lipscore.types import Frame, Track
 
 SIZE = 224  # pixels, both ways
@@ -110,7 +110,7 @@ class CropFile:
         self._protocol = protocol
         self._video = folder / f"{index:05d}t{suffix}"
         self.path = folder / f"{index:05d}{suffix}"
-        self._writer = media.open_writer(self._video, fourcc, protocol.frame_rate, (SIZE, SIZE))
+        self._writer = write.open_writer(self._video, fourcc, protocol.frame_rate, (SIZE, SIZE))
 
     def write(self, crops: NDArray[np.uint8]) -> None:
         """uint8[n, 224, 224, 3] BGR, the next frames."""
@@ -121,17 +121,17 @@ class CropFile:
         """Join the frames and their audio (int16[N] at 16 kHz) in `path`."""
         self._writer.release()
         codec = "copy" if self._protocol.crop_codec == "xvid" else "aac"
-        media.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, codec)
+        write.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, codec)
         self._video.unlink()
 
     def pcm(self) -> NDArray[np.int16]:
         """The audio as SyncNet's script reads it: int16[N] at 16 kHz."""
         options = [*SYNC_OPTIONS[self._protocol.crop_audio], "-ac", "1", "-ar", str(SAMPLE_RATE)]
-        return media.pcm_pipe(self.path, options)
+        return read.pcm_pipe(self.path, options)
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
         """The frames as SyncNet's script reads them, each through a JPEG at FFmpeg's default quality."""
-        return chunked(media.decode_jpeg(data) for data in media.jpeg_pipe(self.path))
+        return chunked(read.decode_jpeg(data) for data in read.jpeg_pipe(self.path))
 
 
 SYNC_OPTIONS = {"async": ("-async", "1"), "aresample": ("-af", "aresample=async=1"), "none": ()}

@@ -2,7 +2,7 @@
 
 It follows the idea of SyncNet (Chung and Zisserman, "Out of time", 2016): two towers, a distance between their
 embeddings, a curve over shifts. What is different, and why, is in docs/model-card.md; how the weights were made is in
-`lipscore.syncnet.training`. Its scores are estimates of SyncNet's; the weight file holds their calibration.
+`lipscore.training`. Its scores are estimates of SyncNet's; the weight file holds their calibration.
 """
 
 from __future__ import annotations

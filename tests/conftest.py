@@ -83,8 +83,8 @@ def mini_models() -> Models:
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both official weight files' names, keys and shapes, and seeded random values: in any clone."""
-    from lipscore.syncnet.faces.s3fd import S3FDNet
-    from lipscore.syncnet.model import SyncNet
+    from lipscore.faces.s3fd.detector import S3FDNet
+    from lipscore.syncnet.v2 import SyncNet
 
     folder = tmp_path_factory.mktemp("random-weights")
     torch.manual_seed(16)
@@ -99,7 +99,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn head that talks for 5.6 seconds, its audio early by 3 frames."""
-    from lipscore.syncnet.demo.clips import render_clip
+    from lipscore.demo.clips import render_clip
 
     path = tmp_path_factory.mktemp("talk") / "talk.mp4"
     render_clip(path, seed=5, shift_frames=3)

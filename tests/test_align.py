@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipscore.metrics.align import Pairs, best_shift, fit, length_warning
+from lipscore.metrics.image.align import Pairs, best_shift, fit, length_warning
 
 
 def numbered(n: int) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipscore.eval.average import average, compare
+from lipscore.eval.store.average import average, compare
 from lipscore.metrics import reduce
 
 rows_of_videos = st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=4), min_size=2, max_size=8)

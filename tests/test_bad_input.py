@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lipscore import Models, get_protocol, score_video
-from lipscore.syncnet import ffmpeg
-from lipscore.syncnet.demo.clips import render_clip
+from lipscore.demo.clips import render_clip
+from lipscore.media import ffmpeg
 from lipscore.syncnet.protocols import change
 from lipscore.types import VideoScore
 

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli import app
+from lipscore.eval.cli.main import app
 from lipscore.eval.models import load_models
-from lipscore.eval.runner import Job, Piece
-from lipscore.eval.tools.chunks import drifts, plan, score_piece, sentence, split
+from lipscore.eval.report.drift import drifts, sentence
+from lipscore.eval.run.jobs import Job, Piece
+from lipscore.eval.run.pieces import plan, score_piece, split
 from lipscore.eval.tools.keep import Keeper
-from lipscore.syncnet import media, remux
+from lipscore.media import edit, read, write
 from lipscore.syncnet.protocols import PROTOCOLS, change
 from lipscore.types import MediaInfo, VideoScore
 
@@ -62,19 +63,19 @@ def test_a_chunk_too_short_for_a_track_or_its_overlap() -> None:
 
 
 def test_pieces_hold_every_frame_and_sample_once(clip: Path, tmp_path: Path) -> None:
-    source = media.probe(clip)
+    source = read.probe(clip)
     frames: list[np.ndarray] = []
     sound: list[np.ndarray] = []
     for start, end in ((0, 31), (31, 80), (80, 128)):
         piece = tmp_path / "piece.mkv"
-        remux.cut(source, piece, start / source.fps, (end - start) / source.fps)
-        got = list(media.frames_at(piece, None))
+        edit.cut(source, piece, start / source.fps, (end - start) / source.fps)
+        got = list(read.frames_at(piece, None))
         assert len(got) == end - start
         frames += got
-        sound.append(media.pcm_pipe(piece, ["-ac", "1", "-ar", "44100"]))
-    for number, frame in enumerate(media.frames_at(clip, None)):
+        sound.append(read.pcm_pipe(piece, ["-ac", "1", "-ar", "44100"]))
+    for number, frame in enumerate(read.frames_at(clip, None)):
         assert np.array_equal(frame, frames[number])
-    whole = media.pcm_pipe(clip, ["-ac", "1", "-ar", "44100"])
+    whole = read.pcm_pipe(clip, ["-ac", "1", "-ar", "44100"])
     together = np.concatenate(sound)
     shorter = min(len(whole), len(together))
     assert shorter > len(whole) - 1024
@@ -84,7 +85,7 @@ def test_pieces_hold_every_frame_and_sample_once(clip: Path, tmp_path: Path) -> 
 
 def test_numbers_of_a_piece_count_from_the_videos_start(shared: Path, clip: Path) -> None:
     models = load_models("mini", detections=shared / "conformance/detections/avi", device="cpu")
-    source = media.probe(clip)
+    source = read.probe(clip)
     piece = Piece(source, Fraction(2), Fraction(3))
     keeper = Keeper()
     record = score_piece(Job(clip, "talk"), piece, change(WAV2LIP, {"min_track": 50}), models, keeper)
@@ -101,13 +102,13 @@ def test_numbers_of_a_piece_count_from_the_videos_start(shared: Path, clip: Path
 @pytest.fixture(scope="module")
 def drifting(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip three times in a row, its audio 0, 2 and 4 frames early."""
-    frames = [np.asarray(cv2.resize(frame, (586, 316)), np.uint8) for frame in media.frames_at(clip, None)]
+    frames = [np.asarray(cv2.resize(frame, (586, 316)), np.uint8) for frame in read.frames_at(clip, None)]
     length = 16000 * 128 // 24
-    pcm = media.read_pcm(clip)
+    pcm = read.read_pcm(clip)
     pcm = np.pad(pcm, (0, length + 4 * 640))[: length + 4 * 640]
     sound = np.concatenate([pcm[early * 640 : early * 640 + length] for early in (0, 2, 4)])
     target = tmp_path_factory.mktemp("long") / "dr[i]ft 'x'.mp4"
-    media.write_video(target, (frame for _ in range(3) for frame in frames), 24, sound)
+    write.write_video(target, (frame for _ in range(3) for frame in frames), 24, sound)
     return target
 
 
@@ -160,7 +161,7 @@ def test_what_is_short_or_cannot_be_cut_stays_whole(clip: Path, tmp_path: Path) 
     job = Job(broken, "broken")
     assert split(job, 30, 5, WAV2LIP) == [job]
     silent = tmp_path / "silent.mp4"
-    media.write_video(silent, [np.zeros((64, 64, 3), np.uint8)] * 400, 25)
+    write.write_video(silent, [np.zeros((64, 64, 3), np.uint8)] * 400, 25)
     job = Job(silent, "silent")
     assert split(job, 5, 0, WAV2LIP) == [job]
 

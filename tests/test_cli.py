@@ -19,10 +19,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import lipscore
-from lipscore.eval.cli import app
-from lipscore.eval.records import read_records
-from lipscore.eval.scores_file import read_scores
-from lipscore.syncnet.demo.clips import render_clip
+from lipscore.demo.clips import render_clip
+from lipscore.eval.cli.main import app
+from lipscore.eval.store.records import read_records
+from lipscore.eval.store.scores_file import read_scores
 from lipscore.syncnet.protocols import PROTOCOLS
 
 DIRECT = ("--protocol", "wav2lip-lrs", "--model", "mini", "--device", "cpu")
@@ -66,7 +66,7 @@ def videos_in(folder: Path, clip: Path, *names: str) -> Path:
 
 
 def test_help_waits_for_no_heavy_import() -> None:
-    code = "import sys, lipscore.eval.cli; print([m for m in ('torch', 'cv2', 'av', 'scipy') if m in sys.modules])"
+    code = "import sys, lipscore.eval.cli.main; print([m for m in ('torch', 'cv2', 'av', 'scipy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

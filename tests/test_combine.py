@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from lipscore.eval.cli import app
-from lipscore.syncnet import ffmpeg, media
-from lipscore.syncnet.remux import audio_seconds
+from lipscore.eval.cli.main import app
+from lipscore.media import ffmpeg, read
+from lipscore.media.edit import audio_seconds
 
 ODD = """-it's "odd" & spaced"""
 
@@ -45,7 +45,7 @@ def packets(path: Path) -> bytes:
 
 
 def samples(path: Path) -> np.ndarray:
-    return media.pcm_pipe(path, ["-ac", "1", "-ar", "16000"]).astype(float)
+    return read.pcm_pipe(path, ["-ac", "1", "-ar", "16000"]).astype(float)
 
 
 def test_pictures_are_copied_and_sound_is_the_wav(folders: tuple[Path, Path, Path]) -> None:
@@ -72,7 +72,7 @@ def test_shortest_cuts_the_longer_one(folders: tuple[Path, Path, Path], clip: Pa
     ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-vn", "-af", "apad=whole_dur=8", ffmpeg.file_url(wav)], clip)
     assert combine(folders, "--shortest").exit_code == 0
     out = folders[2]
-    cut = media.probe(out / f"{ODD}.mp4")
+    cut = read.probe(out / f"{ODD}.mp4")
     assert 72 <= cut.n_frames <= 75  # 3 s at 24 fps; copied pictures end with a group of B-frames
     assert audio_seconds(out / "talk.mp4") == pytest.approx(5.333, abs=0.03)
 
@@ -93,7 +93,7 @@ def test_outputs_are_kept_unless_told(folders: tuple[Path, Path, Path]) -> None:
     assert combine(folders).exit_code == 0
     assert target.read_text() == "mine"
     assert combine(folders, "--overwrite").exit_code == 0
-    assert media.probe(target).n_frames == 128
+    assert read.probe(target).n_frames == 128
 
 
 def test_a_broken_file_does_not_stop_the_others(folders: tuple[Path, Path, Path]) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from lipscore.eval.models import Models, load_models
 from lipscore.eval.score import score_video
-from lipscore.syncnet import ffmpeg, media
-from lipscore.syncnet.faces.given import GivenBoxes
-from lipscore.syncnet.faces.scan import scan
+from lipscore.faces.given import GivenBoxes
+from lipscore.faces.scan import scan
+from lipscore.media import ffmpeg, read
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import prepare
@@ -87,7 +87,7 @@ def test_frames_samples_and_boxes(
     name: str, protocol: str, golden: dict[str, Any], clip_paths: dict[str, Path], shared: Path, tmp_path: Path
 ) -> None:
     want, settings = golden[name][protocol], PROTOCOLS[protocol]
-    source = prepare(media.probe(clip_paths[name]), settings, tmp_path)
+    source = prepare(read.probe(clip_paths[name]), settings, tmp_path)
     assert sum(1 for _ in source.frames.packed()) == want["n_frames"]
     assert len(source.pcm) == want["n_samples"]
     shots = find_shots(source.shot_frames(), settings.shot_threshold)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import medfilt
 
+from lipscore.media.passes import FrameSource
 from lipscore.syncnet.crops import CropFile, CropPath, cut_tracks, track_pcm
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.syncnet.source import FrameSource
 from lipscore.types import Shot, Track
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)

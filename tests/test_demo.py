@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 from typer.testing import CliRunner
 
+from lipscore.demo.clips import EARLY_FRAMES, FILE_RATE, Clip, DemoClip, make_clip, render_clip, render_demo
+from lipscore.demo.phones import draw_utterance
+from lipscore.demo.voice import LIP_LEAD_S, RATE, speak
 from lipscore.errors import MissingError, NotScoredError
-from lipscore.eval.demo_cli import demo
+from lipscore.eval.cli.demo import demo
 from lipscore.eval.models import load_models
 from lipscore.eval.score import score_video
-from lipscore.syncnet.demo.clips import EARLY_FRAMES, FILE_RATE, Clip, DemoClip, make_clip, render_clip, render_demo
-from lipscore.syncnet.demo.phones import draw_utterance
-from lipscore.syncnet.demo.voice import LIP_LEAD_S, RATE, speak
-from lipscore.syncnet.media import frames_at, probe, read_pcm
+from lipscore.media.read import frames_at, probe, read_pcm
 from lipscore.syncnet.protocols import PROTOCOLS
 
 SAMPLES = RATE // 25  # beneath one frame

@@ -11,9 +11,9 @@ import torch
 
 from lipscore.errors import WeightsError
 from lipscore.metrics import lse
-from lipscore.syncnet.embed import SyncNetEmbedder, SyncPass
 from lipscore.syncnet.mini import load_mini
-from lipscore.syncnet.model import SyncNet
+from lipscore.syncnet.sync_pass import SyncPass
+from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
 from lipscore.types import SyncCurve
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli import app
+from lipscore.eval.cli.main import app
 from lipscore.eval.tools.filter import PRESETS, Limits, decide, limits
 from lipscore.types import Status, TrackScore, VideoScore
 

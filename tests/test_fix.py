@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lipscore.eval.cli import app
+from lipscore.eval.cli.main import app
 from lipscore.eval.models import Models
 from lipscore.eval.score import score_video
 from lipscore.eval.tools import fix as task
 from lipscore.eval.tools.fix import fix, why_not
-from lipscore.syncnet import ffmpeg, media, remux
+from lipscore.media import edit, ffmpeg, read
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import TrackScore
 
@@ -38,23 +38,23 @@ def lag(later: np.ndarray, earlier: np.ndarray) -> int:
 @pytest.mark.parametrize("frames", [5, -5, 12])
 def test_audio_is_shifted_by_the_time_asked_for(clip: Path, tmp_path: Path, frames: int) -> None:
     target = tmp_path / "shifted.mp4"
-    copied = remux.shift_audio(clip, target, Fraction(frames, 25))
+    copied = edit.shift_audio(clip, target, Fraction(frames, 25))
     assert copied == (frames < 0)
-    assert lag(media.read_pcm(target), media.read_pcm(clip)) == pytest.approx(640 * frames, abs=1)
+    assert lag(read.read_pcm(target), read.read_pcm(clip)) == pytest.approx(640 * frames, abs=1)
     pictures = [ffmpeg.run_ffmpeg([*ffmpeg.input_args(p), "-map", "0:v", "-f", "md5", "-"], p) for p in (clip, target)]
     assert pictures[0] == pictures[1]
 
 
 def test_formats_without_edit_lists_are_encoded(clip: Path, tmp_path: Path) -> None:
     target = tmp_path / "shifted.mkv"
-    assert not remux.shift_audio(clip, target, Fraction(-5, 25))
-    assert lag(media.read_pcm(target), media.read_pcm(clip)) == pytest.approx(-3200, abs=1)
+    assert not edit.shift_audio(clip, target, Fraction(-5, 25))
+    assert lag(read.read_pcm(target), read.read_pcm(clip)) == pytest.approx(-3200, abs=1)
 
 
 @pytest.mark.parametrize(("frames", "audio"), [(5, "encoded"), (-4, "copied")])
 def test_a_shifted_video_is_mended(clip: Path, mini_models: Models, tmp_path: Path, frames: int, audio: str) -> None:
     off, target = tmp_path / "it's off.mp4", tmp_path / "to" / "mended.mp4"
-    remux.shift_audio(clip, off, Fraction(-frames, 25))
+    edit.shift_audio(clip, off, Fraction(-frames, 25))
     done = fix(off, target, WAV2LIP, mini_models)
     assert (done.verdict, done.audio, done.before.offset) == ("fixed", audio, frames), done.message
     assert f"offset {frames:+d} -> 0" in done.message
@@ -105,9 +105,9 @@ def test_a_result_that_scores_no_better_is_not_kept(
     message: str,
 ) -> None:
     off = tmp_path / "off.mp4"
-    remux.shift_audio(clip, off, Fraction(frames, 25))
-    true_shift = remux.shift_audio
-    monkeypatch.setattr(remux, "shift_audio", lambda source, target, delay: true_shift(source, target, delay * factor))
+    edit.shift_audio(clip, off, Fraction(frames, 25))
+    true_shift = edit.shift_audio
+    monkeypatch.setattr(edit, "shift_audio", lambda source, target, delay: true_shift(source, target, delay * factor))
     done = fix(off, tmp_path / "out.mp4", WAV2LIP, mini_models)
     assert (done.verdict, message in done.message) == ("not_better", True), done.message
     assert [path.name for path in tmp_path.iterdir()] == ["off.mp4"]
@@ -117,9 +117,9 @@ def test_audio_that_ends_a_frame_off_is_moved_once_more(
     clip: Path, mini_models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     off, target = tmp_path / "off.mp4", tmp_path / "out.mp4"
-    remux.shift_audio(clip, off, Fraction(4, 25))
-    true_shift = remux.shift_audio
-    monkeypatch.setattr(remux, "shift_audio", lambda source, to, delay: true_shift(source, to, delay + Fraction(1, 25)))
+    edit.shift_audio(clip, off, Fraction(4, 25))
+    true_shift = edit.shift_audio
+    monkeypatch.setattr(edit, "shift_audio", lambda source, to, delay: true_shift(source, to, delay + Fraction(1, 25)))
     done = fix(off, target, WAV2LIP, mini_models)
     assert (done.verdict, "moved the audio 200 ms earlier" in done.message) == ("fixed", True), done.message
     assert score_video(target, WAV2LIP, mini_models).offset == 0
@@ -148,7 +148,7 @@ def test_when_an_offset_is_not_trusted(tracks: list[TrackScore], reason: str) ->
 
 def test_the_command_refuses_aloud(clip: Path, tmp_path: Path) -> None:
     off = tmp_path / "off.mp4"
-    remux.shift_audio(clip, off, Fraction(4, 25))
+    edit.shift_audio(clip, off, Fraction(4, 25))
     run, out = CliRunner(), tmp_path / "out.mp4"
     common = ["fix", str(off), "--out", str(out), "--model", "mini"]
     result = run.invoke(app, [*common, "--min-confidence", "20"])

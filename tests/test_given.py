@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lipscore.errors import MediaError, MissingError
-from lipscore.syncnet.faces.given import GivenBoxes
+from lipscore.faces.given import GivenBoxes
 
 BLANK = np.zeros((4, 4, 3), np.uint8)
 

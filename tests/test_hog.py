@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lipscore.syncnet.faces.hog import MAPPING, PASSES, HogDetector, Look, to_faces
-from lipscore.syncnet.faces.sparse import iou
-from lipscore.syncnet.media import frames_at
+from lipscore.faces.boxes import iou
+from lipscore.faces.hog import MAPPING, PASSES, HogDetector, Look, to_faces
+from lipscore.media.read import frames_at
 
 CLIPS = (
     "1p_closeup_facingcamera/10_woman_doctor.mp4",

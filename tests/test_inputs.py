@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.inputs import collect, shard_of
+from lipscore.eval.run.inputs import collect, shard_of
 
 
 def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lipscore import lanes, runtime
+from lipscore import pool, runtime
 
 
 @pytest.fixture
@@ -23,21 +23,21 @@ def opened() -> Iterator[None]:
 @pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize(("cores", "expected"), [(2, (2, 1)), (16, (8, 2)), (6, (6, 1)), (1, (1, 1))])
 def test_cores_are_shared(cores: int, expected: tuple[int, int]) -> None:
-    threads = lanes.open_lanes(cores)
+    threads = pool.open_lanes(cores)
     everybody = threading.Barrier(expected[0])
 
     def look(_: int) -> tuple[str, int]:
         everybody.wait(10)  # so that no lane does two of them
         return threading.current_thread().name, torch.get_num_threads()
 
-    found = list(lanes.spread(look, range(expected[0])))
+    found = list(pool.spread(look, range(expected[0])))
     assert (len({name for name, _ in found}), threads) == expected
     assert {number for _, number in found} == {threads}
 
 
 @pytest.mark.usefixtures("opened")
 def test_results_come_in_order_and_items_are_not_hoarded() -> None:
-    lanes.open_lanes(3)
+    pool.open_lanes(3)
     taken = []
 
     def items() -> Iterator[int]:
@@ -49,14 +49,14 @@ def test_results_come_in_order_and_items_are_not_hoarded() -> None:
         time.sleep(0.01 * (k % 3))
         return k * k
 
-    for count, result in enumerate(lanes.spread(work, items())):
+    for count, result in enumerate(pool.spread(work, items())):
         assert result == count**2
         assert len(taken) <= count + 3 + 1
 
 
 @pytest.mark.usefixtures("opened")
 def test_an_error_reaches_the_caller_and_ends_the_rest() -> None:
-    lanes.open_lanes(1)
+    pool.open_lanes(1)
     done = []
 
     def work(k: int) -> int:
@@ -66,18 +66,18 @@ def test_an_error_reaches_the_caller_and_ends_the_rest() -> None:
         return k
 
     with pytest.raises(ValueError, match="two"):
-        list(lanes.spread(work, range(100)))
-    assert list(lanes.spread(work, [7])) == [7]  # the lanes are free again
+        list(pool.spread(work, range(100)))
+    assert list(pool.spread(work, [7])) == [7]  # the lanes are free again
     assert set(done) <= {0, 1, 3, 7}
 
 
 @pytest.mark.usefixtures("opened")
 def test_two_callers_share_the_lanes() -> None:
-    lanes.open_lanes(2)
+    pool.open_lanes(2)
     results: dict[int, list[int]] = {}
 
     def call(caller: int) -> None:
-        results[caller] = list(lanes.spread(lambda k: 100 * caller + k, range(50)))
+        results[caller] = list(pool.spread(lambda k: 100 * caller + k, range(50)))
 
     callers = [threading.Thread(target=call, args=(k,)) for k in range(4)]
     for caller in callers:
@@ -91,11 +91,11 @@ def test_two_callers_share_the_lanes() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_lanes_of_its_own() -> None:
-    lanes.open_lanes(2)
-    assert list(lanes.spread(str, range(5))) == ["0", "1", "2", "3", "4"]
+    pool.open_lanes(2)
+    assert list(pool.spread(str, range(5))) == ["0", "1", "2", "3", "4"]
     child = os.fork()
     if child == 0:
-        done = list(lanes.spread(str, range(3)))
+        done = list(pool.spread(str, range(3)))
         os._exit(0 if done == ["0", "1", "2"] else 1)
     until = time.monotonic() + 20
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:

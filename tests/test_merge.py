@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.cli import app
-from lipscore.eval.merge import merge
-from lipscore.eval.records import Record, RecordStore, hash_of, read_records
-from lipscore.eval.scores_file import read_scores
+from lipscore.eval.cli.main import app
+from lipscore.eval.store.merge import merge
+from lipscore.eval.store.records import Record, RecordStore, hash_of, read_records
+from lipscore.eval.store.scores_file import read_scores
 from lipscore.types import TrackScore, VideoScore
 
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from lipscore.errors import WeightsError
-from lipscore.eval import show
+from lipscore.eval.cli import tables
+from lipscore.media.read import frames_at, read_pcm
 from lipscore.metrics import lse
 from lipscore.syncnet import mini
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.embed import SyncPass
-from lipscore.syncnet.media import frames_at, read_pcm
+from lipscore.syncnet.sync_pass import SyncPass
 from lipscore.types import Embedder, Floats, SyncCurve
 
 CPU = torch.device("cpu")
@@ -175,7 +175,7 @@ def test_shipped_weights_are_small_and_are_those_of_the_record() -> None:
 
 def test_the_protocols_command_says_how_far_the_estimates_are_off() -> None:
     figures = json.loads(mini.RECORD.read_text())["held_out"]
-    said = show.protocols()
+    said = tables.protocols()
     for score in ("lse_d", "lse_c"):
         line = f"mean error {figures[f'{score}_mae']:.2f}  Spearman {figures[f'{score}_spearman']:.2f}"
         assert line in said

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     found = json.loads(said([python, "-c", LOOK], cwd=tmp_path, env=clean))
     assert Path(found["home"]).is_relative_to(empty)
     assert found["version"][0] == found["version"][1]
-    assert found["entry points"] == {"lipscore": "lipscore.eval.cli:main"}
+    assert found["entry points"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     record = json.loads((HOME / "syncnet" / "mini.json").read_text())
     assert found["data"]["mini.safetensors"] == record["weights_sha256"]
     assert "mini.json" in found["data"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipscore.syncnet.faces import packed
+from lipscore.faces.s3fd import packed
 
 pytestmark = pytest.mark.skipif(not packed.available(), reason="this torch has no packed weights")
 

@@ -19,16 +19,18 @@ import torch
 from typer.testing import CliRunner
 
 from lipscore import Models, __version__, load_models, score_video
-from lipscore.eval.cli import app
-from lipscore.eval.records import Record, read_records
-from lipscore.eval.runner import Job, Piece, Task, _key
+from lipscore.eval.cli.main import app
+from lipscore.eval.run.batch import ScoreOptions, _asked, _settings
+from lipscore.eval.run.jobs import Job, Piece, Task
+from lipscore.eval.run.runner import _key
 from lipscore.eval.score import reduce_tracks
-from lipscore.eval.score_command import ScoreOptions, _asked, _settings
-from lipscore.eval.summary import lines, summarise
-from lipscore.syncnet import ffmpeg, weights
+from lipscore.eval.store.records import Record, read_records
+from lipscore.eval.store.summary import lines, summarise
+from lipscore.media import ffmpeg
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
-from lipscore.syncnet.weights import PUBLISHED, S3FD, SYNCNET, WeightFile
 from lipscore.types import MediaInfo, TrackScore, VideoScore
+from lipscore.weights import fetch
+from lipscore.weights.catalogue import PUBLISHED, S3FD, SYNCNET, WeightFile
 
 WAV2LIP = PROTOCOLS["wav2lip"]
 BLANK = VideoScore("", "", "", "media_error", "", "wav2lip", "vgg", False)
@@ -137,7 +139,7 @@ def verified(random_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (SYNCNET, S3FD):
         with (random_weights / name).open("rb") as file:
             published[name] = replace(PUBLISHED[name], sha256=hashlib.file_digest(file, "sha256").hexdigest())
-    monkeypatch.setattr(weights, "PUBLISHED", published)
+    monkeypatch.setattr(fetch, "PUBLISHED", published)
     return random_weights
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import peak_signal_noise_ratio
 
-from lipscore.metrics.luma import fixed_point_luma, luma
-from lipscore.metrics.psnr import CAP_DB, mse, pooled_psnr, psnr, squared_error
+from lipscore.metrics.image.luma import fixed_point_luma, luma
+from lipscore.metrics.image.psnr import CAP_DB, mse, pooled_psnr, psnr, squared_error
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
 

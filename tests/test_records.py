@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipscore.errors import MissingError
-from lipscore.eval.appending import append_whole, replace_whole
-from lipscore.eval.records import Record, RecordStore, as_csv, as_json, as_line, from_json, read_records
+from lipscore.eval.store.appending import append_whole, replace_whole
+from lipscore.eval.store.records import Record, RecordStore, as_csv, as_json, as_line, from_json, read_records
 from lipscore.types import Alignment, ReferenceScore, Shot, TrackScore, VideoScore
 
 SCORE = VideoScore(
@@ -156,7 +156,7 @@ def test_csv_is_the_last_record_of_each_video_and_settings(tmp_path: Path) -> No
 def test_two_runs_at_once_leave_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     code = (
-        "import sys; from pathlib import Path; from lipscore.eval.appending import append_whole\n"
+        "import sys; from pathlib import Path; from lipscore.eval.store.appending import append_whole\n"
         "for k in range(60): append_whole(Path(sys.argv[1]), (sys.argv[2] * 20000 + '\\n').encode())"
     )
     runs = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "ab"]
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from lipscore.errors import MissingError; from lipscore.eval.appending import append_whole\n"
+        "from lipscore.errors import MissingError; from lipscore.eval.store.appending import append_whole\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "append_whole(Path(sys.argv[1]), b'x' * 799 + b'\\n')\n"
         "try: append_whole(Path(sys.argv[1]), b'y' * 799 + b'\\n')\n"

@@ -14,11 +14,11 @@ from skimage.metrics import structural_similarity
 from typer.testing import CliRunner
 
 from lipscore.errors import UsageError
-from lipscore.eval.compare_cli import compare
+from lipscore.eval.cli.compare import compare
 from lipscore.eval.reference import FrameScore, ReferenceOptions, find_reference, missing_reference, score_reference
-from lipscore.lanes import available_cores
-from lipscore.metrics.variants import measure
-from lipscore.syncnet import ffmpeg, media
+from lipscore.media import ffmpeg, read, write
+from lipscore.metrics.image.variants import measure
+from lipscore.pool import available_cores
 from lipscore.types import Shot, Track
 
 
@@ -38,8 +38,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A video of 40 frames and a poorer copy of it."""
     folder = tmp_path_factory.mktemp("pair")
     good, poor = folder / "good.mp4", folder / "poor.mp4"
-    media.write_video(good, moving(40), 25, crf=10)
-    media.write_video(poor, moving(40), 25, crf=35)
+    write.write_video(good, moving(40), 25, crf=10)
+    write.write_video(poor, moving(40), 25, crf=35)
     return poor, good
 
 
@@ -48,7 +48,7 @@ def test_values_are_those_of_the_decoded_frames(pair: tuple[Path, Path]) -> None
     options = ReferenceOptions(all_variants=True)
     score = score_reference(*pair, 25, None, options, per_frame=rows.append)
     assert score.status == "ok"
-    frames = list(zip(*(media.frames_at(path, 25) for path in pair), strict=True))
+    frames = list(zip(*(read.frames_at(path, 25) for path in pair), strict=True))
     errors = [np.mean((a.astype(float) - b) ** 2) for a, b in frames]
     assert score.psnr == pytest.approx(np.mean([10 * np.log10(255**2 / e) for e in errors]), abs=1e-9)
     assert score.psnr_pooled == pytest.approx(10 * np.log10(255**2 / np.mean(errors)), abs=1e-9)
@@ -95,8 +95,8 @@ def test_psnr_is_ffmpegs(shared: Path, tmp_path: Path, crf: int) -> None:
 def test_timestamps_bring_different_frame_rates_together(tmp_path: Path) -> None:
     frames = moving(60)
     fast, slow = tmp_path / "fifty.mp4", tmp_path / "twentyfive.mp4"
-    media.write_video(fast, frames, 50, crf=10)
-    media.write_video(slow, frames[::2], 25, crf=10)
+    write.write_video(fast, frames, 50, crf=10)
+    write.write_video(slow, frames[::2], 25, crf=10)
     by_time = score_reference(fast, slow)
     by_index = score_reference(fast, slow, 25, None, ReferenceOptions(align="index"))
     assert by_time.psnr is not None
@@ -111,8 +111,8 @@ def test_timestamps_bring_different_frame_rates_together(tmp_path: Path) -> None
 @pytest.mark.parametrize("shift", [-4, 3])
 def test_a_shift_is_found_and_said(tmp_path: Path, shift: int) -> None:
     early, late = tmp_path / "early.mp4", tmp_path / "late.mp4"
-    media.write_video(early, moving(40, start=5), 25)
-    media.write_video(late, moving(40, start=5 - shift), 25)
+    write.write_video(early, moving(40, start=5), 25)
+    write.write_video(late, moving(40, start=5 - shift), 25)
     score = score_reference(late, early, 25, None, ReferenceOptions(align="shift", max_shift=6))
     assert score.alignment is not None
     assert (score.alignment.shift, score.alignment.n_compared) == (shift, 40 - abs(shift))
@@ -124,7 +124,7 @@ def test_a_shift_is_found_and_said(tmp_path: Path, shift: int) -> None:
 
 def test_nothing_is_cut_or_resized_in_silence(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     other = tmp_path / "short and wide.mp4"
-    media.write_video(other, moving(30, (32, 64)), 25)
+    write.write_video(other, moving(30, (32, 64)), 25)
     score = score_reference(other, pair[1])
     assert score.alignment is not None
     a = score.alignment
@@ -146,7 +146,7 @@ def test_regions_are_the_crop_and_its_lower_half(pair: tuple[Path, Path]) -> Non
     track = face_at(range(40), (36, 16, 60, 40))  # centre 48, 28; half a side 12
     whole = score_reference(*pair, 25, [track], ReferenceOptions(region="face"))
     mouth = score_reference(*pair, 25, [track], ReferenceOptions(region="mouth"))
-    frames = list(zip(*(media.frames_at(path, 25) for path in pair), strict=True))
+    frames = list(zip(*(read.frames_at(path, 25) for path in pair), strict=True))
     for score, rows in ((whole, slice(16, 49)), (mouth, slice(32, 49))):
         columns = slice(31, 64)
         errors = [np.mean((a[rows, columns].astype(float) - b[rows, columns]) ** 2) for a, b in frames]
@@ -198,7 +198,7 @@ def test_bad_files_are_a_status(tmp_path: Path, pair: tuple[Path, Path]) -> None
     assert "text.mp4" in score_reference(text, pair[1]).reason
     assert score_reference(pair[0], tmp_path / "absent.mp4").status == "no_reference"
     tiny = tmp_path / "tiny.mp4"
-    media.write_video(tiny, moving(5, (10, 64)), 25)
+    write.write_video(tiny, moving(5, (10, 64)), 25)
     assert score_reference(tiny, tiny).status == "too_small"
 
 
@@ -211,7 +211,7 @@ def test_choices_that_are_none(options: dict[str, object]) -> None:
 def test_frames_are_not_collected(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No more frames are decoded ahead than the cores are given, however long the video is."""
     decoded, measured, ahead = [0], [0], [0]
-    frames = media.frames_at
+    frames = read.frames_at
 
     def counted(path: Path, fps: Fraction | int | None):  # type: ignore[no-untyped-def]
         for frame in frames(path, fps):
@@ -224,7 +224,7 @@ def test_frames_are_not_collected(pair: tuple[Path, Path], monkeypatch: pytest.M
         measured[0] += 1
         return result
 
-    monkeypatch.setattr(media, "frames_at", counted)
+    monkeypatch.setattr(read, "frames_at", counted)
     monkeypatch.setattr("lipscore.eval.reference.measure", counting)
     score_reference(*pair)
     assert measured[0] == 40

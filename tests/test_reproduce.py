@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval import reproduce as task
-from lipscore.eval.reproduce_cli import reproduce
+from lipscore.eval.cli.reproduce import reproduce
+from lipscore.eval.tools import reproduce as task
 from lipscore.types import Status, TrackScore, VideoScore
 
 CLIP = "talking/1p_closeup_facingcamera/10_woman_doctor.mp4"

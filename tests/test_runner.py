@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from lipscore.errors import MediaError, MissingError
-from lipscore.eval.inputs import collect
-from lipscore.eval.records import Record, RecordStore, read_records
-from lipscore.eval.runner import Job, Outcome, Task, run
-from lipscore.eval.scores_file import append_lines, read_scores
-from lipscore.eval.workers import Stopped, at_a_time
-from lipscore.syncnet.media import file_sha256
+from lipscore.eval.run.inputs import collect
+from lipscore.eval.run.jobs import Job, Task
+from lipscore.eval.run.runner import Outcome, run
+from lipscore.eval.run.threads import Stopped, at_a_time
+from lipscore.eval.store.records import Record, RecordStore, read_records
+from lipscore.eval.store.scores_file import append_lines, read_scores
+from lipscore.media.read import file_sha256
 from lipscore.types import TrackScore, VideoScore
 
 BLANK = VideoScore("", "", "", "media_error", "", "wav2lip", "mini", False)
@@ -215,8 +216,8 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_runner import BLANK, Said, jobs_in, scored
-from lipscore.eval.records import RecordStore
-from lipscore.eval.runner import Task, run
+from lipscore.eval.store.records import RecordStore
+from lipscore.eval.run.runner import Task, run
 
 def score(job):
     if job.name == "c":
@@ -265,7 +266,7 @@ def test_no_signal_breaks_off_the_writing_of_a_result(folder: Path, monkeypatch:
         time.sleep(0.01)
         append_lines(path, lines)
 
-    monkeypatch.setattr("lipscore.eval.runner.append_lines", slowly)
+    monkeypatch.setattr("lipscore.eval.run.runner.append_lines", slowly)
     outcome, _ = go(folder)
     assert outcome.interrupted == 143
     assert names_in(folder) == ["a"] and len(read_records(folder / "out" / "scores.jsonl")[0]) == 1
@@ -328,7 +329,7 @@ def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
 def test_how_many_videos_at_a_time(
     monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, wanted: int | None, expected: int
 ) -> None:
-    monkeypatch.setattr("lipscore.eval.workers.available_cores", lambda: cores)
+    monkeypatch.setattr("lipscore.eval.run.threads.available_cores", lambda: cores)
     assert at_a_time(jobs, wanted) == expected
 
 

@@ -17,8 +17,8 @@ from hypothesis.extra.numpy import arrays
 
 from lipscore import load_models
 from lipscore.errors import WeightsError
-from lipscore.syncnet.faces import s3fd
-from lipscore.syncnet.faces.s3fd import S3fdDetector
+from lipscore.faces.s3fd import detector as s3fd
+from lipscore.faces.s3fd.detector import S3fdDetector
 from lipscore.syncnet.protocols import PROTOCOLS, change
 from lipscore.types import Detection
 

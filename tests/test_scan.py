@@ -8,8 +8,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from lipscore.syncnet.faces.scan import scan
-from lipscore.syncnet.source import FrameSource
+from lipscore.faces.scan import scan
+from lipscore.media.passes import FrameSource
 from lipscore.types import Detection, Frame, Shot
 
 N = 60

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipscore.errors import MissingError
-from lipscore.eval import scores_file
+from lipscore.eval.store import scores_file
 from lipscore.types import TrackScore, VideoScore
 
 TRACKS = tuple(TrackScore(k, 0, 99, 2 - k, 7.5 + k, 6.25 - k, 95, (0.0,) * 31) for k in range(2))
@@ -101,7 +101,7 @@ def test_the_file_itself_stays(tmp_path: Path) -> None:
 
 
 def test_a_pipe_takes_lines_too(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from lipscore.eval import scores_file\n"
+    code = "import sys; from pathlib import Path; from lipscore.eval.store import scores_file\n"
     code += "scores_file.append_lines(Path('/dev/stdout'), ['8 5']); print(scores_file.held_lines(Path('/dev/stdout')))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "8 5\nset()\n"
@@ -121,7 +121,7 @@ def test_a_file_of_another_user_says_who_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "all_scores.txt"
     path.touch(mode=0o444)
     code = (
-        "import os, sys; from pathlib import Path; from lipscore.eval import scores_file\n"
+        "import os, sys; from pathlib import Path; from lipscore.eval.store import scores_file\n"
         "from lipscore.errors import MissingError\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         "try: scores_file.append_lines(Path(sys.argv[1]), ['8 5'])\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scenedetect import ContentDetector, SceneManager, open_video
 
-from lipscore.syncnet import media
+from lipscore.media import read
 from lipscore.syncnet.shots import find_shots
 
 
@@ -21,13 +21,13 @@ def test_cuts_are_scenedetects(shared: Path, clip: str) -> None:
     manager = SceneManager()
     manager.add_detector(ContentDetector())
     n = manager.detect_scenes(video)
-    shots = find_shots(media.opencv_frames(path), 27.0)
+    shots = find_shots(read.opencv_frames(path), 27.0)
     assert [shot.start for shot in shots[1:]] == [cut.get_frames() for cut in manager.get_cut_list()]
     assert (shots[0].start, shots[-1].end) == (0, n)
 
 
 def test_a_lower_threshold_cuts_no_less(shared: Path) -> None:
     path = shared / "clips/talking/1p_camera_movement/13_woman_walking_through_cave_handheld.mp4"
-    counts = [len(find_shots(media.opencv_frames(path), threshold)) for threshold in (60.0, 27.0, 5.0)]
+    counts = [len(find_shots(read.opencv_frames(path), threshold)) for threshold in (60.0, 27.0, 5.0)]
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]

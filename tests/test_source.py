@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lipscore.errors import NotScoredError
-from lipscore.syncnet import media
+from lipscore.media import read, write
+from lipscore.media.passes import Remembered, Stored
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.syncnet.source import Remembered, Stored, prepare
+from lipscore.syncnet.source import prepare
 
 
 @pytest.mark.parametrize(("budget", "made"), [(1000, 1), (10, 2)])
@@ -44,7 +45,7 @@ def test_jpegs_lie_on_disk_between_passes_up_to_a_bound(tmp_path: Path, budget: 
 
 def test_a_full_disk_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = os.open("/dev/full", os.O_WRONLY) if Path("/dev/full").exists() else pytest.skip("no /dev/full here")
-    monkeypatch.setattr("lipscore.syncnet.source.tempfile.mkstemp", lambda dir: (full, str(dir / "x")))
+    monkeypatch.setattr("lipscore.media.passes.tempfile.mkstemp", lambda dir: (full, str(dir / "x")))
     large = [b"x" * 100_000] * 3
     stream = Stored(lambda: iter(large), tmp_path)
     assert list(stream()) == large
@@ -58,19 +59,19 @@ def test_a_pass_that_breaks_off_is_not_taken_for_the_whole(tmp_path: Path) -> No
 
 def test_lipscore_1_writes_no_file_and_starts_on_the_video(tmp_path: Path, shared: Path) -> None:
     path = shared / "clips/real/interview.avi"
-    source = prepare(media.probe(path), PROTOCOLS["lipscore-1"], tmp_path)
+    source = prepare(read.probe(path), PROTOCOLS["lipscore-1"], tmp_path)
     assert not list(tmp_path.iterdir())
     frames = list(source.frames.packed())
-    assert all(np.array_equal(a, b) for a, b in zip(frames[:5], media.frames_at(path), strict=False))
-    assert np.array_equal(source.pcm, media.read_pcm(path))
+    assert all(np.array_equal(a, b) for a, b in zip(frames[:5], read.frames_at(path), strict=False))
+    assert np.array_equal(source.pcm, read.read_pcm(path))
 
 
 @pytest.mark.parametrize("name", ["wav2lip", "latentsync", "lipscore-1"])
 def test_no_audio_is_said_before_anything_is_transcoded(tmp_path: Path, name: str) -> None:
     path = tmp_path / "silent.mp4"
-    media.write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 5, 25)
+    write.write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 5, 25)
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(NotScoredError, match="no audio"):
-        prepare(media.probe(path), PROTOCOLS[name], work)
+        prepare(read.probe(path), PROTOCOLS[name], work)
     assert not list(work.iterdir())

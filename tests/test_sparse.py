@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipscore.syncnet.faces.sparse import STEADY, bridge, densify, iou, link, sample_indices, steady
+from lipscore.faces.boxes import STEADY, bridge, densify, iou, link, sample_indices, steady
 from lipscore.types import Detection, Shot
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
-from lipscore.metrics import ssim as module
-from lipscore.metrics.ssim import ms_ssim, ssim
-from lipscore.syncnet import media
+from lipscore.media import read
+from lipscore.metrics.image import ssim as module
+from lipscore.metrics.image.ssim import ms_ssim, ssim
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "wang": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
@@ -119,7 +119,7 @@ def test_a_gpu_computes_what_the_cpu_does(name: str) -> None:
 
 def test_real_frames(clip_paths: dict[str, Path]) -> None:
     path = next(path for name, path in clip_paths.items() if name != "example")
-    frames = [frame for _, frame in zip(range(30), media.frames_at(path, 25), strict=False)]
+    frames = [frame for _, frame in zip(range(30), read.frames_at(path, 25), strict=False)]
     for variant in ("wang", "skimage"):
         got = ssim(
             torch.from_numpy(np.stack(frames[:2])),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lipscore import load_models, score_video
-from lipscore.syncnet import ffmpeg, media
+from lipscore.media import ffmpeg, write
 from lipscore.syncnet.protocols import PROTOCOLS
 
 
@@ -25,7 +25,7 @@ def test_transcoding_gives_the_same_picture_on_one_core(
         target = tmp_path / f"{len(here)}.{suffix}"
         try:
             os.sched_setaffinity(0, here)
-            media.transcode(clip_paths["closeup_doctor"], target, ["-qscale:v", "2", "-async", "1", "-r", "25"])
+            write.transcode(clip_paths["closeup_doctor"], target, ["-qscale:v", "2", "-async", "1", "-r", "25"])
         finally:
             os.sched_setaffinity(0, cores)
         pictures.append(ffmpeg.run_ffmpeg([*ffmpeg.input_args(target), "-map", "0:v", "-f", "md5", "-"], target))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lipscore.eval.cli import app
+from lipscore.eval.cli.main import app
 from lipscore.eval.models import Models, load_models
 from lipscore.eval.score import score_video
 from lipscore.eval.tools.tracks import write_tracks
-from lipscore.syncnet import media
+from lipscore.media import read
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import VideoScore
 
@@ -62,7 +62,7 @@ def test_tracks_json_says_what_was_scored(
     (track,) = tracks["tracks"]
     n_frames = track["last_frame"] - track["first_frame"] + 1
     assert len(track["boxes_xyxy"]) == len(track["confidence"]) == n_frames
-    assert media.probe(out / track["crop"]).n_frames == n_frames
+    assert read.probe(out / track["crop"]).n_frames == n_frames
     assert (track["offset"], track["n_windows"]) == (record.offset, record.tracks[0].n_windows)
     want = golden["closeup_doctor"]["wav2lip"]["tracks"][0]["boxes_xyxy_first_mid_last"][1]
     overlap = (

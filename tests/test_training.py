@@ -12,15 +12,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lipscore.errors import UsageError
+from lipscore.media.read import read_pcm
 from lipscore.syncnet import mini
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.media import read_pcm
-from lipscore.syncnet.training import augment, figures, losses, train
-from lipscore.syncnet.training.batches import Clip, draw
-from lipscore.syncnet.training.calibrate import fit_calibration, read_published
-from lipscore.syncnet.training.data import RENDERED_SEED, _rendered, read_boxes, read_clip
-from lipscore.syncnet.training.split import recordings, scene_words, scenes, split_clips
-from lipscore.syncnet.training.train import Recipe, learning_rate, train_mini
+from lipscore.training import augment
+from lipscore.training.batches import Clip, draw
+from lipscore.training.clips import RENDERED_SEED, _rendered, read_boxes, read_clip
+from lipscore.training.mini import figures, losses, train
+from lipscore.training.mini.calibrate import fit_calibration, read_published
+from lipscore.training.mini.train import Recipe, learning_rate, train_mini
+from lipscore.training.split import recordings, scene_words, scenes, split_clips
 
 WORDS = st.lists(
     st.sampled_from(["tennis", "chef", "moon", "guitar", "man", "woman", "2", "up"]), min_size=1, max_size=3
@@ -144,10 +145,10 @@ def test_lips_and_audio_of_a_sample_stay_together(monkeypatch: pytest.MonkeyPatc
     frames[60:] = 200
     pcm = np.ones(80000, np.int16)
     pcm[int(60 / 24 * 16000) :] = (np.random.default_rng(0).normal(size=40000) * 9000).astype(np.int16)
-    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_mouths", lambda crops, rng: augment.plain_mouths(crops))
-    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_speech", lambda pcm, other, rng: pcm)
-    monkeypatch.setattr("lipscore.syncnet.training.batches.vary_throat", lambda pcm, rng: mfcc(pcm))
-    monkeypatch.setattr("lipscore.syncnet.training.batches.mask_mfcc", lambda mfcc, mean, rng: None)
+    monkeypatch.setattr("lipscore.training.batches.vary_mouths", lambda crops, rng: augment.plain_mouths(crops))
+    monkeypatch.setattr("lipscore.training.batches.vary_speech", lambda pcm, other, rng: pcm)
+    monkeypatch.setattr("lipscore.training.batches.vary_throat", lambda pcm, rng: mfcc(pcm))
+    monkeypatch.setattr("lipscore.training.batches.mask_mfcc", lambda mfcc, mean, rng: None)
     rng = np.random.default_rng(1)
     seen = 0
     for _ in range(30):

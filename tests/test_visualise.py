@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from lipscore.errors import UsageError
 from lipscore.eval.models import Models
+from lipscore.eval.report.chart import Chart, draw, png, ticks
 from lipscore.eval.tools.keep import Keeper, KeptTrack
-from lipscore.eval.tools.plot import Chart, draw, png, ticks
 from lipscore.eval.tools.visualise import charts, colour, visualise
+from lipscore.media import ffmpeg, read
 from lipscore.metrics import lse
-from lipscore.syncnet import ffmpeg, media
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import Floats, Frame, SyncCurve, TrackScore, VideoScore
 
@@ -42,8 +42,8 @@ def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Keeper
     (video, _), record, keeper = done
     (kept,) = keeper.tracks
     assert kept.track is not None
-    plain = list(media.frames_at(clip, 25))
-    drawn = list(media.frames_at(video, None))
+    plain = list(read.frames_at(clip, 25))
+    drawn = list(read.frames_at(video, None))
     assert len(drawn) == len(plain)
     at = 60
     x1, y1, x2, y2 = kept.track.boxes_xyxy[at - kept.score.first_frame].round().astype(int)

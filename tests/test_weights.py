@@ -16,11 +16,10 @@ import pytest
 import torch
 
 from lipscore.errors import UsageError, WeightsError
-from lipscore.syncnet import weights
-from lipscore.syncnet.weights import (
-    Published,
+from lipscore.weights import fetch as fetch_module
+from lipscore.weights.catalogue import S3FD, SYNCNET, Published, WeightFile
+from lipscore.weights.fetch import (
     Search,
-    WeightFile,
     by_hand,
     fetch,
     find,
@@ -185,8 +184,8 @@ def test_no_server_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_answers_does_not_hold_a_run_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr(weights, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(fetch_module, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(fetch_module, "PATIENCE_SECONDS", 0.3)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -225,18 +224,18 @@ def test_two_processes_fetch_once(server: Server, tmp_path: Path) -> None:
 def test_search_order(tmp_path: Path) -> None:
     for folder in ("option", "variable", "xdg/lipscore"):
         (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / weights.SYNCNET).write_text(folder)
+        (tmp_path / folder / SYNCNET).write_text(folder)
     environment = {"LIPSCORE_WEIGHTS": str(tmp_path / "variable"), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
     search = Search.from_environment(tmp_path / "option", environment)
     for folder in ("option", "variable", "xdg/lipscore"):
-        found = held(weights.SYNCNET, search)
-        assert found.path == tmp_path / folder / weights.SYNCNET
+        found = held(SYNCNET, search)
+        assert found.path == tmp_path / folder / SYNCNET
         assert (found.sha256, found.verified) == (hashlib.sha256(folder.encode()).hexdigest(), False)
         found.path.unlink()
-    assert find(weights.SYNCNET, search) is None
+    assert find(SYNCNET, search) is None
     assert [(published.name, found) for published, found in listing(search)] == [
-        (weights.SYNCNET, None),
-        (weights.S3FD, None),
+        (SYNCNET, None),
+        (S3FD, None),
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lipscore.syncnet.faces import packed, winograd
+from lipscore.faces.s3fd import packed, winograd
 
 pytestmark = pytest.mark.skipif(not packed.available(), reason="this torch has no packed matrix product")
 

@@ -1,1 +1,1 @@
-"""What people who score videos do before and after: combine, tracks, visualise, filter, fix, chunks."""
+"""What people who score videos do before and after: combine, tracks, visualise, filter, fix."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.syncnet import media, remux
+from lipscore.media import edit, read
 
 AUDIO_SUFFIXES = (".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus")
 
@@ -36,7 +36,7 @@ def pair_up(video_dir: Path, audio_dir: Path) -> Pairing:
     Raises:
         MissingError: a folder is not there or cannot be read, or neither holds anything to combine.
     """
-    videos, sounds = _by_stem(video_dir, media.VIDEO_SUFFIXES), _by_stem(audio_dir, AUDIO_SUFFIXES)
+    videos, sounds = _by_stem(video_dir, read.VIDEO_SUFFIXES), _by_stem(audio_dir, AUDIO_SUFFIXES)
     if not videos and not sounds:
         raise MissingError(f"{video_dir} holds no video and {audio_dir} no audio file; name the folders that do")
     pairs: list[Pair] = []
@@ -69,11 +69,11 @@ def combine(pair: Pair, target: Path, codec: str = "aac", shortest: bool = False
         MediaError: one of them cannot be read, or does not go into the target's format.
         MissingError: the target cannot be written.
     """
-    info = media.probe(pair.video)
-    sound = remux.audio_seconds(pair.audio)
+    info = read.probe(pair.video)
+    sound = edit.audio_seconds(pair.audio)
     differs = abs(sound - info.duration_s) > 1 / info.fps
     cut = min(sound, info.duration_s) if differs and shortest else None
-    remux.join(pair.video, pair.audio, target, codec, cut)
+    edit.join(pair.video, pair.audio, target, codec, cut)
     if not differs:
         return ""
     done = f"cut to {cut:.2f} s" if cut is not None else "kept as they are; --shortest cuts"

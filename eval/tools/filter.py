@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lipscore.errors import UsageError
-from lipscore.eval.appending import replace_whole, unwritable
-from lipscore.eval.inputs import collect
-from lipscore.eval.score_command import Ran, ScoreOptions, manifest_name, run_inputs
+from lipscore.eval.run.batch import Ran, ScoreOptions, manifest_name, run_inputs
+from lipscore.eval.run.inputs import collect
+from lipscore.eval.store.appending import replace_whole, unwritable
 from lipscore.eval.tools.fix import best_track
 from lipscore.types import VideoScore
 

@@ -13,8 +13,8 @@ from lipscore.errors import UsageError
 from lipscore.eval.models import Models
 from lipscore.eval.score import score_video, track_score
 from lipscore.eval.tools.keep import Keeper
+from lipscore.media import edit
 from lipscore.metrics import lse
-from lipscore.syncnet import remux
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import SyncCurve, TrackScore, VideoScore
 
@@ -80,7 +80,7 @@ def fix(
         shift, left = 0, best.offset
         for _ in range(ATTEMPTS):
             shift += left
-            audio = "copied" if remux.shift_audio(path, moved, shift / rate) else "encoded"
+            audio = "copied" if edit.shift_audio(path, moved, shift / rate) else "encoded"
             second = Keeper(stage)
             after = score_video(moved, protocol, same_boxes, observer=second)
             left = best_track(after.tracks).offset if after.status == "ok" else 0
@@ -98,7 +98,7 @@ def fix(
             trouble = f"the LSE-C is then {now:.3f}, below {was:.3f}" if now < was * (1 - NOISE) else ""
         if trouble:
             return Fix("not_better", f"{did}, but {trouble}; nothing was written", before, after, audio)
-        remux.move(moved, target)
+        edit.move(moved, target)
     return Fix("fixed", f"{did}: offset {best.offset:+d} -> 0, LSE-C {was:.3f} -> {now:.3f}", before, after, audio)
 
 

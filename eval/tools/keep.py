@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lipscore.eval.observer import Observer
+from lipscore.faces.scan import Faces
 from lipscore.metrics import lse
-from lipscore.syncnet.faces.scan import Faces
 from lipscore.types import Floats, Shot, SyncCurve, Track, TrackScore
 
 WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frames

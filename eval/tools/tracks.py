@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from lipscore.errors import UsageError
-from lipscore.eval.appending import replace_whole, unwritable
 from lipscore.eval.models import Models
 from lipscore.eval.score import score_video
+from lipscore.eval.store.appending import replace_whole, unwritable
 from lipscore.eval.tools.keep import Keeper, KeptTrack
-from lipscore.syncnet import remux
+from lipscore.media import edit
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Track, VideoScore
 
@@ -47,7 +47,7 @@ def write_tracks(path: Path, out: Path, protocol: Protocol, models: Models, keep
     _clear(crops)
 
     def keep_crop(track: Track, made: Path) -> None:
-        with remux.written_aside(crops / f"{track.id:05d}{made.suffix}") as aside:
+        with edit.written_aside(crops / f"{track.id:05d}{made.suffix}") as aside:
             shutil.copyfile(made, aside)
 
     keeper = keeper or Keeper()

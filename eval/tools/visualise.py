@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.appending import replace_whole
 from lipscore.eval.models import Models
+from lipscore.eval.report.chart import FONT, Chart, draw, png
 from lipscore.eval.score import score_video
+from lipscore.eval.store.appending import replace_whole
 from lipscore.eval.tools.keep import Keeper, KeptTrack
-from lipscore.eval.tools.plot import FONT, Chart, draw, png
-from lipscore.syncnet import media, remux
+from lipscore.media import edit, read, write
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Floats, Frame, VideoScore
 
@@ -63,12 +63,12 @@ def visualise(
         return record, []
     kept = keeper.tracks
     keeper.stage("drawing")
-    info = media.probe(path)
+    info = read.probe(path)
     rate = info.fps if protocol.direct else Fraction(protocol.frame_rate)
     labels = [_label(k, info.width, info.height) for k in kept]
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         silent = Path(folder) / "silent.mp4"
-        media.write_video(silent, annotate(media.frames_at(path, rate), labels), rate)
+        write.write_video(silent, annotate(read.frames_at(path, rate), labels), rate)
         keeper.stage("sound")
         _join(silent, path, target)
     written = [target]
@@ -123,9 +123,9 @@ def charts(kept: KeptTrack, rate: float) -> list[Chart]:
 def _join(silent: Path, path: Path, target: Path) -> None:
     """The drawn video with the audio's own packets, or with AAC where the target's format does not take those."""
     try:
-        remux.join(silent, path, target, "copy")
+        edit.join(silent, path, target, "copy")
     except MediaError:
-        remux.join(silent, path, target, "aac")
+        edit.join(silent, path, target, "aac")
 
 
 def _label(kept: KeptTrack, width: int, height: int) -> Label:

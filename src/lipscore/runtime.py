@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from lipscore import lanes
+from lipscore import pool
 from lipscore.errors import MissingError, UsageError
 
 # malloc.h: how many heaps there are. By default each thread has its own, and keeps in it what it has freed; two threads
@@ -64,8 +64,8 @@ def configure(cores: int | None = None, precision: str = "fp32", *, alone: bool 
         precision: one of PRECISIONS; only tf32 moves a switch, the others choose a network's dtype.
         alone: torch is called by one thread, which has all of the cores, as in training.
     """
-    threads = lanes.open_lanes(cores)
-    torch.set_num_threads((cores or lanes.available_cores()) if alone else threads)
+    threads = pool.open_lanes(cores)
+    torch.set_num_threads((cores or pool.available_cores()) if alone else threads)
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     _glibc("mallopt", M_ARENA_MAX, 1)

@@ -1,0 +1,139 @@
+"""How far a run is: a bar on a terminal, a line per video elsewhere; always on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lipscore.eval.run.jobs import Job
+from lipscore.eval.store.records import Record
+from lipscore.eval.store.scores_file import one_line, quote_name
+from lipscore.eval.store.summary import offsets_of, reason_of
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+
+def say(text: str) -> None:
+    """A line for the user on standard error; characters that it cannot show become escapes."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def plain(terminal: bool) -> bool:
+    """Whether colour and bars are off: NO_COLOR is set (https://no-color.org), or this is no terminal."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not terminal
+
+
+class Lines:
+    """A line per video, for logs and pipes."""
+
+    def started(self, index: int, total: int, job: Job) -> None:
+        """Nothing: the line comes with the result."""
+
+    def stage(self, video: str, name: str) -> None:
+        """Nothing: stages come and go too fast for a log."""
+
+    def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
+        """One line with the result."""
+        say(f"[{index}/{total}] {result_line(record)} ({'scored before' if resumed else f'{seconds:.1f} s'})")
+
+    def trouble(self, text: str) -> None:
+        """As it is."""
+        say(text.rstrip())
+
+
+class Live:
+    """A bar with the video's name and stage, how many are done and the time left; failures stay above it."""
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def started(self, index: int, total: int, job: Job) -> None:
+        """The bar names the video."""
+        self._bar.update(self._task, total=total, completed=index - 1, video=quote_name(job.name))
+
+    def stage(self, video: str, name: str) -> None:
+        """The bar names the video and its stage; of several at a time, the one that moved last."""
+        self._bar.update(self._task, video=f"{quote_name(video)}: {name}")
+
+    def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
+        """The bar moves on; a video without a score gets a line."""
+        if record.score.status != "ok":
+            self.trouble(reason_of(record))
+        self._bar.update(self._task, total=total, completed=index)
+
+    def trouble(self, text: str) -> None:
+        """A line above the bar."""
+        from rich.text import Text
+
+        self._bar.console.print(Text(text.rstrip()), soft_wrap=True)
+
+
+@contextmanager
+def shown(total: int) -> Iterator[Lines | Live]:
+    """The progress that suits standard error."""
+    if plain(sys.stderr.isatty()):
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Video(ProgressColumn):
+        """The video's name as it is, brackets and all."""
+
+        def render(self, task: object) -> Text:
+            return Text(str(task.fields["video"]), overflow="ellipsis", no_wrap=True)  # type: ignore[attr-defined]
+
+    columns = (MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), TextColumn(escape("left")), Video())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield Live(bar, bar.add_task("", total=total, video=""))
+
+
+def result_line(record: Record) -> str:
+    """A video's result in a few words."""
+    score = record.score
+    if score.status != "ok":
+        return reason_of(record)
+    parts = [f"{len(score.tracks)} track{'s' * (len(score.tracks) != 1)}", f"offset {offsets_of(record)}"]
+    for title, value in (("LSE-D", score.lse_d), ("LSE-C", score.lse_c), ("PSNR", score.psnr), ("SSIM", score.ssim)):
+        if value is not None:
+            parts.append(f"{title} {value:.3f}")
+    reference = score.reference
+    if reference is not None and reference.status == "no_reference":
+        parts.append("no reference")  # common where only some videos have one; the record says where it was sought
+    elif reference is not None and reference.status != "ok":
+        parts.append(f"reference: {reference.status}: {one_line(reference.reason)}")
+    return f"{quote_name(score.name)}: {', '.join(parts)}"
+
+
+def download_progress() -> Callable[[str, int, int], None]:
+    """A progress of bytes for weight files."""
+    return _tenths(lambda name, have, size: f"fetching {name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB")
+
+
+def steps_progress() -> Callable[[str, int, int], None]:
+    """A progress of steps, for a training."""
+    return _tenths(lambda stage, done, total: f"{stage}: {done} of {total}")
+
+
+def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int], None]:
+    """A line for every tenth of each task; on a terminal all steps, in one place."""
+    told: dict[str, int] = {}
+    terminal = not plain(sys.stderr.isatty())
+
+    def told_so_far(name: str, have: int, size: int) -> None:
+        part = 10 * have // max(1, size)
+        if terminal:
+            print(f"\r{text_of(name, have, size)}", end="\n" if have >= size else "", file=sys.stderr, flush=True)
+        elif told.get(name) != part:
+            told[name] = part
+            say(text_of(name, have, size))
+
+    return told_so_far

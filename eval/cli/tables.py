@@ -1,0 +1,72 @@
+"""Texts about what there is: the protocols and the weight files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lipscore.syncnet.protocols import PROTOCOLS, as_record, as_table, get_protocol
+
+
+def protocols(as_json: bool = False) -> str:
+    """All protocols, a line each, and how far the built-in model's estimates are from the published scores."""
+    if as_json:
+        return json.dumps([as_record(protocol) for protocol in PROTOCOLS.values()], indent=2)
+    width = max(map(len, PROTOCOLS))
+    lines = [f"{name:<{width}}  {found.hash}  {found.about}" for name, found in PROTOCOLS.items()]
+    return "\n".join([*lines, "", *_estimates()])
+
+
+def _estimates() -> list[str]:
+    from lipscore.syncnet.mini import held_out_figures  # brings torch along
+
+    figures = held_out_figures()
+    return [
+        f"model mini estimates LSE-D and LSE-C; beside published scores, on {figures['clips']} held-out clips:",
+        f"  LSE-D  mean error {figures['lse_d_mae']:.2f}  Spearman {figures['lse_d_spearman']:.2f}",
+        f"  LSE-C  mean error {figures['lse_c_mae']:.2f}  Spearman {figures['lse_c_spearman']:.2f}",
+        f"  offset within one frame {figures['within_1']:.1%}, within three {figures['within_3']:.1%}",
+    ]
+
+
+def protocol(name: str, as_json: bool = False) -> str:
+    """One protocol's settings, each with its meaning and its source.
+
+    Raises:
+        UsageError: there is no such protocol.
+    """
+    found = get_protocol(name)
+    if as_json:
+        return json.dumps(as_record(found), indent=2)
+    lines = [f"{found.name}: {found.about}", f"source: {found.source}", f"hash: {found.hash}"]
+    lines += [f"changed: {change}" for change in found.changed]
+    for field, value, meaning, source in as_table(found):
+        lines += ["", f"{field} = {json.dumps(value)}", f"    {meaning}", f"    {source}"]
+    return "\n".join(lines)
+
+
+def weights(weights_dir: Path | None = None) -> tuple[str, bool]:
+    """(the weight files and what was found of each, whether all are there and verified).
+
+    Raises:
+        WeightsError: weights_dir is not a folder.
+    """
+    from lipscore.weights.fetch import Search, by_hand, listing
+
+    search = Search.from_environment(weights_dir)
+    lines: list[str] = []
+    complete = True
+    for published, file in listing(search):
+        complete &= file is not None and file.verified
+        lines.append(f"{published.name}: {published.title}, {published.size:,} bytes")
+        if file is None:
+            lines.append("    missing; `lipscore weights fetch` gets it")
+            lines.append(f"    {by_hand(published, search)}")
+        elif file.verified:
+            lines.append(f"    {file.path}, SHA-256 verified")
+        else:
+            lines.append(f"    {file.path} is not the published file")
+            lines.append(f"    its SHA-256 is {file.sha256}")
+            lines.append(f"    published is   {published.sha256}")
+        lines.append(f"    licence: {published.licence}")
+    return "\n".join(lines), complete

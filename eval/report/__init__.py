@@ -1,0 +1,1 @@
+"""Charts and sentences about a run's results."""

@@ -1,0 +1,1 @@
+"""Many videos: what is scored, in which order, on which threads."""

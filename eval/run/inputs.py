@@ -1,0 +1,113 @@
+"""Which videos a run scores: what the command line names, found, in order, each with a name of its own."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.media.read import VIDEO_SUFFIXES
+
+REFERENCE_FOLDER = "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A video to score.
+
+    folder: the folder that was named on the command line, or that of the file that was; name: unique in the run;
+    problem: why there is nothing to read at this path, else empty.
+    """
+
+    path: Path
+    folder: Path
+    name: str = ""
+    problem: str = ""
+
+
+def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found]:
+    """The videos that the inputs name, in their order, those of a folder sorted by path.
+
+    A folder means the videos in it and in the folders below, by suffix; hidden files and folders, its `reference`
+    folder, and the folder of references are left out. A file is taken whatever its suffix, and once if named twice. An
+    input that is not there, or a folder that holds no video, is found with a problem.
+
+    Raises:
+        MissingError: there is not one video to score; says what is wrong with each input.
+    """
+    found: list[Found] = []
+    for given in inputs:
+        if given.is_dir():
+            videos, problems = _in_folder(given, reference)
+            found += [Found(path, given) for path in videos]
+            found += [Found(path, given, problem=problem) for path, problem in problems]
+        elif given.exists():
+            found.append(Found(given, given.parent))
+        else:
+            found.append(Found(given, given.parent, problem="no such file or folder"))
+    once = {str(video.path.absolute()): video for video in reversed(found)}
+    found = [video for video in found if once.get(str(video.path.absolute())) is video]
+    if all(video.problem for video in found):
+        raise MissingError("nothing to score: " + "; ".join(f"{video.path}: {video.problem}" for video in found))
+    names = _names(found)
+    return [Found(video.path, video.folder, name, video.problem) for video, name in zip(found, names, strict=True)]
+
+
+def shard_of(found: Sequence[Found], shard: str) -> list[Found]:
+    """Every n-th video from the i-th, for "i/n" with i from 1 to n: the n shards together are all videos, once.
+
+    Raises:
+        UsageError: no such shard.
+    """
+    first, _, count = shard.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise UsageError(f"--shard {shard}: give i/n, i from 1 to n, as 3/16")
+    return list(found[int(first) - 1 :: int(count)])
+
+
+def _in_folder(folder: Path, reference: Path | None) -> tuple[list[Path], list[tuple[Path, str]]]:
+    problems: list[tuple[Path, str]] = []
+    left_out = {os.path.realpath(folder / REFERENCE_FOLDER)} | ({os.path.realpath(reference)} if reference else set())
+    seen = {os.path.realpath(folder)}
+    videos: list[Path] = []
+
+    def unreadable(error: OSError) -> None:
+        problems.append((Path(error.filename), f"cannot be read ({error.strerror})"))
+
+    for place, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        below = {name: os.path.realpath(Path(place, name)) for name in folders if not name.startswith(".")}
+        # seen: a link to a folder above would go round for ever
+        folders[:] = [name for name, real in below.items() if real not in left_out and real not in seen]
+        seen.update(below[name] for name in folders)
+        videos += [
+            Path(place, name)
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
+        ]
+    if not videos and not problems:
+        what = f"holds no video ({' '.join(VIDEO_SUFFIXES)}); put videos there, or name another folder"
+        problems.append((folder, what))
+    return sorted(videos, key=lambda path: path.relative_to(folder).parts), problems
+
+
+def _names(found: Sequence[Found]) -> list[str]:
+    """The stem; where two are equal, the path below the folder; then the path as given; then the whole path."""
+    forms = [
+        (
+            video.path.stem or str(video.path),
+            str(video.path.relative_to(video.folder)) if video.path != video.folder else str(video.path),
+            str(video.path),
+            str(video.path.absolute()),
+        )
+        for video in found
+    ]
+    level = [0] * len(found)
+    while True:
+        names = [form[at] for form, at in zip(forms, level, strict=True)]
+        times = Counter(names)
+        if len(times) == len(names):
+            return names
+        level = [min(at + (times[name] > 1), 3) for name, at in zip(names, level, strict=True)]

@@ -1,0 +1,118 @@
+"""`lipscore score --chunk`: long videos piece by piece, each cut exactly at frames, and what the offset does over time.
+
+Each piece is scored as a video of its own, so memory and disk do not grow with the length, a row is written as soon as
+it is there, and an interrupted run goes on with the next piece.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lipscore.errors import MediaError, UsageError
+from lipscore.eval.models import Models
+from lipscore.eval.observer import Observer
+from lipscore.eval.run.jobs import Job, Piece
+from lipscore.eval.score import MIN_FRAMES, score_video
+from lipscore.media import edit, read
+from lipscore.syncnet.protocols import Protocol
+from lipscore.types import Detection, Detector, Frame, MediaInfo, Shot, VideoScore
+
+
+def plan(info: MediaInfo, chunk_s: float, overlap_s: float, protocol: Protocol) -> tuple[Piece, ...]:
+    """Cut a video's time into pieces of chunk_s seconds, each overlapping the one before it by overlap_s.
+
+    Both are rounded to frames of the video. A rest that is too short for a track goes to the piece before it. A video
+    that one piece holds is not cut: none.
+
+    Raises:
+        UsageError: the overlap is not smaller than the chunk, or a chunk is too short for a track.
+    """
+    least = MIN_FRAMES if protocol.direct else protocol.min_track + 1
+    if not 0 <= overlap_s < chunk_s:
+        raise UsageError(f"--overlap {overlap_s:g}: must be 0 or more and less than --chunk {chunk_s:g}")
+    if chunk_s * protocol.frame_rate < least:
+        raise UsageError(
+            f"--chunk {chunk_s:g}: a track needs more than {least - 1} frames; "
+            f"give {least / protocol.frame_rate:g} seconds or more"
+        )
+    size, step = round(chunk_s * info.fps), max(1, round((chunk_s - overlap_s) * info.fps))
+    shortest = (least + 1) * info.fps / protocol.frame_rate
+    pieces: list[Piece] = []
+    start = 0
+    while True:
+        rest = info.n_frames - (start + step)  # what the next piece would hold
+        end = info.n_frames if rest < shortest or start + size >= info.n_frames else start + size
+        pieces.append(Piece(info, start / info.fps, (end - start) / info.fps))
+        if end == info.n_frames:
+            return tuple(pieces) if len(pieces) > 1 else ()
+        start += step
+
+
+def split(job: Job, chunk_s: float, overlap_s: float, protocol: Protocol) -> list[Job]:
+    """The jobs of a video's pieces, named NAME@START-END in seconds; the job itself where there is nothing to cut.
+
+    Raises:
+        UsageError: as plan() does.
+    """
+    if job.problem:
+        return [job]
+    try:
+        info = read.probe(job.path)
+    except MediaError:
+        return [job]  # scoring it says what is wrong
+    if info.sample_rate is None:
+        return [job]
+    pieces = plan(info, chunk_s, overlap_s, protocol)
+    return [replace(job, name=f"{job.name}@{_span(piece)}", piece=piece) for piece in pieces] or [job]
+
+
+def score_piece(
+    job: Job, piece: Piece, protocol: Protocol, models: Models, observer: Observer | None = None
+) -> VideoScore:
+    """Score one piece; frame numbers in the record count from the video's start, at the protocol's frame rate.
+
+    Raises:
+        MediaError: the piece cannot be cut out.
+        MissingError: as score_video does.
+    """
+    observer = observer or Observer()
+    rate = piece.info.fps if protocol.direct else protocol.frame_rate
+    first = round(piece.start * rate)
+    there = replace(models, detector_for=lambda _: _Later(models.detector_for(job.path), first))
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        observer.stage("cut")
+        cut = Path(folder) / f"{job.path.stem}.mkv"
+        edit.cut(piece.info, cut, piece.start, piece.seconds)
+        record = score_video(cut, protocol, there, name=job.name, observer=observer)
+    return replace(
+        record,
+        video=str(job.path),
+        sha256=piece.info.sha256,
+        piece=(round(float(piece.start), 4), round(float(piece.start + piece.seconds), 4)),
+        shots=tuple(Shot(shot.start + first, shot.end + first) for shot in record.shots),
+        tracks=tuple(
+            replace(track, first_frame=track.first_frame + first, last_frame=track.last_frame + first)
+            for track in record.tracks
+        ),
+    )
+
+
+class _Later:
+    """A video's detector, for a piece that begins at its frame `first`."""
+
+    def __init__(self, whole: Detector, first: int) -> None:
+        self.name, self.stride, self.bridge = whole.name, whole.stride, whole.bridge
+        self.batch_size, self.turn = whole.batch_size, whole.turn
+        self._whole, self._first = whole, first
+
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        """The boxes, numbered as the piece's frames are."""
+        found = self._whole(frames, [index + self._first for index in indices])
+        return [[replace(box, frame=index) for box in boxes] for index, boxes in zip(indices, found, strict=True)]
+
+
+def _span(piece: Piece) -> str:
+    return f"{float(piece.start):.2f}-{float(piece.start + piece.seconds):.2f}"

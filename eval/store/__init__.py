@@ -1,0 +1,1 @@
+"""What a run leaves on disk: records, the scores file, the manifest, and what is read back from them."""

@@ -1,0 +1,260 @@
+"""scores.jsonl and scores.csv: a record per video, and which videos are scored already.
+
+docs/formats.md describes every field. JSON has no NaN: a number that is not there is null. A record's key says what it
+was made of: the bytes of the file and its reference, the protocol, the model, the weights and the options. A run skips
+the videos whose key is held already.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from lipscore.errors import MissingError
+from lipscore.eval.store.appending import append_whole, check_appendable, replace_whole
+from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, VideoScore
+
+SCHEMA = 1
+STATUSES: tuple[str, ...] = get_args(Status)
+# these may go away by themselves (a full disk, a file still being copied, a bug mended): the next run tries again
+TRY_AGAIN = ("media_error", "error")
+
+CSV_FIELDS = [
+    "video",
+    "name",
+    "sha256",
+    "status",
+    "reason",
+    "protocol",
+    "protocol_hash",
+    "changed",
+    "model",
+    "detector",
+    "comparable",
+    "fps",
+    "n_frames",
+    "duration_s",
+    "shots",
+    "tracks",
+    "lse_d",
+    "lse_c",
+    "offset",
+    "psnr",
+    "ssim",
+    "reference",
+    "seconds",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A video's score and what it was made of.
+
+    settings: hash of protocol, model, weights and options, the same for every video of a run. key: hash of the settings
+    and of the video's own files; "" where the video could not be read.
+    """
+
+    score: VideoScore
+    settings: str = ""
+    key: str = ""
+
+
+def hash_of(value: Mapping[str, Any] | Sequence[str]) -> str:
+    """The first 16 hex digits of the SHA-256 of JSON-ready data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """The record as JSON-ready data in the contract's order, null for NaN and infinity."""
+    score = record.score
+    fields: dict[str, Any] = {"schema": SCHEMA}
+    for name in VideoScore.__dataclass_fields__:
+        fields[name] = getattr(score, name)
+    fields["shots"] = [[shot.start, shot.end] for shot in score.shots]
+    fields["tracks"] = [_track_as_json(track) for track in score.tracks]
+    fields["alignment"] = asdict(score.alignment) if score.alignment else None
+    fields["reference"] = asdict(score.reference) if score.reference else None
+    fields |= {"settings": record.settings, "key": record.key}
+    clean: dict[str, Any] = _clean(fields)
+    return clean
+
+
+def from_json(data: Mapping[str, Any]) -> Record:
+    """The record that as_json made data of.
+
+    Raises:
+        ValueError: it is no record of this schema; says what is wrong.
+    """
+    if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
+        raise ValueError(f"not a record of schema {SCHEMA}")
+    fields = {name: data[name] for name in VideoScore.__dataclass_fields__ if name in data}
+    if fields.get("status") not in STATUSES:
+        raise ValueError(f"status {fields.get('status')!r} is none of {', '.join(STATUSES)}")
+    try:
+        fields["shots"] = tuple(Shot(int(start), int(end)) for start, end in data["shots"])
+        fields["tracks"] = tuple(_track_from_json(track) for track in data["tracks"])
+        fields["alignment"] = _alignment(data["alignment"])
+        fields["reference"] = _reference(data["reference"])
+        fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
+        fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
+        return Record(VideoScore(**fields), str(data["settings"]), str(data["key"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a field is missing or of the wrong kind ({error})") from error
+
+
+def as_line(record: Record) -> bytes:
+    """The record as one line of JSON with its newline; a file name that is no Unicode bears JSON's own escapes."""
+    text = json.dumps(as_json(record), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode(errors="backslashreplace")
+
+
+def read_records(path: Path) -> tuple[list[Record], list[tuple[int, str]]]:
+    """(the records of a scores.jsonl, the lines that are none: number and reason).
+
+    Raises:
+        MissingError: the file is there and cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be read ({error.strerror}); give another --out") from error
+    records: list[Record] = []
+    problems: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(from_json(json.loads(line)))
+        except ValueError as error:
+            problems.append((number, "half a line" if isinstance(error, json.JSONDecodeError) else str(error)))
+    return records, problems
+
+
+class RecordStore:
+    """The records of an output folder: scores.jsonl, appended, and scores.csv, written from it.
+
+    Several runs may append to one folder at once.
+
+    Raises:
+        MissingError: the folder cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "scores.jsonl"
+        check_appendable(self.path)
+        records, self.problems = read_records(self.path)
+        self._held = {record.key: record for record in records if record.key}
+
+    def held(self, key: str) -> Record | None:
+        """The last record of that key, None where the video has yet to be scored (or tried again)."""
+        record = self._held.get(key)
+        return None if record is None or record.score.status in TRY_AGAIN else record
+
+    @property
+    def settings_held(self) -> set[str]:
+        """The settings of which there is any record: without one, no key needs to be computed."""
+        return {record.settings for record in tuple(self._held.values())}  # another thread may append
+
+    def append(self, record: Record) -> None:
+        """Write one record, whole, on disk when this returns.
+
+        Raises:
+            MissingError: it cannot be written.
+        """
+        append_whole(self.path, as_line(record), keep_last=_is_json)
+        if record.key:
+            self._held[record.key] = record
+
+    def write_csv(self) -> None:
+        """Write scores.csv from scores.jsonl: each video's last record by settings, in order of first appearance."""
+        records, _ = read_records(self.path)
+        latest = {(record.score.video, record.score.piece, record.settings): record for record in records}
+        replace_whole(self.folder / "scores.csv", as_csv(latest.values()))
+
+
+def as_csv(records: Iterable[Record]) -> bytes:
+    """A header and a row per record; an empty cell where there is no number."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_FIELDS)
+    for record in records:
+        data = as_json(record)
+        reference = record.score.reference
+        data |= {
+            "shots": len(record.score.shots),
+            "tracks": len(record.score.tracks),
+            "changed": "; ".join(record.score.changed),
+            "reference": reference.reference or reference.status if reference else None,
+            "seconds": round(sum(record.score.seconds.values()), 3) if record.score.seconds else None,
+        }
+        writer.writerow([_cell(data[name]) for name in CSV_FIELDS])
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _clean(value: Any) -> Any:
+    """Plain JSON types all the way down; NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {str(name): _clean(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _track_as_json(track: TrackScore) -> dict[str, Any]:
+    data = asdict(track)
+    return {"track": data.pop("track_id"), **data}
+
+
+def _track_from_json(data: Mapping[str, Any]) -> TrackScore:
+    fields = dict(data)
+    return TrackScore(
+        track_id=int(fields.pop("track")),
+        curve=tuple(_number(value) for value in fields.pop("curve")),
+        lse_d=_number(fields.pop("lse_d")),
+        lse_c=_number(fields.pop("lse_c")),
+        **fields,
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _alignment(data: Mapping[str, Any] | None) -> Alignment | None:
+    return None if data is None else Alignment(**data)
+
+
+def _reference(data: Mapping[str, Any] | None) -> ReferenceScore | None:
+    if data is None:
+        return None
+    fields = dict(data)
+    fields["values"] = {name: _number(value) for name, value in fields["values"].items()}
+    return ReferenceScore(**{**fields, "alignment": _alignment(fields["alignment"])})

@@ -1,0 +1,220 @@
+"""all_scores.txt: a line per face track, numbers first, as the older scripts wrote and read it.
+
+    7.123456 6.012345 31.200000 0.951000  # clip track=0 offset=2 protocol=wav2lip model=vgg
+    # other no_face no face found in 134 frames
+
+Column 1 is LSE-D and column 2 LSE-C, so what reads those (Wav2Lip's scripts, numpy.loadtxt) reads this; nan where there
+is no reference. A video that could not be scored is a comment, so it is neither missing nor a row.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError
+from lipscore.eval.store.appending import append_whole
+from lipscore.eval.store.records import STATUSES
+from lipscore.types import VideoScore
+
+COLUMNS = ("LSE-D", "LSE-C", "PSNR", "SSIM")
+_NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line with numbers; NaN where there is none. name and the rest are None in the files of older scripts."""
+
+    line: int
+    lse_d: float
+    lse_c: float
+    psnr: float
+    ssim: float
+    name: str | None = None
+    track: int | None = None
+    protocol: str | None = None
+    model: str | None = None
+
+    @property
+    def values(self) -> tuple[float, float, float, float]:
+        """The four numbers in the order of COLUMNS."""
+        return self.lse_d, self.lse_c, self.psnr, self.ssim
+
+
+@dataclass(frozen=True, slots=True)
+class NotScored:
+    """A comment line about a video without a score."""
+
+    line: int
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a file holds; malformed: line number and what is wrong."""
+
+    rows: tuple[Row, ...]
+    not_scored: tuple[NotScored, ...]
+    malformed: tuple[tuple[int, str], ...]
+
+
+def quote_name(name: str) -> str:
+    """The name itself where it is one plain word, else as a JSON string on one line; read_name undoes it."""
+    if name and name.isprintable() and not any(c.isspace() or c in '"#\\' for c in name):
+        return name
+    return json.dumps(name, ensure_ascii=not name.isprintable())
+
+
+def one_line(text: str) -> str:
+    """Text for a comment: line breaks and other controls become spaces, what is no Unicode becomes escapes."""
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else " " for c in joined.encode(errors="backslashreplace").decode())
+
+
+def lines_of(score: VideoScore) -> tuple[str, ...]:
+    """The lines of one video, without newlines: one per face track, or a comment where it was not scored."""
+    name, protocol = quote_name(score.name), quote_name(score.protocol)
+    if score.status != "ok":
+        return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
+    reference = f"{_text(score.psnr)} {_text(score.ssim)}"
+    return tuple(
+        f"{_text(track.lse_d)} {_text(track.lse_c)} {reference}  "
+        f"# {name} track={track.track_id} offset={track.offset} protocol={protocol} model={score.model}"
+        for track in score.tracks
+    )
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append lines in one write; other runs may append to the same file at once.
+
+    Raises:
+        MissingError: the file cannot be written (it is a directory, or not this user's); says what to do.
+    """
+    if lines:
+        append_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def held_lines(path: Path) -> set[str]:
+    """The file's lines; none where it is not there, or no regular file.
+
+    Raises:
+        MissingError: it cannot be read.
+    """
+    return set(_text_lines(path)) if path.is_file() else set()
+
+
+def read_scores(path: Path) -> Scores:
+    """Read a scores file, of lipscore or of the older scripts (two columns).
+
+    Raises:
+        MissingError: it is not there, a directory, or cannot be read.
+    """
+    rows: list[Row] = []
+    not_scored: list[NotScored] = []
+    malformed: list[tuple[int, str]] = []
+    for number, line in enumerate(_text_lines(path), start=1):
+        before, hash_sign, comment = line.partition("#")
+        if before.strip():
+            try:
+                rows.append(_row(number, before, comment))
+            except ValueError as error:
+                malformed.append((number, str(error)))
+        elif hash_sign and (found := _not_scored(number, comment)) is not None:
+            not_scored.append(found)
+    return Scores(tuple(rows), tuple(not_scored), tuple(malformed))
+
+
+def by_video(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows grouped into videos, in the file's order.
+
+    A video's tracks stand together and count upwards, so a run that scored it again makes a group of its own. Rows
+    without a name are a video each.
+    """
+    groups: list[list[Row]] = []
+    for row in rows:
+        last = groups[-1][-1] if groups else None
+        same = (
+            last is not None
+            and row.name is not None
+            and (row.name, row.protocol, row.model)
+            == (
+                last.name,
+                last.protocol,
+                last.model,
+            )
+        )
+        if last is not None and same and (row.track or 0) > (last.track or 0):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def _text(value: float | None) -> str:
+    return "nan" if value is None or not math.isfinite(value) else f"{value:.6f}"
+
+
+def _text_lines(path: Path) -> list[str]:
+    try:
+        return path.read_bytes().decode(errors="surrogateescape").removesuffix("\n").split("\n")
+    except FileNotFoundError as error:
+        raise MissingError(f"{path}: there is no such file; score something first, or name the scores file") from error
+    except IsADirectoryError as error:
+        raise MissingError(f"{path}: is a directory; name the scores file itself") from error
+    except OSError as error:
+        raise MissingError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _row(number: int, before: str, comment: str) -> Row:
+    words = before.split()
+    if not 2 <= len(words) <= 4:
+        raise ValueError(f"{len(words)} columns; expected LSE-D LSE-C, or LSE-D LSE-C PSNR SSIM")
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        raise ValueError(f"not a number among {one_line(before)!r}") from None
+    lse_d, lse_c, psnr, ssim = values + [math.nan] * (4 - len(values))
+    if not (math.isfinite(lse_d) and math.isfinite(lse_c)):
+        raise ValueError("LSE-D or LSE-C is not a number")
+    name, rest = read_name(comment)
+    pairs = dict(word.split("=", 1) for word in rest.split() if "=" in word)
+    track = pairs.get("track", "")
+    return Row(
+        number,
+        lse_d,
+        lse_c,
+        psnr,
+        ssim,
+        name=name,
+        track=int(track) if track.isdecimal() else None,
+        protocol=pairs.get("protocol"),
+        model=pairs.get("model"),
+    )
+
+
+def read_name(comment: str) -> tuple[str | None, str]:
+    """(the name that quote_name wrote at the start of a comment, the rest); None where there is none."""
+    text = comment.strip()
+    match = _NAME.match(text)
+    if match is None:
+        return None, text
+    rest = text[match.end() :].strip()
+    if match["bare"]:
+        return match["bare"], rest
+    try:
+        return json.loads(match["quoted"]), rest
+    except ValueError:
+        return None, text
+
+
+def _not_scored(number: int, comment: str) -> NotScored | None:
+    name, rest = read_name(comment)
+    status = rest.split(" ", 1)[0]
+    if name is None or status not in STATUSES or status == "ok":
+        return None
+    return NotScored(number, name, status)

@@ -1,0 +1,130 @@
+"""What a run came to: the means over rows and over videos, how many were scored, and the table for the reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from lipscore.eval.store.records import Record
+from lipscore.eval.store.scores_file import one_line, quote_name
+from lipscore.metrics.reduce import Mean, mean
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TITLES = {"lse_d": "LSE-D", "lse_c": "LSE-C", "psnr": "PSNR", "ssim": "SSIM"}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The means of a run.
+
+    rows: LSE-D and LSE-C over face tracks, what papers print; videos: all four over videos, each reduced by its
+    protocol's rule; total counts every video of the run, reached or not.
+    """
+
+    rows: dict[str, Mean]
+    videos: dict[str, Mean]
+    scored: int
+    total: int
+    not_scored: tuple[Record, ...]
+
+
+def summarise(records: Sequence[Record], total: int) -> Summary:
+    """The summary of a run's records."""
+    scored = [record.score for record in records if record.score.status == "ok"]
+    tracks = [track for score in scored for track in score.tracks]
+    everyone = [record.score for record in records]
+    return Summary(
+        rows={name: mean([getattr(track, name) for track in tracks]) for name in ("lse_d", "lse_c")},
+        videos={
+            name: mean([math.nan if value is None else value for score in everyone for value in [getattr(score, name)]])
+            for name in TITLES
+        },
+        scored=len(scored),
+        total=total,
+        not_scored=tuple(record for record in records if record.score.status != "ok"),
+    )
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The summary for run.json."""
+
+    def means(found: dict[str, Mean]) -> dict[str, Any]:
+        return {name: {"mean": value.value if value.n else None, "n": value.n} for name, value in found.items()}
+
+    reached = summary.scored + len(summary.not_scored)
+    return {
+        "videos": summary.total,
+        "scored": summary.scored,
+        "not_reached": summary.total - reached,
+        "not_scored": [
+            {"name": record.score.name, "status": record.score.status, "reason": record.score.reason}
+            for record in summary.not_scored
+        ],
+        "means_over_rows": means(summary.rows),
+        "means_over_videos": means(summary.videos),
+    }
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary for the reader: a line for the rows, one for the videos, one with the counts."""
+    found = []
+    for what, means in (("rows", summary.rows), ("videos", summary.videos)):
+        parts = [f"{TITLES[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
+        if parts:
+            found.append(f"mean over {what}: {'  '.join(parts)}")
+    return [*found, f"{summary.scored} scored / {summary.total} total"]
+
+
+def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: int | None) -> None:
+    """A row per video: video, tracks, offset, LSE-D, LSE-C, PSNR, SSIM, status; then the reasons of those not scored.
+
+    Args:
+        width: of the terminal; None where the output is no terminal, and no line is folded.
+    """
+    from rich.console import Console
+
+    # force_terminal: NO_COLOR alone would leave rich's bold, and escape codes with it
+    console = Console(file=file, force_terminal=colour, highlight=False, width=width or 1000, soft_wrap=width is None)
+    console.print(_table(records, folded=width is not None))
+
+
+def reason_of(record: Record) -> str:
+    """`name: status: reason` on one line."""
+    score = record.score
+    return f"{quote_name(score.name)}: {score.status}: {one_line(score.reason)}"
+
+
+def offsets_of(record: Record) -> str:
+    """The video's offset, or its tracks' where they differ."""
+    offsets = [track.offset for track in record.score.tracks]
+    return ", ".join(map(str, offsets)) if len(set(offsets)) > 1 else _number(record.score.offset, "d")
+
+
+def _table(records: Sequence[Record], folded: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if folded else None, pad_edge=False)
+    table.add_column("video", overflow="fold", no_wrap=not folded)
+    for title in ("tracks", "offset", *TITLES.values()):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for record in records:
+        score = record.score
+        table.add_row(
+            Text(quote_name(score.name)),
+            str(len(score.tracks)),
+            offsets_of(record),
+            *(_number(getattr(score, name), ".3f") for name in TITLES),
+            Text(score.status, style="green" if score.status == "ok" else "red"),
+        )
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or math.isnan(value) else format(value, form)

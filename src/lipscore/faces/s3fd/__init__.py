@@ -1,0 +1,1 @@
+"""S3FD, the face detector of the published protocols."""

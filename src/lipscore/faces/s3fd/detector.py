@@ -1,0 +1,323 @@
+"""S3FD, the face detector that the published LSE values were made with (Zhang et al. 2017).
+
+Network, thresholds and the two rounds of non-maximum suppression as in github.com/joonson/syncnet_python at 6efbb1c,
+detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the steps are named in docs/faces.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from itertools import groupby
+from threading import Lock
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lipscore.errors import WeightsError
+from lipscore.faces.s3fd import packed, winograd
+from lipscore.runtime import to_device
+from lipscore.types import Detection, Frame
+
+MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
+STEPS = (4, 8, 16, 32, 64, 128)  # a cell's side, per map, in pixels of the network's input
+SIZES = (16, 32, 64, 128, 256, 512)  # a prior's side, likewise
+VARIANCES = (0.1, 0.2)  # of centres and of sizes
+CANDIDATE = 0.05  # scores above it go into the inner suppression,
+CANDIDATES = 5000  # at most so many, the best,
+INNER_IOU = 0.3  # which drops boxes that overlap a better one by more,
+INNER_BOXES = 750  # and at most so many come out
+FACE = 0.9  # scores above it are faces
+OUTER_IOU = 0.1  # what faces may overlap
+HALVED, STEM = 5, 10  # layers up to each of the first two pools
+STRIP = 1 << 21  # numbers that one of their convolutions puts out at a time
+BATCH = {"cpu": 1, "cuda": 32}
+WIDE = (10, 12, 14, 17, 19, 21)  # conv3_1 ... conv4_3: where winograd.py saves most for the memory that it takes
+
+
+class S3FDNet(nn.Module):
+    """The network, its parameters named as in sfd_face.pth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vgg = nn.ModuleList(_vgg())
+        self.L2Norm3_3, self.L2Norm4_3, self.L2Norm5_3 = L2Norm(256), L2Norm(512), L2Norm(512)
+        self.extras = nn.ModuleList(
+            [
+                nn.Conv2d(1024, 256, 1),
+                nn.Conv2d(256, 512, 3, stride=2, padding=1),
+                nn.Conv2d(512, 128, 1),
+                nn.Conv2d(128, 256, 3, stride=2, padding=1),
+            ]
+        )
+        channels = (256, 512, 512, 1024, 512, 256)
+        self.loc = nn.ModuleList([nn.Conv2d(n, 4, 3, padding=1) for n in channels])
+        self.conf = nn.ModuleList([nn.Conv2d(n, 4 if k == 0 else 2, 3, padding=1) for k, n in enumerate(channels)])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+        """float32[B, 3, H, W] -> offsets [B, P, 4], face scores [B, P], and each map's (rows, columns)."""
+        sources = []
+        x = self._stem(x)
+        for k, module in enumerate(self.vgg[STEM:], STEM):
+            x = module(x)
+            if k == 15:
+                sources.append(self.L2Norm3_3(x))
+            elif k == 22:
+                sources.append(self.L2Norm4_3(x))
+            elif k == 29:
+                sources.append(self.L2Norm5_3(x))
+        sources.append(x)
+        for k, conv in enumerate(self.extras):
+            x = conv(x).relu_()
+            if k % 2:
+                sources.append(x)
+        offsets, scores = [], []
+        for k, source in enumerate(sources):
+            heads = self._heads(k, source).float()
+            offset, background, face = heads[..., :4], heads[..., 4:-1].amax(-1), heads[..., -1]
+            offsets.append(offset.flatten(1, 2))
+            scores.append(torch.stack([background, face], -1).softmax(-1)[..., 1].flatten(1))
+        return torch.cat(offsets, 1), torch.cat(scores, 1), [(s.shape[2], s.shape[3]) for s in sources]
+
+    def _stem(self, x: Tensor) -> Tensor:
+        """The layers up to conv2's pool; on a CPU image by image and in strips, because what they hold is large."""
+        blocks = self.vgg[:HALVED], self.vgg[HALVED:STEM]
+        if x.is_cuda:
+            return reduce(_through, blocks, x)
+        return torch.cat([reduce(_in_strips, blocks, image) for image in torch.split(x, 1)])
+
+    def _heads(self, k: int, source: Tensor) -> Tensor:
+        """Both heads of a map as one convolution, which reads the map once: [B, rows, columns, 4 offsets + classes]."""
+        loc, conf = cast(nn.Conv2d, self.loc[k]), cast(nn.Conv2d, self.conf[k])
+        weight = torch.cat([loc.weight, conf.weight])
+        bias = torch.cat([cast(Tensor, loc.bias), cast(Tensor, conf.bias)])
+        return F.conv2d(source, weight, bias, padding=1).permute(0, 2, 3, 1)
+
+
+def _settle(layers: nn.ModuleList, wide: Sequence[int]) -> None:
+    """Each convolution and its ReLU in the way that is fastest on a CPU, the wide ones in Winograd's."""
+    for k, layer in enumerate(layers):
+        if isinstance(layer, nn.Conv2d):
+            layers[k] = winograd.WinogradConv(layer) if k in wide else packed.PackedConv(layer)
+            layers[k + 1] = nn.Identity()
+
+
+def _through(x: Tensor, layers: Iterable[nn.Module]) -> Tensor:
+    return reduce(lambda held, layer: layer(held), layers, x)
+
+
+def _in_strips(x: Tensor, layers: nn.ModuleList) -> Tensor:
+    """Two 3x3 convolutions and their pool, in strips with a row of the pool's more above and below.
+
+    These rows, which see the strip's edge, are dropped again: the strips together are what the whole image gives.
+    """
+    rows = x.shape[2] // 2
+    step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d | packed.PackedConv, layers[0]).out_channels))
+    strips = []
+    for top in range(0, rows, step):
+        bottom = min(top + step, rows)
+        pooled = _through(x[:, :, max(0, 2 * top - 2) : 2 * bottom + 2], layers)
+        strips.append(pooled[:, :, min(top, 1) :][:, :, : bottom - top])
+    return torch.cat(strips, 2)
+
+
+class L2Norm(nn.Module):
+    """Each pixel's features at unit length, times a learned factor per channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = x.pow(2).sum(dim=1, keepdim=True).sqrt() + 1e-10
+        return (x / norm).mul_(self.weight[None, :, None, None])
+
+
+def _vgg() -> list[nn.Module]:
+    """VGG-16 up to conv5_3's pool, then its first two full layers as convolutions; "C" pools with ceil_mode."""
+    plan: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "C", 512, 512, 512, "M", 512, 512, 512, "M"]
+    layers: list[nn.Module] = []
+    channels = 3
+    for item in plan:
+        if isinstance(item, int):
+            layers += [nn.Conv2d(channels, item, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = item
+        else:
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=item == "C"))
+    layers += [nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True)]
+    return [*layers, nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
+
+
+class S3fdDetector:
+    """The detector (`lipscore.types.Detector`): scores are the face class's softmax, boxes run best first.
+
+    Boxes may reach beyond the frame: the originals do not clip them.
+
+    Args:
+        state: sfd_face.pth's tensors, all of them and no others.
+        device: where the network runs.
+        facedet_scale: frames are shrunk by it first; the originals' 0.25.
+        face_confidence: faces score more.
+        batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU.
+        stride: 1 looks at every frame, as the originals do.
+        dtype: what the network computes in.
+
+    Raises:
+        WeightsError: the tensors are not S3FD's.
+    """
+
+    name = "s3fd"
+    bridge = 0
+
+    def __init__(
+        self,
+        state: Mapping[str, Tensor],
+        device: torch.device | str = "cpu",
+        facedet_scale: float = 0.25,
+        *,
+        face_confidence: float = FACE,
+        batch_size: int | None = None,
+        stride: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.device = torch.device(device)
+        self.facedet_scale = facedet_scale
+        self.face_confidence = face_confidence
+        self.batch_size = batch_size or BATCH[self.device.type]
+        self.stride = stride
+        self.turn: AbstractContextManager[object] = Lock() if self.device.type == "cpu" else nullcontext()
+        self._dtype = dtype
+        # oneDNN's convolutions are faster in this layout; cuDNN's exact ones are not
+        self._layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        with torch.device("meta"):
+            network = S3FDNet()
+        try:
+            network.load_state_dict(state, strict=True, assign=True)
+        except RuntimeError as error:
+            raise WeightsError(f"these are not the weights of S3FD: {error}") from error
+        del state  # each tensor goes as its copy comes, unless the caller keeps them
+        for parameter in network.parameters():
+            parameter.data = self._place(parameter.data)
+        self.network = network.eval().requires_grad_(False)
+        if self.device.type == "cpu" and packed.available():
+            _settle(self.network.vgg, WIDE if dtype == torch.float32 else ())
+        self._priors: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        """Faces of uint8[H, W, 3] BGR frames with these numbers, in their order; sizes may differ between frames."""
+        results: list[list[Detection]] = []
+        for _, same_size in groupby(zip(frames, indices, strict=True), key=lambda pair: pair[0].shape):
+            pairs = list(same_size)
+            for start in range(0, len(pairs), self.batch_size):
+                batch = pairs[start : start + self.batch_size]
+                boxes = self._detect([frame for frame, _ in batch])
+                results += [_detections(found, index) for found, (_, index) in zip(boxes, batch, strict=True)]
+        return results
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.to(self.device, self._dtype)
+        return tensor.contiguous(memory_format=self._layout) if tensor.dim() == 4 else tensor
+
+    @torch.inference_mode()
+    def _detect(self, frames: list[Frame]) -> list[NDArray[np.float32]]:
+        """float32[N, 5] per frame: x1 y1 x2 y2 in source pixels, score."""
+        height, width = frames[0].shape[:2]
+        scale = self.facedet_scale
+        small = np.stack([cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) for f in frames])
+        rgb = to_device(small, self.device).permute(0, 3, 1, 2).flip(1).to(torch.float32)
+        x = rgb - torch.tensor(MEAN_RGB, device=self.device)[:, None, None]
+        offsets, scores, maps = self.network(self._place(x))
+        priors = self._priors_for(small.shape[1], small.shape[2], maps)
+        source = torch.tensor([width, height, width, height], dtype=torch.float32)
+        found = []
+        for offset, score in zip(offsets, scores, strict=True):
+            chosen = (score > CANDIDATE).nonzero().squeeze(1)  # only these are decoded and leave the device
+            boxes = decode(offset[chosen], priors[chosen])
+            found.append(select(boxes.cpu(), score[chosen].cpu(), source, self.face_confidence))
+        return found
+
+    def _priors_for(self, height: int, width: int, maps: list[tuple[int, int]]) -> Tensor:
+        known = self._priors.get((height, width))
+        if known is None:
+            known = priors(height, width, maps).to(self.device)
+            self._priors = {(height, width): known}  # another thread may put its own size here
+        return known
+
+
+def priors(height: int, width: int, maps: Sequence[tuple[int, int]]) -> Tensor:
+    """float32[P, 4] centre x, y, width, height, as fractions of an input of that size: one per cell, row by row."""
+    rows = []
+    for (n_rows, n_columns), step, size in zip(maps, STEPS, SIZES, strict=True):
+        y, x = np.mgrid[:n_rows, :n_columns].reshape(2, -1)
+        sides = np.broadcast_to([[size / width], [size / height]], (2, x.size))
+        rows.append(np.stack([(x + 0.5) / (width / step), (y + 0.5) / (height / step), *sides], axis=1))
+    return torch.from_numpy(np.concatenate(rows).astype(np.float32))
+
+
+def decode(offsets: Tensor, prior: Tensor) -> Tensor:
+    """Offsets [N, 4] from priors [N, 4] -> corners x1 y1 x2 y2 as fractions of the frame."""
+    centres = prior[:, :2] + offsets[:, :2] * VARIANCES[0] * prior[:, 2:]
+    sides = prior[:, 2:] * torch.exp(offsets[:, 2:] * VARIANCES[1])
+    # In this order of operations: the far corner from the near one, to the last bit as the original
+    near = centres - sides / 2
+    return torch.cat([near, near + sides], 1)
+
+
+def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float = FACE) -> NDArray[np.float32]:
+    """The faces among the candidates of one frame: float32[N, 5], x1 y1 x2 y2 score.
+
+    Args:
+        boxes: float32[N, 4], as fractions of the frame. scores: float32[N]. source: the frame's (w, h, w, h).
+        face_confidence: faces score more.
+    """
+    # Ascending and walked from its end, as in the original: it settles the order of equal scores
+    order = scores.sort().indices.numpy()[-CANDIDATES:][::-1]
+    corners, values = boxes.numpy()[order], scores.numpy()[order]
+    kept = suppress(corners, INNER_IOU, INNER_BOXES)
+    kept = kept[values[kept] > face_confidence]
+    faces = np.column_stack([corners[kept] * source.numpy(), values[kept]])
+    faces = faces[faces[:, 4].astype(np.float64).argsort()[::-1]]
+    return faces[suppress(faces[:, :4].astype(np.float64), OUTER_IOU, len(faces))]
+
+
+def suppress(boxes: NDArray[np.floating], iou: float, limit: int, block: int = 256) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression of [N, 4] boxes given best first: the indices of the first `limit` that stay.
+
+    A box goes if it overlaps a kept one by more than `iou`, or if their overlap is no number (two boxes without area).
+    Blocks keep the matrix of overlaps small; the result does not depend on them.
+    """
+    x1, y1, x2, y2 = boxes.T
+    areas = (x2 - x1) * (y2 - y1)
+
+    def clash(one: NDArray[np.intp], many: NDArray[np.intp]) -> NDArray[np.bool_]:
+        i, j = one[:, None], many[None, :]
+        width = np.maximum(np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]), 0)
+        height = np.maximum(np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j]), 0)
+        overlap = width * height
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fits: NDArray[np.bool_] = overlap / ((areas[j] - overlap) + areas[i]) <= iou
+        return ~fits
+
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while left.size and len(kept) < limit:
+        head, left = left[:block], left[block:]
+        clashes = clash(head, head)
+        alive = np.ones(head.size, bool)
+        for k in range(head.size):
+            if alive[k]:
+                alive[k + 1 :] &= ~clashes[k, k + 1 :]
+        winners = head[alive]
+        kept += winners.tolist()
+        left = left[~clash(winners, left).any(axis=0)]
+    return np.array(kept[:limit], np.intp)
+
+
+def _detections(found: NDArray[np.float32], index: int) -> list[Detection]:
+    return [Detection(index, row[:4], float(row[4])) for row in found]

@@ -1,0 +1,87 @@
+"""Streams of frames that several stages read: kept in memory or on disk between passes, up to a bound."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lipscore.types import Frame
+
+BUDGET = 256 << 20  # bytes of decoded frames kept in memory between two passes
+
+
+DISK_BUDGET = 8 << 30  # bytes of JPEGs kept on disk between two passes: an hour at 720p
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource:
+    """The frames of a prepared video, as often as wanted.
+
+    packed() yields them in a cheap form (a JPEG's bytes), unpack() makes uint8[H, W, 3] BGR of one: who needs few
+    frames decodes few.
+    """
+
+    packed: Callable[[], Iterator[Any]]
+    unpack: Callable[[Any], Frame]
+
+
+class Remembered:
+    """A stream of frames that is kept for the next pass while it fits into `budget` bytes, else made again."""
+
+    def __init__(self, make: Callable[[], Iterator[Frame]], budget: int = BUDGET) -> None:
+        self._make, self._budget = make, budget
+        self._kept: list[Frame] | None = None
+
+    def __call__(self) -> Iterator[Frame]:
+        """The stream from its start."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        keep: list[Frame] = []
+        size = 0
+        for item in self._make():
+            size += item.nbytes
+            if size <= self._budget:
+                keep.append(item)
+            else:
+                keep.clear()
+            yield item
+        if size <= self._budget:
+            self._kept = keep
+
+
+class Stored:
+    """A stream of bytes that lies in a file below `folder` for the next pass while it fits into `budget` bytes."""
+
+    def __init__(self, make: Callable[[], Iterator[bytes]], folder: Path, budget: int = DISK_BUDGET) -> None:
+        self._make, self._folder, self._budget = make, folder, budget
+        self._kept: tuple[Path, list[int]] | None = None
+
+    def __call__(self) -> Iterator[bytes]:
+        """The stream from its start."""
+        if self._kept is not None:
+            path, lengths = self._kept
+            with path.open("rb") as kept:
+                for length in lengths:
+                    yield kept.read(length)
+            return
+        handle, name = tempfile.mkstemp(dir=self._folder)
+        sizes: list[int] = []
+        left = self._budget
+        with os.fdopen(handle, "wb") as file:
+            for item in self._make():
+                left -= len(item)
+                if left >= 0:
+                    try:
+                        file.write(item)
+                        file.flush()
+                        sizes.append(len(item))
+                    except OSError:  # the disk is full: the next pass makes the stream again
+                        left = -1
+                yield item
+        if left >= 0:
+            self._kept = Path(name), sizes

@@ -1,0 +1,82 @@
+"""Training clips to batches: a stretch of one clip at a time, a little faster or slower, varied, with its MFCC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
+from lipscore.syncnet.mini import AUDIO_CONTEXT, LIP_CONTEXT
+from lipscore.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech, vary_throat
+from lipscore.types import Floats
+
+FPS = 25
+VARIED = 0.8  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
+LOSSY = 0.3  # how much of the pictures come through a codec
+SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A training clip.
+
+    frames uint8[T, 84, 84]: `mini.grey_crops` at the video's own rate fps; pcm int16[N], mono, 16 kHz; lossy
+    uint8[T', 84, 84]: the same at 25 frames a second, through a protocol's crop file and JPEGs.
+    """
+
+    name: str
+    frames: NDArray[np.uint8]
+    fps: float
+    pcm: NDArray[np.int16]
+    lossy: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """mouths uint8[B, T, 48, 48] and mfcc float32[B, M, 13], with the model's context around the same windows."""
+
+    mouths: NDArray[np.uint8]
+    mfcc: Floats
+
+
+def draw(clips: Sequence[Clip], count: int, length: int, mean: Floats, rng: np.random.Generator) -> Batch:
+    """`count` different clips, `length` windows of each.
+
+    Args:
+        mean: float32[13], what masked MFCC become.
+    """
+    chosen = rng.permutation(len(clips))[:count]
+    samples = [_sample(clips[i], clips[int(rng.integers(len(clips)))], length, mean, rng) for i in chosen]
+    return Batch(np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples]))
+
+
+def _sample(
+    clip: Clip, other: Clip, length: int, mean: Floats, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Floats]:
+    pictures, fps = clip.frames, clip.fps
+    if clip.lossy is not None and rng.random() < LOSSY:
+        pictures, fps = clip.lossy, float(FPS)
+    speed = math.exp(rng.uniform(-SPEED, SPEED)) if rng.random() < 0.6 else 1.0
+    positions = np.arange(0, len(clip.pcm) - 1, speed)
+    pcm = np.interp(positions, np.arange(len(clip.pcm)), clip.pcm).astype(np.int16) if speed != 1.0 else clip.pcm
+    n_frames = int(len(pictures) / fps / speed * FPS)
+    n_windows = min(n_frames, len(pcm) * FPS // SAMPLE_RATE) - 5
+    first = int(rng.integers(0, max(1, n_windows - length + 1)))
+
+    edge = rng.random() < 0.3  # as at the ends of a track: the context repeats the outermost frame
+    low, high = (first, first + length + 3) if edge else (0, n_frames - 1)
+    frames = np.clip(np.arange(first - LIP_CONTEXT, first + length + 4 + LIP_CONTEXT), low, high)
+    source = np.rint(frames / FPS * speed * fps).astype(np.int64).clip(0, len(pictures) - 1)
+    crops = pictures[source]
+    mouths = vary_mouths(crops, rng) if rng.random() < VARIED else plain_mouths(crops)
+
+    rows = vary_throat(vary_speech(pcm, other.pcm, rng), rng) if rng.random() < VARIED else mfcc(pcm)
+    low, high = (4 * first, 4 * (first + length) + 15) if edge else (0, len(rows) - 1)
+    wanted = np.arange(4 * first - AUDIO_CONTEXT, 4 * (first + length - 1) + 20 + AUDIO_CONTEXT)
+    features = rows[np.clip(wanted, low, min(high, len(rows) - 1))]
+    mask_mfcc(features, mean, rng)
+    return mouths, features

@@ -1,0 +1,129 @@
+"""Videos and face boxes to training clips, in the very crops that the protocols make."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.demo.clips import make_clip
+from lipscore.errors import MediaError, UsageError
+from lipscore.media import read
+from lipscore.syncnet.audio import SAMPLE_RATE
+from lipscore.syncnet.crops import CropFile, CropPath
+from lipscore.syncnet.mini import grey_crops
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.training.batches import FPS, Clip
+from lipscore.types import Frame, Shot, Track
+
+CROP_SCALE = 0.4
+LOSSY_PATH = PROTOCOLS["wav2lip"]
+FRAME_JPEG = 95  # OpenCV's quality nearest to FFmpeg's -qscale:v 2
+RENDERED, RENDERED_SEED, RENDERED_S, RENDERED_PX = 20, 1000, 5.6, 320
+
+
+def read_boxes(path: Path) -> dict[str, Track]:
+    """Clip name -> one track at 25 frames a second, the boxes interpolated between those that the file gives.
+
+    Args:
+        path: JSON: clip name (a path below the clips' folder) -> {"n_frames_25fps": n, "frames": [0, 5, ...],
+            "boxes": [[x1, y1, x2, y2, score] or null, ...]}, in pixels of the source.
+
+    Raises:
+        UsageError: the file is not that.
+    """
+    try:
+        entries = json.loads(path.read_text())
+        return {name: _track(entry) for name, entry in sorted(entries.items())}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UsageError(f"{path}: not a file of boxes ({error}); see docs/model-card.md for its format") from error
+
+
+def _track(entry: dict[str, object]) -> Track:
+    n_frames, frames, boxes = entry["n_frames_25fps"], entry["frames"], entry["boxes"]
+    assert isinstance(n_frames, int) and isinstance(frames, list) and isinstance(boxes, list)
+    known = [(frame, box[:4]) for frame, box in zip(frames, boxes, strict=True) if box is not None]
+    at = np.array([frame for frame, _ in known], np.float64)
+    corners = np.array([box for _, box in known], np.float64)
+    numbers = np.arange(n_frames)
+    dense = np.stack([np.interp(numbers, at, corners[:, k]) for k in range(4)], 1)
+    return Track(0, Shot(0, n_frames), numbers, dense)
+
+
+def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Clip:
+    """One clip: its own frames, each cut where the track is at that time.
+
+    Args:
+        lossy: the crops through the codecs of LOSSY_PATH as well, in step with the frames. (Its transcoding of the
+            whole file is left out: it moves the audio against the picture.)
+
+    Raises:
+        MediaError: it cannot be read.
+        NotScoredError: it has no audio.
+    """
+    fps = float(read.probe(path).fps)
+    where = CropPath.of(track)
+    last = len(track.frames) - 1
+
+    def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
+        for number, frame in enumerate(frames):
+            at = min(last, round(number / fps * FPS))
+            yield _grey_crop(where, frame, at)
+
+    frames, pcm = np.stack(list(cut(read.frames_at(path, None)))), read.read_pcm(path)
+    return Clip(name, frames, fps, pcm, _through_codecs(read.frames_at(path, FPS), where) if lossy else None)
+
+
+def _grey_crop(where: CropPath, frame: Frame, at: int) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0]
+    return grey
+
+
+def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint8]:
+    """Each frame through a JPEG, its crop through the protocol's crop file and another: uint8[T, 84, 84]."""
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        file = CropFile(Path(folder), 0, LOSSY_PATH)
+        for at, frame in zip(range(len(where.half)), frames, strict=False):
+            data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, FRAME_JPEG])[1]
+            file.write(where.cut(read.decode_jpeg(data.tobytes()), at, CROP_SCALE)[None])
+        file.finish(np.zeros(SAMPLE_RATE, np.int16))
+        return np.concatenate([grey_crops(chunk) for chunk in file.chunks()])
+
+
+def rendered_clips() -> list[Clip]:
+    """Drawn heads of other seeds than the demonstration's."""
+    return [_rendered(RENDERED_SEED + index) for index in range(RENDERED)]
+
+
+def _rendered(seed: int) -> Clip:
+    drawn = make_clip(seed=seed, seconds=RENDERED_S, size=(RENDERED_PX, RENDERED_PX))
+    boxes = drawn.boxes[0].astype(np.float64)
+    where = CropPath.of(Track(0, Shot(0, len(boxes)), np.arange(len(boxes)), boxes))
+    crops = [_grey_crop(where, frame, at) for at, frame in enumerate(drawn.frames)]
+    assert drawn.pcm is not None
+    return Clip(f"rendered/{seed}", np.stack(crops), float(FPS), drawn.pcm)
+
+
+def read_clips(folder: Path, boxes: Path, progress: Callable[[str, int, int], None]) -> list[Clip]:
+    """Every clip that has boxes, sorted by name, each both directly cut and through the codecs.
+
+    Args:
+        progress: called with ("reading clips", how many are read, of how many).
+
+    Raises:
+        UsageError: the boxes cannot be read, or name a clip that is not there.
+    """
+    tracks = read_boxes(boxes)
+    clips = []
+    for done, (name, track) in enumerate(tracks.items(), 1):
+        try:
+            clips.append(read_clip(folder / name, name, track, lossy=True))
+        except MediaError as error:
+            raise UsageError(f"{boxes} names a clip that cannot be used: {error}") from error
+        progress("reading clips", done, len(tracks))
+    return clips

@@ -1,0 +1,279 @@
+"""From videos and face boxes to the built-in model's weight file, its calibration and its training record.
+
+The recipe's numbers are in Recipe; what was tried besides, and what helped, is in docs/model-card.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+import lipscore
+from lipscore.errors import UsageError
+from lipscore.syncnet.audio import mfcc
+from lipscore.syncnet.mini import MiniSyncNet, save_mini
+from lipscore.training.batches import Batch, Clip, draw
+from lipscore.training.clips import RENDERED, read_clips, rendered_clips
+from lipscore.training.mini import figures, losses
+from lipscore.training.mini.calibrate import read_published
+from lipscore.training.split import Split, split_clips
+from lipscore.types import Floats
+
+STEPS = 1500
+FOLDS = 8
+Progress = Callable[[str, int, int], None]  # (stage, done, of how many)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a run is made of.
+
+    clips x length windows make a step; lr is the peak of a one-cycle schedule (linear rise over `rise` of the steps,
+    cosine fall); ema is the decay of the averaged weights, the ones that are kept; a checkpoint is written every
+    `every` steps.
+    """
+
+    steps: int = STEPS
+    seed: int = 0
+    clips: int = 8
+    length: int = 48
+    lr: float = 2e-3
+    rise: float = 0.15
+    weight_decay: float = 0.05
+    dropout: float = 0.1
+    ema: float = 0.997
+    clip_norm: float = 5.0
+    every: int = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every training of a run shares."""
+
+    recipe: Recipe
+    device: torch.device
+    out: Path
+    resume: bool
+    say: Progress
+
+
+@dataclass(slots=True)
+class _State:
+    """What a checkpoint holds."""
+
+    net: MiniSyncNet
+    averaged: MiniSyncNet
+    optimizer: torch.optim.Optimizer
+    step: int
+    curve: list[dict[str, float]]
+
+
+def train_mini(
+    clips: Path,
+    boxes: Path,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    steps: int = STEPS,
+    folds: int = FOLDS,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Train the built-in model.
+
+    Once without each fold (`split`): the figures in the record, and the calibration, come of clips in whose scenes and
+    whose speech the weights in question never saw or heard anything. Then once with everything: these weights are
+    written. `published_scores.csv` beside the clips' folder feeds the calibration.
+
+    Args:
+        clips: the folder that the names in `boxes` are relative to.
+        boxes: face boxes (`data.read_boxes` says how they are written).
+        out: the weight file to write (safetensors); the record goes to the same name with .json, the checkpoints to
+            .fold1.checkpoint ... and .all.checkpoint.
+        device: where the towers are trained.
+        seed: of the folds' order, the weights and every draw.
+        steps: how many in each training; with resume, another number stretches or shortens the schedule.
+        folds: how many, at least two.
+        resume: go on from the checkpoints, where there are any.
+        progress: called with (stage, done, of how many).
+
+    Returns:
+        out.
+
+    Raises:
+        UsageError: the clips, boxes or published scores cannot be used.
+    """
+    say = progress or _silent
+    recipe = Recipe(steps=steps, seed=seed)
+    if folds < 2:
+        raise UsageError(f"--folds {folds}: the figures need clips that were held out; use 2 or more")
+    published = read_published(clips.parent / "published_scores.csv")
+    data = read_clips(clips, boxes, say)
+    if len(data) < recipe.clips + folds:
+        raise UsageError(
+            f"{boxes}: {len(data)} clips; training needs at least {recipe.clips + folds}, and hundreds to be any good"
+        )
+    try:
+        split = split_clips({clip.name: clip.pcm for clip in data}, folds, seed)
+    except UsageError as error:
+        raise UsageError(f"{boxes}: {error}") from error
+    job = Job(recipe, torch.device(device), out, resume, say)
+    drawn = rendered_clips()
+    held_out = []
+    for number, fold in enumerate(split.folds, 1):
+        state = fit(_named(data, fold.trained) + drawn, job, f"fold{number}")
+        embedder = figures.raw_embedder(state.averaged)
+        held_out.append(figures.measure(embedder, _named(data, fold.held_out), split.recordings))
+    state = fit(data + drawn, job, "all")
+    return _finish(state, held_out, split, published, job, boxes)
+
+
+def _finish(
+    state: _State,
+    held_out: Sequence[Sequence[figures.HeldOut]],
+    split: Split,
+    published: dict[str, tuple[float, float]],
+    job: Job,
+    boxes: Path,
+) -> Path:
+    """Calibrate, write the weights, and write the record."""
+    save_mini(state.averaged, figures.calibration_of(held_out, published), job.out)
+    record = {
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "weights_sha256": hashlib.sha256(job.out.read_bytes()).hexdigest(),
+        "recipe": dataclasses.asdict(job.recipe),
+        "data": {
+            "boxes": boxes.name,
+            "boxes_sha256": hashlib.sha256(boxes.read_bytes()).hexdigest(),
+            "rendered": RENDERED,
+            **dataclasses.asdict(split),
+        },
+        "versions": {"lipscore": lipscore.__version__, "torch": torch.__version__, "numpy": np.__version__},
+        "curve": state.curve,
+        "held_out": figures.summary(held_out, published),
+    }
+    job.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    return job.out
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _named(data: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
+    wanted = set(names)
+    return [clip for clip in data if clip.name in wanted]
+
+
+def fit(train: Sequence[Clip], job: Job, name: str) -> _State:
+    """One training, from its checkpoint (OUT.NAME.checkpoint) where the job resumes."""
+    recipe = job.recipe
+    cv2.setNumThreads(1)
+    rows = np.concatenate([mfcc(clip.pcm) for clip in train])
+    mean: Floats = rows.mean(0)
+    state = _start(mean, rows.std(0), recipe, job.device)
+    checkpoint = job.out.with_suffix(f".{name}.checkpoint")
+    if job.resume and checkpoint.is_file():
+        _load(state, checkpoint)
+
+    def prepared(step: int) -> Batch:
+        return draw(train, recipe.clips, recipe.length, mean, np.random.default_rng([recipe.seed, step]))
+
+    total, counted = 0.0, 0
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(prepared, state.step)
+        while state.step < recipe.steps:
+            batch = coming.result()
+            coming = pool.submit(prepared, state.step + 1)
+            total += _step(state, batch, recipe, job.device)
+            counted += 1
+            state.step += 1
+            job.say(f"training {name}", state.step, recipe.steps)
+            if state.step % recipe.every == 0 or state.step == recipe.steps:
+                state.curve.append({"step": state.step, "loss": round(total / counted, 4)})
+                total, counted = 0.0, 0
+                _save(state, checkpoint)
+    return state
+
+
+def _start(mean: Floats, deviation: Floats, recipe: Recipe, device: torch.device) -> _State:
+    torch.manual_seed(recipe.seed)
+    net = MiniSyncNet(recipe.dropout)
+    net.mfcc_mean.copy_(torch.from_numpy(mean))
+    net.mfcc_std.copy_(torch.from_numpy(deviation))
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    kernels = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return _State(net, copy.deepcopy(net), torch.optim.AdamW(groups, lr=recipe.lr), 0, [])
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """A line up to the peak, then half a cosine down to 0."""
+    rise = recipe.rise * recipe.steps
+    if step < rise:
+        return recipe.lr * (0.04 + 0.96 * step / rise)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, recipe.steps - rise)))
+
+
+def _step(state: _State, batch: Batch, recipe: Recipe, device: torch.device) -> float:
+    """One update; gives the loss."""
+    net = state.net.train()
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(state.step, recipe)
+    with torch.autocast(device.type, torch.bfloat16):
+        lip = net.lip(torch.from_numpy(batch.mouths).to(device))
+        audio = net.audio(torch.from_numpy(batch.mfcc).to(device))
+    loss = losses.contrast(lip.float(), audio.float(), net.log_scale.exp().clamp(max=60))
+    state.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
+    state.optimizer.step()
+    _average(state.averaged, net, min(recipe.ema, (1 + state.step) / (10 + state.step)))
+    return loss.item()
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, net: nn.Module, decay: float) -> None:
+    """Parameters and running statistics, drawn towards the net's; early on faster, so that the start is forgotten."""
+    for old, new in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
+        if old.dtype.is_floating_point:
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)
+
+
+def _save(state: _State, path: Path) -> None:
+    content: dict[str, Any] = {
+        "net": state.net.state_dict(),
+        "averaged": state.averaged.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+        "curve": state.curve,
+    }
+    aside = path.with_suffix(".part")
+    torch.save(content, aside)
+    aside.replace(path)
+
+
+def _load(state: _State, path: Path) -> None:
+    content = torch.load(path, weights_only=True, map_location="cpu")
+    state.net.load_state_dict(content["net"])
+    state.averaged.load_state_dict(content["averaged"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.step, state.curve = content["step"], content["curve"]

@@ -1,0 +1,101 @@
+"""From crops and MFCC to the distances at every shift, in batches and with flat memory.
+
+SyncNetEmbedder runs SyncNet v2; `lipscore.syncnet.mini` has the built-in model behind the same interface. SyncPass
+feeds either with a track's crops chunk by chunk and keeps only what the next chunk needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
+from lipscore.types import Embedder, Floats
+
+
+class SyncPass:
+    """One track's way through the model: feed() its crops in order, then take distances() and lip().
+
+    Args:
+        embedder: the model.
+        mfcc: float32[M, 13], the track's audio, starting with its first frame.
+        n_samples: of the audio at 16 kHz.
+        n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
+        vshift: shifts to either side.
+        distance: (lip[B, D], audio[B + 2 vshift, D], vshift) -> [B, 2 vshift + 1].
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        mfcc: Floats,
+        n_samples: int,
+        n_frames: int,
+        vshift: int,
+        distance: Callable[[Floats, Floats, int], Floats],
+    ) -> None:
+        self.n_windows = max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - N_FRAMES)
+        self.mfcc = mfcc
+        self._embedder, self._vshift, self._distance = embedder, vshift, distance
+        self._n_frames = n_frames
+        self._pending = np.zeros((0, 224, 224, 3), np.uint8)
+        self._pending_from = 0  # the frame that the first pending one is
+        self._audio: Floats | None = None
+        self._audio_from = -vshift  # the window that the first kept audio row belongs to
+        self._done = 0
+        self._lip_sum: Floats = np.zeros(0, np.float32)
+        self._distances: list[Floats] = []
+
+    def feed(self, crops: NDArray[np.uint8]) -> None:
+        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        frames = np.concatenate([self._pending, crops])
+        end = self._pending_from + len(frames)
+        # A window waits for what the model sees beyond it, except where the track ends.
+        beyond = 0 if end >= self._n_frames else self._embedder.context
+        stop = min(end - N_FRAMES + 1 - beyond, self.n_windows)
+        if stop <= self._done:
+            self._pending = frames
+            return
+        seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
+        lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
+        self._distances.append(self._distance(lip, self._audio_around(self._done, stop), self._vshift))
+        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
+        keep_from = max(0, stop - self._embedder.context)
+        self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
+        self._done = stop
+
+    def distances(self) -> Floats:
+        """float32[windows fed, 2 * vshift + 1], NaN where the model does not pad and a shift has no partner."""
+        if not self._distances:
+            return np.zeros((0, 2 * self._vshift + 1), np.float32)
+        return np.concatenate(self._distances)
+
+    def lip(self) -> Floats:
+        """float32[D]: the mean of the lip embeddings so far; empty before the first."""
+        return self._lip_sum / np.float32(max(1, self._done))
+
+    def _audio_around(self, start: int, stop: int) -> Floats:
+        """Audio embeddings of the windows start - vshift ... stop + vshift - 1, each computed once."""
+        first, last = start - self._vshift, stop + self._vshift
+        have = self._audio_from + (0 if self._audio is None else len(self._audio))
+        fresh = self._embed_audio(have, last)
+        rows = fresh if self._audio is None else np.concatenate([self._audio, fresh])
+        self._audio, self._audio_from = rows[first - self._audio_from :], first
+        return self._audio
+
+    def _embed_audio(self, start: int, stop: int) -> Floats:
+        """Windows start ... stop - 1; beyond the track zero vectors for a model that pads, else NaN."""
+        inner_start, inner_stop = max(0, start), min(self.n_windows, stop)
+        if inner_stop > inner_start:
+            first, last = max(0, inner_start - self._embedder.context), inner_stop + self._embedder.context
+            at_end = last > (len(self.mfcc) - N_MFCC) // MFCC_PER_FRAME
+            part = self.mfcc[MFCC_PER_FRAME * first : None if at_end else MFCC_PER_FRAME * (last - 1) + N_MFCC]
+            rows = self._embedder.audio(part)[inner_start - first : inner_stop - first]
+        else:
+            inner_start, inner_stop = stop, stop
+            rows = self._embedder.audio(np.zeros((N_MFCC, 13), np.float32))[:0]
+        fill = 0.0 if self._embedder.pads else np.nan
+        widths = ((inner_start - start, stop - inner_stop), (0, 0))
+        return np.pad(rows, widths, constant_values=fill).astype(np.float32)
