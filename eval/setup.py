@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -159,19 +159,24 @@ class Setup:
 
     def settings(self) -> str:
         """The hash of all that decides the numbers but the video's own files: a resumed run compares it."""
-        return hash_of(
-            {
-                "protocol": [self.protocol.name, self.protocol.hash],
-                "model": self.models.embedder.name,
-                "detector": self.detector,
-                "weights": {file["name"]: file["sha256"] for file in self.models.weights_record()},
-                "options": self.options_record(),
-            }
-        )
+        return settings_hash(self, self.options_record())
 
     def with_detector(self, detector_for: Callable[[Path], Detector]) -> Setup:
         """The same setup with another way to a video's detector."""
         return replace(self, models=replace(self.models, detector_for=detector_for))
+
+
+def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:
+    """The hash of a setup with these other settings (`Setup.options_record`)."""
+    return hash_of(
+        {
+            "protocol": [setup.protocol.name, setup.protocol.hash],
+            "model": setup.models.embedder.name,
+            "detector": setup.detector,
+            "weights": {file["name"]: file["sha256"] for file in setup.models.weights_record()},
+            "options": dict(options),
+        }
+    )
 
 
 def load_models(

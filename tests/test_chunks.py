@@ -48,7 +48,7 @@ def test_pieces_cover_the_video_at_frames(n_frames: int, fps: Fraction, chunk: f
         return
     bounds = [(piece.start * fps, (piece.start + piece.seconds) * fps) for piece in pieces]
     assert all(start.denominator == end.denominator == 1 for start, end in bounds)
-    assert (bounds[0][0], bounds[-1][1]) == (0, n_frames)
+    assert bounds[0][0] == 0 and bounds[-1][1] == n_frames
     size = round(chunk * fps)
     assert all(end - start == size for start, end in bounds[:-1])
     assert bounds[-1][1] - bounds[-1][0] > WAV2LIP.min_track * fps / 25
@@ -103,7 +103,7 @@ def test_numbers_of_a_piece_count_from_the_videos_start(shared: Path, clip: Path
 @pytest.fixture(scope="module")
 def drifting(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip three times in a row, its audio 0, 2 and 4 frames early."""
-    frames = [cv2.resize(frame, (586, 316)) for frame in read.frames_at(clip, None)]
+    frames = [np.asarray(cv2.resize(frame, (586, 316)), np.uint8) for frame in read.frames_at(clip, None)]
     length = 16000 * 128 // 24
     pcm = read.read_pcm(clip)
     pcm = np.pad(pcm, (0, length + 4 * 640))[: length + 4 * 640]

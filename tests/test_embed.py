@@ -101,7 +101,7 @@ def test_windows_are_counted_as_the_original_counts_them() -> None:
 def test_a_model_that_looks_beyond_its_windows_sees_no_seams(chunk: int) -> None:
     model = load_mini(torch.device("cpu"))
     rng = np.random.default_rng(5)
-    pattern = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (224, 224))
+    pattern = np.asarray(cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (224, 224)), np.uint8)
     frames = np.stack([np.roll(pattern, 5 * k, axis=0) for k in range(40)])
     mfcc = rng.standard_normal((161, 13)).astype(np.float32) * 10
     runs = []

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from lipscore import score_video
 from lipscore.eval.cli.main import app
 from lipscore.eval.setup import Models, Setup
+from lipscore.eval.tools import fix as task
 from lipscore.eval.tools.fix import fix, why_not
 from lipscore.media import edit, ffmpeg, read
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -59,6 +60,26 @@ def test_a_shifted_video_is_mended(clip: Path, mini_models: Models, tmp_path: Pa
     assert f"offset {frames:+d} -> 0" in done.message
     assert score_video(target, WAV2LIP, mini_models).offset == 0
     assert [path.name for path in target.parent.iterdir()] == ["mended.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("lse_c", "verdict"), [(None, "fixed"), ((10.0, 9.71), "fixed"), ((10.0, 9.69), "not_better"), ((2, 3), "fixed")]
+)
+def test_the_lse_c_may_fall_by_three_hundredths(
+    talk: Path,
+    mini_models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lse_c: tuple[float, float] | None,
+    verdict: str,
+) -> None:
+    """A drawn head whose audio comes 3 frames early; lse_c, where given, replaces what is measured before and after."""
+    if lse_c is not None:
+        monkeypatch.setattr(task, "_confidences", lambda *_: lse_c)
+    target = tmp_path / "out.mp4"
+    done = task.fix(talk, target, Setup(PROTOCOLS["lipscore-1"], mini_models))
+    assert (done.verdict, target.exists()) == (verdict, verdict == "fixed"), done.message
+    assert done.after is not None and done.after.offset == 0
 
 
 def test_a_video_in_sync_is_left_alone(clip: Path, mini_models: Models, tmp_path: Path) -> None:

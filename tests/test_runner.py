@@ -22,7 +22,7 @@ from lipscore.eval.run.runner import Outcome, run
 from lipscore.eval.run.threads import at_a_time
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.records import Record, RecordStore, read_records
-from lipscore.eval.store.scores_file import read_scores
+from lipscore.eval.store.scores_file import append_lines, read_scores
 from lipscore.media.read import file_sha256
 from lipscore.types import TrackScore, VideoScore
 
@@ -78,10 +78,11 @@ def go(
     settings: str = "s",
     resume: bool = True,
     workers: int = 1,
-    **more: Path,
+    reference: Path | None = None,
+    boxes: Path | None = None,
 ) -> tuple[Outcome, Said]:
     said = Said()
-    jobs = [replace(job, **more) for job in jobs_in(folder / "in")]
+    jobs = [replace(job, reference=reference, boxes=boxes) for job in jobs_in(folder / "in")]
     store = RecordStore(folder / "out")
     task = Task(BLANK, settings, folder / "all_scores.txt", resume)
     return run(jobs, lambda job, _: score(job), task, store, said, workers=workers), said
@@ -265,16 +266,12 @@ def test_a_run_that_is_stopped_keeps_what_it_has_and_goes_on_from_there(
 
 
 def test_no_signal_breaks_off_the_writing_of_a_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lipscore.eval.run import runner
-
-    append = runner.append_lines
-
     def slowly(path: Path, lines: list[str]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
-        append(path, lines)
+        append_lines(path, lines)
 
-    monkeypatch.setattr(runner, "append_lines", slowly)
+    monkeypatch.setattr("lipscore.eval.run.runner.append_lines", slowly)
     outcome, _ = go(folder)
     assert outcome.interrupted == 143
     assert names_in(folder) == ["a"] and len(read_records(folder / "out" / "scores.jsonl")[0]) == 1

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,8 +87,8 @@ def test_the_callers_process_stays_as_it_was() -> None:
     assert (done.returncode, done.stdout) == (0, "no_track\n"), done.stderr
 
 
-def test_precision_is_recorded_and_not_comparable(kit_weights) -> None:
-    more = {"weights_dir": kit_weights, "allow_unverified": True, "device": "cpu"}
+def test_precision_is_recorded_and_not_comparable(random_weights: Path) -> None:
+    more: dict[str, Any] = {"weights_dir": random_weights, "allow_unverified": True, "device": "cpu"}
     assert load_models("vgg", **more).changed == ()
     assert load_models("vgg", **more, precision="bf16").changed == ("networks in bf16",)
     fast = load_models("vgg", **more, fast=True, precision="fp32")

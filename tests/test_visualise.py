@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from lipscore.errors import UsageError
 from lipscore.eval.report.chart import Chart, draw, png, ticks
 from lipscore.eval.score import score_video as score_setup
 from lipscore.eval.setup import Models, Setup
-from lipscore.eval.tools.visualise import colour, visualise
+from lipscore.eval.tools.visualise import charts, colour, visualise
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import ffmpeg, read
 from lipscore.metrics import lse
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import Floats, SyncCurve, TrackScore, VideoScore
+from lipscore.types import Floats, Frame, SyncCurve, TrackScore, VideoScore
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,40 @@ def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Trace]) -> None:
     assert chart.name == 'it\'s "shown" here.track00.png'
     assert sorted(path.name for path in video.parent.iterdir()) == sorted([video.name, chart.name])
     image = cv2.imread(str(chart))
-    assert image.shape == (600, 900, 3)
+    assert image is not None
+    curve_image, confidence_image = np.split(np.asarray(image, np.uint8), 2)
+    assert_dip_at_mark(curve_image)
+    assert inked(confidence_image, blue_not_red=True).sum() > 500  # pixels
+
+
+def inked(image: Frame, blue_not_red: bool) -> NDArray[np.bool_]:
+    """Where the curve is (blue) or the mark (red); grid, frame and letters are grey."""
+    redness = image[:, :, 2].astype(int) - image[:, :, 0]
+    return -redness > 60 if blue_not_red else redness > 60
+
+
+def assert_dip_at_mark(image: Frame) -> None:
+    """The curve's lowest pixel is at the upright line that marks the offset."""
+    rows, columns = inked(image, blue_not_red=True).nonzero()
+    marked = (inked(image, blue_not_red=False).sum(axis=0) > 50).nonzero()[0]
+    assert 1 <= len(marked) <= 3
+    assert abs(columns[rows == rows.max()].mean() - marked.mean()) < 6  # a shift is 27 pixels wide
+
+
+@pytest.mark.parametrize("offset", [-11, -4, 3, 12])
+def test_the_charts_curve_dips_at_the_offset(offset: int) -> None:
+    distances = np.random.default_rng(5).uniform(9, 9.5, (60, 31)).astype(np.float32)
+    distances[:, 15 - offset] = 5  # column k is the shift k - 15; the offset is how far the audio comes before
+    curve = curve_of(distances)
+    sync = lse.sync_of(curve.mean)
+    assert sync.offset == offset
+    score = TrackScore(2, 0, 63, sync.offset, sync.lse_d, sync.lse_c, 60, tuple(map(float, curve.mean)))
+    shown, confidence = charts(TracedTrack(None, score, curve), 25.0)
+    assert list(shown.x) == list(range(-15, 16))
+    assert shown.x[int(np.argmin(shown.y))] == shown.mark == offset
+    assert f"offset {offset:+d}" in shown.title
+    assert (confidence.x[0], confidence.x[-1]) == (0, 63 / 25)
+    assert_dip_at_mark(draw([shown]))
 
 
 def curve_of(distances: Floats) -> SyncCurve:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lipscore.errors import LipscoreError, MediaError
-from lipscore.eval.run.jobs import Job, Progress, Task
+from lipscore.eval.run.jobs import Job, Piece, Progress, Task
 from lipscore.eval.run.signals import Interrupted, Interruption
 from lipscore.eval.run.threads import Threads
 from lipscore.eval.stop import Stop
@@ -183,11 +183,15 @@ class Run:
             return Record(replace(blank, status="error", reason=reason), settings)
 
     def _key(self, job: Job) -> str:
-        others = [
-            self._hashes.of(path) if path is not None and path.is_file() else "" for path in (job.reference, job.boxes)
-        ]
-        part = [str(job.piece.start), str(job.piece.seconds)] if job.piece is not None else []
-        return hash_of([self._task.settings, self._hashes.of(job.path), *others, *part])
+        others = (job.reference, job.boxes)
+        hashes = [self._hashes.of(path) if path is not None and path.is_file() else "" for path in others]
+        return record_key(self._task.settings, [self._hashes.of(job.path), *hashes], job.piece)
+
+
+def record_key(settings: str, sha256s: Sequence[str], piece: Piece | None = None) -> str:
+    """What a record was made of: the settings hash, the SHA-256 of video, reference and boxes, and the piece."""
+    part = [str(piece.start), str(piece.seconds)] if piece is not None else []
+    return hash_of([settings, *sha256s, *part])
 
 
 def run(

@@ -178,8 +178,7 @@ class RecordStore:
             self._held[record.key] = record
 
     def write_csv(self) -> None:
-        """Write scores.csv from scores.jsonl: each video's last record by settings; settings in the order of their first
-        appearance, their videos sorted."""
+        """Write scores.csv from scores.jsonl: each video's last record by settings, grouped by settings, sorted by video."""
         records, _ = read_records(self.path)
         latest = {(record.score.video, record.score.piece, record.settings): record for record in records}
         first = {settings: place for place, settings in reversed(list(enumerate(key[2] for key in latest)))}
