@@ -21,15 +21,16 @@ from lipscore.eval.reference import ReferenceOptions, score_reference
 from lipscore.faces.scan import Faces, scan
 from lipscore.media import read
 from lipscore.media.passes import FrameSource
-from lipscore.metrics import lse
-from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
+from lipscore.metrics import catalogue, lse
+from lipscore.metrics.reduce import most_confident
+from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import Source, direct_input, prepare
 from lipscore.syncnet.sync_pass import SyncPass
 from lipscore.syncnet.tracks import Tracking, find_tracks
-from lipscore.syncnet.window import N_FRAMES
+from lipscore.syncnet.window import N_FRAMES, SAMPLE_RATE
 from lipscore.types import MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
@@ -133,7 +134,12 @@ def score_video(
         with watch.stage("reference"):
             compared = score_reference(path, reference, protocol.frame_rate, options=reference_options)
         record = replace(
-            record, reference=compared, psnr=compared.psnr, ssim=compared.ssim, alignment=compared.alignment
+            record,
+            reference=compared,
+            psnr=compared.psnr,
+            ssim=compared.ssim,
+            scores=record.scores | catalogue.without_field(compared.values),
+            alignment=compared.alignment,
         )
     return replace(record, seconds=watch.seconds)
 
@@ -310,7 +316,7 @@ def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float
         numbers = float(np.mean(lse_d)), float(np.mean(lse_c))
     if rule == "mean_offset":
         return *numbers, int(np.mean([track.offset for track in tracks]))
-    return *numbers, max(tracks, key=lambda track: track.lse_c).offset
+    return *numbers, most_confident(tracks).offset
 
 
 def _check_length(shots: Sequence[Shot], protocol: Protocol) -> None:

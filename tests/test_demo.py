@@ -16,15 +16,16 @@ from typer.testing import CliRunner
 
 from lipscore.demo.clips import EARLY_FRAMES, FILE_RATE, DemoClip, make_clip, render_clip, render_demo
 from lipscore.demo.phones import draw_utterance
-from lipscore.demo.voice import LIP_LEAD_S, RATE, speak
+from lipscore.demo.voice import LIP_LEAD_S, speak
 from lipscore.errors import MissingError, NotScoredError
 from lipscore.eval.cli.demo import demo
 from lipscore.eval.models import load_models
 from lipscore.eval.score import score_video
+from lipscore.media.rates import SAMPLE_RATE
 from lipscore.media.read import frames_at, probe, read_pcm
 from lipscore.syncnet.protocols import PROTOCOLS
 
-SAMPLES = RATE // 25  # beneath one frame
+SAMPLES = SAMPLE_RATE // 25  # beneath one frame
 
 
 def loudness(pcm: NDArray[np.int16], n_frames: int) -> NDArray[np.float64]:
@@ -133,9 +134,9 @@ def test_a_written_clip_has_its_frames_and_samples(tmp_path: Path) -> None:
     assert (info.width, info.height, info.fps, info.sample_rate) == (320, 240, 25, FILE_RATE)
     assert sum(1 for _ in frames_at(path)) == 50
     heard = read_pcm(path)
-    assert clip.pcm is not None and len(clip.pcm) == 2 * RATE
-    assert abs(len(heard) - 2 * RATE) <= 1024  # AAC's last packet
-    assert np.corrcoef(heard[: 2 * RATE - 1024], clip.pcm[: 2 * RATE - 1024])[0, 1] > 0.95  # and no delay
+    assert clip.pcm is not None and len(clip.pcm) == 2 * SAMPLE_RATE
+    assert abs(len(heard) - 2 * SAMPLE_RATE) <= 1024  # AAC's last packet
+    assert np.corrcoef(heard[: 2 * SAMPLE_RATE - 1024], clip.pcm[: 2 * SAMPLE_RATE - 1024])[0, 1] > 0.95  # and no delay
 
 
 def test_a_clip_without_audio(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.cli.reproduce import reproduce
 from lipscore.eval.tools import reproduce as task
+from lipscore.syncnet.published import read_table
 
 CLIP = "talking/1p_closeup_facingcamera/10_woman_doctor.mp4"
 
@@ -71,17 +72,17 @@ def test_a_bad_table_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("clip,offsets,lse_c,lse_d,has_face\na.mp4,[0],1.0,2.0,True\nb.mp4,[0],x,2.0,True\n")
     with pytest.raises(UsageError, match=r"table\.csv: line 3"):
-        task.read_table(path)
+        read_table(path)
     path.write_text("clip,lse_c\n")
     with pytest.raises(UsageError, match="no column offsets, lse_d, has_face"):
-        task.read_table(path)
+        read_table(path)
     with pytest.raises(MissingError, match=r"gone\.csv"):
-        task.read_table(tmp_path / "gone.csv")
+        read_table(tmp_path / "gone.csv")
     with pytest.raises(UsageError, match="syncnet-demo, mochabench"):
         task.get_published("table7")
 
 
 def test_the_whole_published_table_is_read(shared: Path) -> None:
-    rows = task.read_table(shared / "clips/published_scores.csv")
+    rows = read_table(shared / "clips/published_scores.csv")
     assert len(rows) == 164
     assert all((row.lse_d is None) == (not row.offsets) for row in rows)

@@ -29,11 +29,12 @@ def reproduce(
     from lipscore.eval.models import load_models
     from lipscore.eval.tools import reproduce as task
     from lipscore.syncnet.protocols import PROTOCOLS
+    from lipscore.syncnet.published import read_table
 
     out, say = Console(), Console(stderr=True)
     counts = {"same": 0, "differs": 0, "missing": 0}
     for published in [task.get_published(name)] if name else list(task.PUBLISHED.values()):
-        rows = published.rows or task.read_table(table or videos / "published_scores.csv")
+        rows = published.rows or read_table(table or videos / "published_scores.csv")
         models = load_models(
             "vgg",
             PROTOCOLS[published.protocol],

@@ -94,6 +94,7 @@ def tracks(
     chosen, models = _load(protocol, changes, model, weights_dir, allow_unverified, detections, device)
     from lipscore.eval.tools.keep import Keeper
     from lipscore.eval.tools.tracks import write_tracks
+    from lipscore.metrics.catalogue import lse_text
 
     with _stages(video) as stage:
         record = write_tracks(video, out, chosen, models, Keeper(stage))
@@ -102,7 +103,7 @@ def tracks(
     for track in record.tracks:
         typer.echo(
             f"track {track.track_id}: frames {track.first_frame}-{track.last_frame}, offset {track.offset:+d}, "
-            f"LSE-D {track.lse_d:.3f}, LSE-C {track.lse_c:.3f}"
+            f"{lse_text(track, record.model)}"
         )
 
 

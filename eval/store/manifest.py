@@ -13,8 +13,8 @@ from typing import Any
 
 import lipscore
 from lipscore.eval.models import Models
-from lipscore.eval.store.appending import replace_whole
 from lipscore.media import ffmpeg
+from lipscore.media.aside import replace_whole
 from lipscore.syncnet import protocols
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "imageio-ffmpeg", "scenedetect", "scipy", "dlib-bin")

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from lipscore.errors import UsageError
 from lipscore.eval.run.batch import Ran, ScoreOptions, manifest_name, run_inputs
 from lipscore.eval.run.inputs import collect
-from lipscore.eval.store.appending import replace_whole, unwritable
-from lipscore.eval.tools.fix import best_track
+from lipscore.eval.store.records import track_as_json
+from lipscore.media.aside import replace_whole, unwritable
+from lipscore.metrics.reduce import most_confident
 from lipscore.types import VideoScore
 
 SCHEMA = 1
@@ -66,7 +67,7 @@ def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
         return "no_face", [score.reason]
     if score.status != "ok":
         return "failed", [f"{score.status}: {score.reason}"]
-    best = best_track(score.tracks)
+    best = most_confident(score.tracks)
     reasons = []
     if not best.lse_c >= limit.min_confidence:
         reasons.append(f"confidence {best.lse_c:.3f} is below {limit.min_confidence:g}")
@@ -196,14 +197,7 @@ def _put(video: Path, target: Path, place: str) -> None:
 
 def _as_json(score: VideoScore, decision: Decision, reasons: list[str], placed: str | None) -> dict[str, Any]:
     tracks = [
-        {
-            "track": track.track_id,
-            "first_frame": track.first_frame,
-            "last_frame": track.last_frame,
-            "offset": track.offset,
-            "confidence": round(track.lse_c, 6),
-            "lse_d": round(track.lse_d, 6),
-        }
+        {name: value for name, value in track_as_json(track).items() if name != "curve"} | {"confidence": track.lse_c}
         for track in score.tracks
     ]
     return {

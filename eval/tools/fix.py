@@ -15,6 +15,7 @@ from lipscore.eval.score import score_video, track_score
 from lipscore.eval.tools.keep import Keeper
 from lipscore.media import edit
 from lipscore.metrics import lse
+from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import SyncCurve, TrackScore, VideoScore
 
@@ -68,7 +69,7 @@ def fix(
     before = score_video(path, protocol, models, observer=first)
     if before.status != "ok":
         return Fix("not_scored", f"{before.status}: {before.reason}", before)
-    best = best_track(before.tracks)
+    best = most_confident(before.tracks)
     if reason := why_not(before.tracks, min_confidence):
         return Fix("refused", reason, before)
     if best.offset == 0:
@@ -83,7 +84,7 @@ def fix(
             audio = "copied" if edit.shift_audio(path, moved, shift / rate) else "encoded"
             second = Keeper(stage)
             after = score_video(moved, protocol, same_boxes, observer=second)
-            left = best_track(after.tracks).offset if after.status == "ok" else 0
+            left = most_confident(after.tracks).offset if after.status == "ok" else 0
             if abs(left) != 1 or shift + left == 0:
                 break
         did = (
@@ -102,14 +103,9 @@ def fix(
     return Fix("fixed", f"{did}: offset {best.offset:+d} -> 0, LSE-C {was:.3f} -> {now:.3f}", before, after, audio)
 
 
-def best_track(tracks: Sequence[TrackScore]) -> TrackScore:
-    """The most confident one, whose offset is the video's."""
-    return max(tracks, key=lambda track: track.lse_c)
-
-
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     """Why the audio should not be moved by what these tracks say; empty where it may be."""
-    best = best_track(tracks)
+    best = most_confident(tracks)
     if best.lse_c < min_confidence:
         return (
             f"LSE-C {best.lse_c:.3f} is too low to trust the offset {best.offset:+d}; "
