@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lipscore.types import Frame
@@ -23,7 +22,7 @@ PEAK = 255.0  # the largest value of a pixel
 
 
 class Images:
-    """A generated frame and its reference, and what several metrics ask of them, computed once.
+    """A generated frame and its reference, and what several metrics ask of them, computed once; for one thread.
 
     Args:
         generated, reference: uint8[H, W, 3] BGR of one size.
@@ -33,44 +32,34 @@ class Images:
     def __init__(self, generated: Frame, reference: Frame, device: str = "cpu") -> None:
         import torch
 
-        self._rgb = tuple(torch.from_numpy(frame).unsqueeze(0).to(device) for frame in (generated, reference))
+        self._planes = {"rgb": tuple(torch.from_numpy(one).unsqueeze(0).to(device) for one in (generated, reference))}
+        self._errors: dict[Planes, float] = {}
 
     @property
     def least_side(self) -> int:
         """The shorter side in pixels."""
-        return min(self._rgb[0].shape[1:3])
+        return min(self._planes["rgb"][0].shape[1:3])
 
     def planes(self, planes: Planes) -> tuple[Tensor, Tensor]:
         """Both frames: uint8[1, H, W, 3] BGR ("rgb") or uint8[1, H, W] ("luma")."""
-        generated, reference = self._rgb if planes == "rgb" else self._luma
+        if planes not in self._planes:
+            from lipscore.metrics.image.luma import luma
+
+            self._planes[planes] = tuple(luma(one) for one in self._planes["rgb"])
+        generated, reference = self._planes[planes]
         return generated, reference
 
     def squared_error(self, planes: Planes) -> float:
         """The sum of squared differences over all pixel values: a whole number."""
-        return self._error_rgb if planes == "rgb" else self._error_luma
+        if planes not in self._errors:
+            from lipscore.metrics.image.psnr import squared_error
+
+            self._errors[planes] = float(squared_error(*self.planes(planes))[0])
+        return self._errors[planes]
 
     def mse(self, planes: Planes) -> float:
         """The mean squared error over all pixel values."""
         return self.squared_error(planes) / self.planes(planes)[0].numel()
-
-    @cached_property
-    def _luma(self) -> tuple[Tensor, ...]:
-        from lipscore.metrics.image.luma import luma
-
-        return tuple(luma(frame) for frame in self._rgb)
-
-    @cached_property
-    def _error_rgb(self) -> float:
-        return self._error("rgb")
-
-    @cached_property
-    def _error_luma(self) -> float:
-        return self._error("luma")
-
-    def _error(self, planes: Planes) -> float:
-        from lipscore.metrics.image.psnr import squared_error
-
-        return float(squared_error(*self.planes(planes))[0])
 
 
 class Measure(Protocol):
