@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import torch
 
-from lipscore.errors import MediaError, UsageError
+from lipscore.errors import MediaError
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.regions import Regions, face_tracks
 from lipscore.media import read
@@ -38,28 +38,14 @@ class FrameScore:
     values: dict[str, float]
 
 
-def find_reference(video: Path, folder: Path) -> Path | None:
-    """The video in the folder with the same stem, whatever its suffix; None if there is none.
-
-    Raises:
-        UsageError: there are two.
-    """
-    if not folder.is_dir():
-        return None
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.stem == video.stem and path.suffix.lower() in read.VIDEO_SUFFIXES and path.is_file()
-    )
-    if len(found) > 1:
-        names = " and ".join(str(path) for path in found)
-        raise UsageError(f"{video}: more than one reference has its stem: {names}; leave one of them there")
-    return found[0] if found else None
-
-
 def missing_reference(video: Path, folder: Path, region: Region = "frame") -> ReferenceScore:
     """What the record says of a video without a reference."""
-    return _failed("no_reference", f"{folder}: no video with the stem {video.stem}", None, region)
+    return _failed(
+        "no_reference",
+        f"{folder}: no video has the path or, alone, the stem of {video.name}",
+        None,
+        region,
+    )
 
 
 def score_reference(

@@ -102,6 +102,21 @@ def test_shards_together_are_the_run_they_were_cut_from(tmp_path: Path) -> None:
     assert len(run["merged"]) == 3
 
 
+def test_every_piece_of_a_video_is_kept(tmp_path: Path) -> None:
+    pieces = {
+        stem: [
+            record(f"{stem}@{at}.00-{at + 4}.00", content=f"{stem}{at}", video=f"in/{stem}.mp4", piece=(at, at + 4.0))
+            for at in (8.0, 0.0, 12.0, 4.0)
+        ]
+        for stem in "ab"
+    }
+    folders = [wrote(tmp_path / stem, *found) for stem, found in pieces.items()]
+    assert len(merge(folders, tmp_path / "all").records) == 8
+    assert [(one.score.video, one.score.piece) for one in read_records(tmp_path / "all" / "scores.jsonl")[0]] == [
+        (f"in/{stem}.mp4", (at, at + 4)) for stem in "ab" for at in (0, 4, 8, 12)
+    ]
+
+
 def test_shards_may_share_a_folder(tmp_path: Path) -> None:
     for i, name in ((1, "a"), (2, "b")):
         wrote(tmp_path / "shared", record(name), manifest=f"run-{i}-of-2.json")

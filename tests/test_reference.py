@@ -17,7 +17,7 @@ from lipscore.errors import UsageError
 from lipscore.eval import reference as task
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.options import ReferenceOptions
-from lipscore.eval.reference import FrameScore, find_reference, missing_reference, score_reference
+from lipscore.eval.reference import FrameScore, score_reference
 from lipscore.media import ffmpeg, read, write
 from lipscore.metrics.image.measure import Images
 from lipscore.pool import available_cores
@@ -172,25 +172,6 @@ def test_a_face_is_found_in_the_reference(shared: Path, tmp_path: Path) -> None:
     ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-t", "0.9", "-an", "-c:v", "libx264", str(short)], clip)
     score = score_reference(short, short, 25, None, ReferenceOptions(region="mouth"))
     assert (score.status, score.ssim) == ("ok", 1)
-
-
-def test_references_are_found_by_stem(tmp_path: Path) -> None:
-    folder = tmp_path / "reference"
-    video = tmp_path / "a talk.v2.mp4"
-    assert find_reference(video, folder) is None
-    folder.mkdir()
-    for name in ("a talk.MOV", "a talk.v2.txt", "a talk.v2.MKV", "other.mp4"):
-        (folder / name).touch()
-    assert find_reference(video, folder) == folder / "a talk.v2.MKV"
-    (folder / "a talk.v2.avi").touch()
-    with pytest.raises(
-        UsageError, match=r"a talk\.v2\.MKV and .*a talk\.v2\.avi|a talk\.v2\.avi and .*a talk\.v2\.MKV"
-    ):
-        find_reference(video, folder)
-    assert find_reference(tmp_path / "third.mp4", folder) is None
-    missing = missing_reference(tmp_path / "third.mp4", folder)
-    assert (missing.status, missing.psnr, missing.alignment) == ("no_reference", None, None)
-    assert "third" in missing.reason
 
 
 def test_bad_files_are_a_status(tmp_path: Path, pair: tuple[Path, Path]) -> None:

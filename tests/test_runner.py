@@ -173,6 +173,45 @@ def test_a_folder_that_was_moved_is_not_scored_again(folder: Path) -> None:
     assert names_in(folder) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_links_and_copies_have_names_of_their_own_and_are_resumed_once(folder: Path, workers: int) -> None:
+    (folder / "in" / "a_link.mp4").symlink_to(folder / "in" / "a.mp4")
+    (folder / "in" / "z_copy.mp4").write_bytes((folder / "in" / "a.mp4").read_bytes())
+    for turn in range(3):
+        outcome, _ = go(folder, workers=workers)
+        assert [record.score.name for record in outcome.records] == ["a", "a_link", "b", "c", "z_copy"]
+        assert [Path(record.score.video).stem for record in outcome.records] == ["a", "a_link", "b", "c", "z_copy"]
+        assert len(read_records(folder / "out" / "scores.jsonl")[0]) == len(names_in(folder)) == 5, turn
+
+
+def test_names_are_those_of_this_run_and_paths_those_of_today(folder: Path) -> None:
+    go(folder)
+    store, said = RecordStore(folder / "out"), Said()
+    (folder / "in").rename(folder / "moved")
+    jobs = [Job(folder / "moved" / f"{name}.mp4", f"{name}.mp4", folder="moved") for name in "abc"]
+    task = Task(BLANK, "s", folder / "all_scores.txt")
+    outcome = run(jobs, lambda job, _: pytest.fail(f"scored {job.name} again"), task, store, said)
+    assert outcome.resumed == 3
+    assert [record.score.name for record in outcome.records] == ["a.mp4", "b.mp4", "c.mp4"]
+    assert all(Path(record.score.video).is_file() for record in outcome.records)
+    assert {row.folder for row in read_scores(folder / "all_scores.txt").rows} == {None, "moved"}
+
+
+def test_a_reference_that_cannot_be_read_leaves_no_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = folder / "reference.mp4"
+    reference.touch()
+
+    def unreadable(path: Path) -> str:
+        if path == reference:
+            raise MediaError(f"{path}: cannot be read (Permission denied)")
+        return "ab" * 32
+
+    monkeypatch.setattr("lipscore.eval.run.runner.file_sha256", unreadable)
+    outcome, _ = go(folder, reference=reference)
+    assert {record.score.status for record in outcome.records} == {"media_error"}
+    assert all(record.score.lse_d is None and not record.score.tracks for record in outcome.records)
+
+
 def test_failures_stay_with_their_video(folder: Path) -> None:
     (folder / "in" / "d.mp4").write_bytes(b"....")
 

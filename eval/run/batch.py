@@ -9,10 +9,11 @@ from pathlib import Path
 
 from lipscore.errors import UsageError
 from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOptions
-from lipscore.eval.reference import find_reference, missing_reference
+from lipscore.eval.reference import missing_reference
 from lipscore.eval.run import pieces
 from lipscore.eval.run.inputs import REFERENCE_FOLDER, Found, collect, shard_of
 from lipscore.eval.run.jobs import Job, Reporter, Task
+from lipscore.eval.run.partners import Kind, expected, partners
 from lipscore.eval.run.runner import Outcome, Score, run
 from lipscore.eval.run.threads import at_a_time
 from lipscore.eval.score import score_video
@@ -22,8 +23,13 @@ from lipscore.eval.store import summary
 from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.manifest import write_manifest
 from lipscore.eval.store.records import RecordStore
+from lipscore.faces.given import read_boxes
+from lipscore.media.read import VIDEO_SUFFIXES
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import VideoScore
+
+REFERENCES = Kind("reference", "reference", VIDEO_SUFFIXES)
+DETECTIONS = Kind("detections", "file of boxes", (".json",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
     jobs = find_jobs(request.inputs, request.models, request.run, protocol)
+    if request.inputs.reference is not None and not any(job.reference for job in jobs):
+        reporter.say(f"{request.inputs.reference}: holds a reference of none of the {len(jobs)} videos")
     store = RecordStore(request.output.out)
     check_appendable(request.output.scores_file)
     for line, problem in store.problems:
@@ -90,7 +98,9 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
         MissingError: there is no video to score.
     """
     found = collect(inputs.inputs, inputs.reference)
-    jobs = [_job(video, inputs, models) for video in (shard_of(found, run_.shard) if run_.shard else found)]
+    jobs = _jobs(found, inputs, models)
+    if run_.shard:
+        jobs = shard_of(jobs, run_.shard)
     if run_.chunk is None:
         return jobs
     if any(job.reference_folder for job in jobs):
@@ -109,9 +119,13 @@ def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None]) ->
         def told(stage: str) -> None:
             on_stage(job.name, stage)
 
+        own = setup
+        if job.boxes is not None and not setup.protocol.direct:
+            boxes = read_boxes(job.boxes)
+            own = setup.with_detector(lambda _: boxes)
         if job.piece is not None:
-            return pieces.score_piece(job, job.piece, setup, sha256, stop=stop, on_stage=told)
-        record = score_video(job.path, setup, job.reference, name=job.name, sha256=sha256, stop=stop, on_stage=told)
+            return pieces.score_piece(job, job.piece, own, sha256, stop=stop, on_stage=told)
+        record = score_video(job.path, own, job.reference, name=job.name, sha256=sha256, stop=stop, on_stage=told)
         if job.reference is None and job.reference_folder is not None:
             lacking = missing_reference(job.path, job.reference_folder, setup.reference.region)
             record = replace(record, reference=lacking)
@@ -125,19 +139,32 @@ def manifest_name(shard: str | None) -> str:
     return "run.json" if shard is None else f"run-{shard.replace('/', '-of-')}.json"
 
 
-def _job(video: Found, inputs: InputOptions, models: ModelOptions) -> Job:
-    folder = inputs.reference
-    if folder is None and inputs.find_references and (video.folder / REFERENCE_FOLDER).is_dir():
-        folder = video.folder / REFERENCE_FOLDER
-    return Job(
-        video.path,
-        video.name,
-        reference=find_reference(video.path, folder) if folder is not None else None,
-        reference_folder=folder,
-        boxes=_boxes(video.path, models.detections),
-        problem=video.problem,
-    )
+def _jobs(found: Sequence[Found], inputs: InputOptions, models: ModelOptions) -> list[Job]:
+    """All videos of all shards: which reference is whose must not depend on the shard."""
+    places = {video.folder: _reference_folder(video, inputs) for video in found}
+    references: dict[Path, Path] = {}
+    for place in dict.fromkeys(place for place in places.values() if place is not None):
+        references |= partners([video for video in found if places[video.folder] == place], place, REFERENCES)
+    boxes: dict[Path, Path] = {}
+    if models.detections is not None:
+        boxes = {video.path: expected(video, models.detections, DETECTIONS) for video in found}
+        boxes |= partners(found, models.detections, DETECTIONS)
+    return [
+        Job(
+            video.path,
+            video.name,
+            folder=str(video.folder),
+            reference=references.get(video.path),
+            reference_folder=places[video.folder],
+            boxes=boxes.get(video.path),
+            problem=video.problem,
+        )
+        for video in found
+    ]
 
 
-def _boxes(video: Path, detections: Path | None) -> Path | None:
-    return None if detections is None else detections / f"{video.stem}.json"
+def _reference_folder(video: Found, inputs: InputOptions) -> Path | None:
+    if inputs.reference is not None or not inputs.find_references:
+        return inputs.reference
+    folder = video.folder / REFERENCE_FOLDER
+    return folder if folder.is_dir() else None

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from lipscore.errors import MissingError, UsageError
 from lipscore.media.read import VIDEO_SUFFIXES
 
 REFERENCE_FOLDER = "reference"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
     return [Found(video.path, video.folder, name, video.problem) for video, name in zip(found, names, strict=True)]
 
 
-def shard_of(found: Sequence[Found], shard: str) -> list[Found]:
+def shard_of(found: Sequence[T], shard: str) -> list[T]:
     """Every n-th video from the i-th, for "i/n" with i from 1 to n: the n shards together are all videos, once.
 
     Raises:

@@ -25,13 +25,14 @@ class Piece:
 class Job:
     """A video to score.
 
-    reference: what PSNR and SSIM are taken against; reference_folder: where it was looked for, None if nowhere; boxes:
-    the file with the video's face boxes; problem: why there is nothing to read at path, else empty; piece: the part of
-    the video to score, None for all of it.
+    folder: the input that it was found in, as it was given; reference: what PSNR and SSIM are taken against;
+    reference_folder: where it was looked for, None if nowhere; boxes: the file with the video's face boxes; problem:
+    why there is nothing to read at path, else empty; piece: the part of the video to score, None for all of it.
     """
 
     path: Path
     name: str
+    folder: str = ""
     reference: Path | None = None
     reference_folder: Path | None = None
     boxes: Path | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import traceback
@@ -123,8 +122,9 @@ class Run:
             MissingError: it cannot be written.
         """
         record = done.record
-        if done.held is None or not _same_video(done.held, done.job):
-            record = replace(record, score=replace(record.score, video=str(done.job.path), name=done.job.name))
+        if done.held is None or _about(done.held) != _about_job(done.job):
+            video, name, folder = _about_job(done.job)
+            record = replace(record, score=replace(record.score, video=video, name=name, folder=folder))
             if self._store is not None:
                 self._store.append(record)
         if self._task.scores_path is not None:
@@ -161,18 +161,19 @@ class Run:
         if self._task.settings not in self._store.settings_held:
             return None
         try:
-            return self._store.held(self._key(job))
+            return self._store.held(self._key(job), _about_job(job))
         except MediaError:
             return None
 
     def _scored(self, job: Job) -> Record:
-        blank = replace(self._task.blank, video=str(job.path), name=job.name)
+        blank = replace(self._task.blank, video=str(job.path), name=job.name, folder=job.folder)
         settings = self._task.settings
         if job.problem:
             return Record(replace(blank, status="media_error", reason=f"{job.path}: {job.problem}"), settings)
         try:
+            key = self._key(job)  # before the scoring: a file that cannot be read leaves no numbers behind
             found = self._score(job, self._hashes.of(job.path))
-            return Record(found, settings, self._key(job) if found.sha256 else "")
+            return Record(found, settings, key if found.sha256 else "")
         except MediaError as error:
             return Record(replace(blank, status="media_error", reason=str(error)), settings)
         except LipscoreError:
@@ -232,9 +233,9 @@ def run(
     return Outcome(tuple(done.record for done in written), sum(done.held is not None for done in written), interrupted)
 
 
-def _same_video(held: Record, job: Job) -> bool:
-    """Whether the record is of this path, or of a path that was moved here; a copy of the video gets its own record."""
-    before = Path(held.score.video)
-    if before.exists():
-        return os.path.realpath(before) == os.path.realpath(job.path)
-    return before.name == job.path.name
+def _about(record: Record) -> tuple[str, str, str]:
+    return record.score.video, record.score.name, record.score.folder
+
+
+def _about_job(job: Job) -> tuple[str, str, str]:
+    return str(job.path), job.name, job.folder

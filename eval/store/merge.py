@@ -15,7 +15,7 @@ from typing import Any
 
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.store import summary
-from lipscore.eval.store.records import TRY_AGAIN, Record, as_csv, as_line, read_records
+from lipscore.eval.store.records import TRY_AGAIN, Record, as_csv, as_line, latest_of, read_records
 from lipscore.eval.store.scores_file import lines_of, quote_name
 from lipscore.media.aside import replace_whole
 
@@ -98,7 +98,7 @@ def _read(folder: Path, warnings: list[str]) -> _Part:
     records, problems = read_records(path)
     warnings += [f"{path}, line {line}: {problem}; passed over" for line, problem in problems]
     # as scores.csv has it: what was scored again replaces what was there
-    latest = {(record.score.video, record.settings): record for record in records}
+    latest = latest_of(records)
     names = sorted(found for found in folder.glob("run*.json") if found.name == "run.json" or _SHARD.match(found.name))
     return _Part(folder, tuple(latest.values()), {found: _read_manifest(found, warnings) for found in names})
 
@@ -185,7 +185,8 @@ def _without_doubles(parts: Sequence[_Part]) -> tuple[Record, ...]:
                     f"({before.score.video}) and in {part.folder} ({record.score.video}); "
                     "score both in one run, which gives them names of their own, or merge them apart"
                 )
-    return tuple(sorted((record for _, record in held.values()), key=lambda found: Path(found.score.video).parts))
+    chosen = (record for _, record in held.values())
+    return tuple(sorted(chosen, key=lambda found: (Path(found.score.video).parts, found.score.piece or ())))
 
 
 def _incomplete(parts: Sequence[_Part], manifests: Mapping[Path, Mapping[str, Any]]) -> list[str]:

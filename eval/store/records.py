@@ -155,17 +155,25 @@ class RecordStore:
         self.path = folder / "scores.jsonl"
         check_appendable(self.path)
         records, self.problems = read_records(self.path)
-        self._held = {record.key: record for record in records if record.key}
+        self._settings: set[str] = set()
+        self._held: dict[str, dict[tuple[str, str, str], Record]] = {}
+        for record in records:
+            self._hold(record)
 
-    def held(self, key: str) -> Record | None:
-        """The last record of that key, None where the video has yet to be scored (or tried again)."""
-        record = self._held.get(key)
+    def held(self, key: str, about: tuple[str, str, str] = ("", "", "")) -> Record | None:
+        """A record of that key, None where the video has yet to be scored (or tried again).
+
+        Args:
+            about: (path, name, folder) of the video: copies of a video share a key, and each has a record of its own.
+        """
+        of_key = self._held.get(key, {})
+        record = of_key.get(about) or next(reversed(tuple(of_key.values())), None)  # another thread may append
         return None if record is None or record.score.status in TRY_AGAIN else record
 
     @property
     def settings_held(self) -> set[str]:
         """The settings of which there is any record: without one, no key needs to be computed."""
-        return {record.settings for record in tuple(self._held.values())}  # another thread may append
+        return self._settings
 
     def append(self, record: Record) -> None:
         """Write one record, whole, on disk when this returns.
@@ -174,16 +182,28 @@ class RecordStore:
             MissingError: it cannot be written.
         """
         append_whole(self.path, as_line(record), keep_last=_is_json)
-        if record.key:
-            self._held[record.key] = record
+        self._hold(record)
 
     def write_csv(self) -> None:
         """Write scores.csv from scores.jsonl: each video's last record, by settings and then by video."""
         records, _ = read_records(self.path)
-        latest = {(record.score.video, record.score.piece, record.settings): record for record in records}
+        latest = latest_of(records)
         first = {settings: place for place, settings in reversed(list(enumerate(key[2] for key in latest)))}
         ordered = [latest[key] for key in sorted(latest, key=lambda key: (first[key[2]], key[0], key[1] or ()))]
         replace_whole(self.folder / "scores.csv", as_csv(ordered))
+
+    def _hold(self, record: Record) -> None:
+        if record.key:
+            score = record.score
+            of_key = self._held.setdefault(record.key, {})
+            of_key.pop((score.video, score.name, score.folder), None)
+            of_key[score.video, score.name, score.folder] = record
+            self._settings.add(record.settings)
+
+
+def latest_of(records: Iterable[Record]) -> dict[tuple[str, tuple[float, float] | None, str], Record]:
+    """The last record of each video or piece of one, by path, piece and settings."""
+    return {(record.score.video, record.score.piece, record.settings): record for record in records}
 
 
 def as_csv(records: Iterable[Record]) -> bytes:

@@ -25,6 +25,7 @@ from lipscore.metrics.catalogue import LSE_C, LSE_D, PSNR, SSIM, Score
 from lipscore.types import VideoScore
 
 COLUMNS = (LSE_D, LSE_C, PSNR, SSIM)
+_PAIR = re.compile(r'(?:^|\s)(?P<key>[\w-]+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
 _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
 
 
@@ -44,6 +45,7 @@ class Row:
     track: int | None = None
     protocol: str | None = None
     model: str | None = None
+    folder: str | None = None
     further: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, score: Score) -> float:
@@ -89,12 +91,13 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
     if score.status != "ok":
         return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
     words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
+    folder = f" folder={quote_name(score.folder)}" if score.folder else ""
     lines = []
     for track in score.tracks:
         numbers = " ".join(_text(one.of(track if one.level == "track" else score)) for one in COLUMNS)
         lines.append(
             f"{numbers}  # {name} track={track.track_id} offset={track.offset} "
-            f"protocol={protocol} model={score.model}{words}"
+            f"protocol={protocol} model={score.model}{folder}{words}"
         )
     return tuple(lines)
 
@@ -196,7 +199,7 @@ def _row(number: int, before: str, comment: str) -> Row:
     if not (math.isfinite(lse_d) and math.isfinite(lse_c)):
         raise ValueError("LSE-D or LSE-C is not a number")
     name, rest = read_name(comment)
-    pairs = dict(word.split("=", 1) for word in rest.split() if "=" in word)
+    pairs = {found["key"]: read_name(found["value"])[0] or "" for found in _PAIR.finditer(rest)}
     track = pairs.get("track", "")
     return Row(
         number,
@@ -208,6 +211,7 @@ def _row(number: int, before: str, comment: str) -> Row:
         track=int(track) if track.isdecimal() else None,
         protocol=pairs.get("protocol"),
         model=pairs.get("model"),
+        folder=pairs.get("folder"),
         further={score.name: float(pairs[score.name]) for score in catalogue.further() if score.name in pairs},
     )
 

@@ -160,7 +160,8 @@ class VideoScore:
     holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
-    is the start and end, in seconds, of the part of the video that this record is about, None for all of it.
+    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; folder is
+    the input that the video was found in, as it was given: `average` keeps what is in different folders apart.
     """
 
     video: str
@@ -190,6 +191,7 @@ class VideoScore:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     piece: tuple[float, float] | None = None
+    folder: str = ""
 
 
 class Detector(Protocol):

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ import numpy as np
 from lipscore.errors import MediaError, MissingError
 from lipscore.types import Detection, Frame
 
+LARGEST = 1e6  # a coordinate in pixels or a score: beyond it nothing is meant
 SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
 
 
@@ -41,18 +41,7 @@ class GivenBoxes:
             MediaError: there is no such file, it cannot be read, or it is not a list per frame of rows of five numbers;
                 the message names the frame and the row. A MediaError, so that other videos of the run go on.
         """
-        path = self.folder / f"{video.stem}.json"
-        try:
-            content = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise MediaError(f"{path}: no such file; the folder of detections needs {SHAPE} for {video.name}") from None
-        except OSError as error:
-            raise MediaError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise MediaError(f"{path} is not JSON: {error}") from error
-        if not isinstance(content, list):
-            raise MediaError(f"{path}: {_kind(content)} where {SHAPE} is expected")
-        return GivenDetector(path, tuple(_frame(path, number, rows) for number, rows in enumerate(content)))
+        return read_boxes(self.folder / f"{video.stem}.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +70,23 @@ class GivenDetector:
         return [list(self.boxes[index]) for index in indices]
 
 
+def read_boxes(path: Path) -> GivenDetector:
+    """The boxes in a file; raises MediaError as `GivenBoxes.for_video` does."""
+    try:
+        if path.exists() and not path.is_file():
+            raise MediaError(f"{path}: is no regular file; {SHAPE} is expected in JSON")
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise MediaError(f"{path}: no such file; the video needs {SHAPE} there") from None
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise MediaError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, list):
+        raise MediaError(f"{path}: {_kind(content)} where {SHAPE} is expected")
+    return GivenDetector(path, tuple(_frame(path, number, rows) for number, rows in enumerate(content)))
+
+
 def _frame(path: Path, number: int, rows: Any) -> tuple[Detection, ...]:
     if not isinstance(rows, list):
         raise MediaError(f"{path}: frame {number}: {_kind(rows)} where a list of rows is expected")
@@ -89,7 +95,8 @@ def _frame(path: Path, number: int, rows: Any) -> tuple[Detection, ...]:
 
 def _row(where: str, number: int, row: Any) -> Detection:
     numbers = isinstance(row, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in row)
-    if not numbers or len(row) != 5 or not all(isfinite(v) for v in row):
+    # a whole number of 400 digits is JSON, but no float: compared, it is only large
+    if not numbers or len(row) != 5 or not all(-LARGEST <= v <= LARGEST for v in row):
         raise MediaError(f"{where}: {json.dumps(row)[:80]} where [x1, y1, x2, y2, score] is expected")
     x1, y1, x2, y2, score = row
     if x2 <= x1 or y2 <= y1:
