@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from lipscore.errors import UsageError
+from lipscore.media.limits import MAX_PIXELS, Limits
 from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import Method, Region, Resize
 
@@ -143,7 +144,7 @@ class InputOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run goes through its videos.
+    """How a run goes through its videos; the limits are those of one video (`lipscore.media.limits`).
 
     Raises:
         UsageError: a number is out of range.
@@ -153,11 +154,22 @@ class RunOptions:
     shard: str | None = option(None, "Score only the I-th of N equal parts.", panel="Input", metavar="I/N")
     chunk: float | None = option(None, "Score long videos in pieces of this many seconds.", panel="Input", least=0)
     overlap: float = option(0.0, "With --chunk: seconds that a piece shares with the next.", panel="Input", least=0)
+    max_seconds: float | None = option(
+        None, "Seconds one video may take; default: an hour, and 4 minutes per second of it.", panel="Input", least=0
+    )
+    max_frames: int | None = option(None, "Frames of one video; default: by its file's size.", panel="Input", least=1)
+    max_pixels: int = option(MAX_PIXELS, "Pixels of a frame.", panel="Input", least=1)
+    max_audio: float | None = option(None, "Seconds of sound; default: by the file's size.", panel="Input", least=0)
     workers: int | None = option(None, "Videos at a time; default: one per core, at most 4.", panel="Speed", least=1)
 
     def __post_init__(self) -> None:
         """Check the numbers."""
         _check(self)
+
+    @property
+    def limits(self) -> Limits:
+        """What one video may cost."""
+        return Limits(self.max_seconds, self.max_frames, self.max_pixels, self.max_audio)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import Any
 import cv2
 import torch
 
-from lipscore.errors import MediaError
+from lipscore.errors import MediaError, NotScoredError
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.regions import Regions, face_tracks
 from lipscore.media import read
+from lipscore.media.limits import Limits, Watch
 from lipscore.metrics import catalogue
 from lipscore.metrics.image.align import Pair, Pairs, best_shift, fit, length_warning
 from lipscore.metrics.image.luma import luma
@@ -23,7 +24,7 @@ from lipscore.metrics.image.measure import Images, Measure, Variant
 from lipscore.metrics.image.variants import LEAST_SIDE
 from lipscore.pool import Pool
 from lipscore.syncnet.window import FRAME_RATE
-from lipscore.types import Alignment, Frame, ReferenceScore, Region, Resize, Track
+from lipscore.types import Alignment, Frame, MediaInfo, ReferenceScore, Region, Resize, Track
 
 SHIFT_SIDE = 320  # pixels of the longer side when a shift is searched for
 
@@ -58,6 +59,7 @@ def score_reference(
     device: torch.device | str = "cpu",
     pool: Pool | None = None,
     per_frame: Callable[[FrameScore], object] | None = None,
+    limits: Limits | None = None,
 ) -> ReferenceScore:
     """Compare two videos frame by frame, in memory that does not grow with their length.
 
@@ -67,13 +69,17 @@ def score_reference(
         device: where the numbers are computed.
         pool: the threads that compute them.
         per_frame: called with each pair's values, in order.
+        limits: what each of the two videos may cost.
 
     Returns:
         A score whose status says what is wrong where the two cannot be compared; never raises for a bad file.
     """
     options = options or ReferenceOptions()
     try:
-        return _score(generated, reference, fps, tracks, options, per_frame, str(device), pool or Pool())
+        found = (limits or Limits(), per_frame, str(device), pool or Pool())
+        return _score(generated, reference, fps, tracks, options, *found)
+    except NotScoredError as error:
+        return _failed(error.status, error.reason, reference, options.region)
     except MediaError as error:
         status = "media_error" if reference.exists() else "no_reference"
         return _failed(status, str(error), reference, options.region)
@@ -85,6 +91,7 @@ def _score(
     fps: Fraction | int | None,
     tracks: Sequence[Track] | None,
     options: ReferenceOptions,
+    limits: Limits,
     per_frame: Callable[[FrameScore], object] | None,
     device: str,
     pool: Pool,
@@ -111,7 +118,11 @@ def _score(
         shift = best_shift(_small(generated, rate, size), _small(reference, rate, size), options.max_shift)
         if options.max_shift and abs(shift) == options.max_shift:
             warnings.append(f"the best shift lies at the edge of the range; try --max-shift {2 * options.max_shift}")
-    pairs = Pairs(read.frames_at(generated, rate), read.frames_at(reference, rate), shift)
+    pairs = Pairs(
+        _watched(ours, limits).frames(read.frames_at(generated, rate)),
+        _watched(theirs, limits).frames(read.frames_at(reference, rate)),
+        shift,
+    )
     tally = _Tally(catalogue.image_variants(options.all_variants), per_frame)
     for work in pool.spread(tally.look, _jobs(pairs, regions, options, tally, device)):
         tally.add(*work)
@@ -128,6 +139,12 @@ def _score(
         warning="; ".join(warnings) or None,
     )
     return tally.score(reference, options.region, alignment)
+
+
+def _watched(video: MediaInfo, limits: Limits) -> Watch:
+    watch = Watch(limits, video.path.stat().st_size, video.duration_s, FRAME_RATE)
+    watch.size(video.width, video.height)
+    return watch
 
 
 @dataclass(frozen=True, slots=True)

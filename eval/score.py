@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,9 @@ from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.faces.scan import scan
 from lipscore.media import read
+from lipscore.media.limits import Limits, Watch, current, watching
 from lipscore.media.passes import FrameSource
+from lipscore.media.scratch import scratch
 from lipscore.metrics import catalogue, lse
 from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.audio import mfcc
@@ -81,6 +82,7 @@ def score_video(
     trace: Trace | None = None,
     stop: Stop | None = None,
     on_stage: Callable[[str], None] | None = None,
+    limits: Limits | None = None,
 ) -> VideoScore:
     """Score one video; what goes wrong with it becomes the record's status and reason, never an exception.
 
@@ -93,6 +95,7 @@ def score_video(
         stop: breaks the scoring off (by Stopped) once it is set.
         on_stage: told the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed or
             reference; stages may recur.
+        limits: what the video may cost.
 
     Raises:
         MissingError: FFmpeg is not there, or the temporary folder cannot be written: not a fault of the video.
@@ -107,8 +110,11 @@ def score_video(
             info = read.probe(path)
             record = replace(record, sha256=sha256 or read.file_sha256(path))
         record = replace(record, fps=float(info.fps), n_frames=info.n_frames, duration_s=round(info.duration_s, 4))
-        with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-            job = _Job(setup, watch, trace or Trace(), stop, Path(folder))
+        n_bytes = path.stat().st_size
+        guard = Watch(limits or Limits(), n_bytes, info.duration_s, setup.protocol.frame_rate)
+        guard.size(info.width, info.height)
+        with watching(guard), scratch() as folder:
+            job = _Job(setup, watch, trace or Trace(), stop, folder)
             scores = _score_crop(info, job) if setup.protocol.direct else _score_file(info, job)
         record = _with_tracks(record, scores, setup)
     except NotScoredError as error:
@@ -126,6 +132,7 @@ def score_video(
                 options=setup.reference,
                 device=setup.models.device,
                 pool=setup.models.pool,
+                limits=limits,
             )
         record = replace(
             record,
@@ -149,8 +156,8 @@ def score_source(
     stop = stop or Stop()
     watch = Stopwatch(None, stop)
     record = replace(setup.blank("", name), status="ok")
-    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        job = _Job(setup, watch, trace or Trace(), stop, Path(folder))
+    with scratch() as folder:
+        job = _Job(setup, watch, trace or Trace(), stop, folder)
         try:
             record = _with_tracks(record, _score_tracks(source, job), setup)
         except NotScoredError as error:
@@ -173,6 +180,11 @@ class _Job:
         self.protocol, self.models = setup.protocol, setup.models
         self.notes: list[str] = []
 
+    def through(self, stream: Iterable[T]) -> Iterator[T]:
+        """The frames of one pass: broken off where the run is stopped, or the video is over a limit."""
+        guard = current()
+        return self.stop.through(stream if guard is None else guard.frames(stream))
+
     def open_pass(self, pcm: NDArray[np.int16], n_frames: int) -> SyncPass:
         """A track's way through the model."""
         return SyncPass(self.models.embedder, mfcc(pcm), len(pcm), n_frames, self.protocol.vshift)
@@ -187,9 +199,9 @@ def _score_file(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
 def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
     """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
     protocol, watch, pool = job.protocol, job.watch, job.models.pool
-    frames = FrameSource(lambda: job.stop.through(source.frames.packed()), source.frames.unpack)
+    frames = FrameSource(lambda: job.through(source.frames.packed()), source.frames.unpack)
     with watch.stage("shots"):
-        shots = tuple(find_shots(job.stop.through(source.shot_frames()), protocol.shot_threshold))
+        shots = tuple(find_shots(job.through(source.shot_frames()), protocol.shot_threshold))
     job.trace.shots = shots
     check_length(shots, protocol)
     detector = job.models.detector_for(path)
@@ -257,6 +269,13 @@ class _ThroughFile:
         with job.watch.stage("crops"):
             self._file.finish(self._pcm)
         sync = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
+        if sync.n_fed < len(track.frames):
+            # OpenCV's writer does not say that the disk was full while it wrote
+            raise NotScoredError(
+                "error",
+                f"{sync.n_fed} of the {len(track.frames)} frames of track {track.id} could be read back from the "
+                f"temporary folder {job.folder.parent}; is its disk full? Make room, or set TMPDIR to another place",
+            )
         if job.trace.on_crop is not None:
             job.trace.on_crop(track, self._file.path)
         self._file.path.unlink()
@@ -267,7 +286,7 @@ def _score_crop(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
     """The whole file as one track, under a protocol that takes the file itself as the crop."""
     with job.watch.stage("transcode"):
         pcm, frames = direct_input(info)
-    sync = _run_pass(pcm, lambda: chunked(job.stop.through(frames())), info.n_frames, job)
+    sync = _run_pass(pcm, lambda: chunked(job.through(frames())), info.n_frames, job)
     score = _scored(None, 0, info.n_frames - 1, sync, job)
     if not score.n_windows:
         raise too_few_windows(len(pcm), job.protocol)

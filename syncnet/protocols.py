@@ -192,6 +192,8 @@ def get_protocol(name: str) -> Protocol:
         raise UsageError.about(
             "protocol", name, f"no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
         )
+    if path.exists() and not path.is_file():
+        raise UsageError.about("protocol", name, "is no regular file; name a .toml file")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -199,9 +201,12 @@ def get_protocol(name: str) -> Protocol:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError.about("protocol", name, f"not valid TOML ({error})") from error
     inherit = table.pop("inherit", "wav2lip")
-    if inherit not in PROTOCOLS:
+    if not isinstance(inherit, str) or inherit not in PROTOCOLS:
         raise UsageError(f"{name}: inherit = {inherit!r} is no named protocol; use one of {', '.join(PROTOCOLS)}")
     titles = {"name": table.pop("name", path.stem), "about": table.pop("about", f"{inherit}, changed by {path.name}")}
+    for title, value in titles.items():
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"{name}: {title} = {value!r} is no text; write it in quotes")
     if titles["name"] in PROTOCOLS:
         raise UsageError(f"{name}: name = {titles['name']!r} is taken by a named protocol; give it a name of its own")
     changed = change(PROTOCOLS[inherit], table, where=name)
@@ -227,7 +232,7 @@ def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Proto
             raise UsageError(f"{prefix}{field} = {value!r}: must be of type {wanted.__name__}")
         if choices and value not in choices:
             raise UsageError(f"{prefix}{field} = {value!r}: must be one of {', '.join(choices)}")
-        if type(value) in (int, float) and (value < 0 or (value == 0 and field in POSITIVE)):
+        if type(value) in (int, float) and (not math.isfinite(value) or value < 0 or (value == 0 and field in POSITIVE)):
             raise UsageError(
                 f"{prefix}{field} = {value!r}: must be {'more than 0' if field in POSITIVE else '0 or more'}"
             )

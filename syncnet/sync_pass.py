@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lipscore.errors import NotScoredError
 from lipscore.metrics import lse
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
 from lipscore.types import Embedder, Floats, SyncCurve
@@ -23,6 +24,10 @@ class SyncPass:
         n_samples: of the audio at 16 kHz.
         n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
         vshift: shifts to either side.
+
+    Attributes:
+        n_windows: that a track of so many frames and samples has.
+        n_fed: frames so far.
     """
 
     def __init__(
@@ -41,13 +46,18 @@ class SyncPass:
         self._pending_from = 0  # the frame that the first pending one is
         self._audio: Floats | None = None
         self._audio_from = -vshift  # the window that the first kept audio row belongs to
-        self._done = 0
+        self._done = self.n_fed = 0
         self._lip_sum: Floats = np.zeros(0, np.float32)
         self._distances: list[Floats] = []
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
-        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        """uint8[n, 224, 224, 3] BGR, the track's next frames.
+
+        Raises:
+            NotScoredError: the network gave NaN or infinity, which a mean over the rest would hide.
+        """
         frames = np.concatenate([self._pending, crops])
+        self.n_fed += len(crops)
         end = self._pending_from + len(frames)
         # A window waits for what the model sees beyond it, except where the track ends.
         beyond = 0 if end >= self._n_frames else self._embedder.context
@@ -56,7 +66,7 @@ class SyncPass:
             self._pending = frames
             return
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
-        lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
+        lip = _finite("frames", self._embedder.lip(seen))[self._done - self._pending_from : stop - self._pending_from]
         self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
         self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         keep_from = max(0, stop - self._embedder.context)
@@ -94,10 +104,22 @@ class SyncPass:
             first, last = max(0, inner_start - self._embedder.context), inner_stop + self._embedder.context
             at_end = last > (len(self.mfcc) - N_MFCC) // MFCC_PER_FRAME
             part = self.mfcc[MFCC_PER_FRAME * first : None if at_end else MFCC_PER_FRAME * (last - 1) + N_MFCC]
-            rows = self._embedder.audio(part)[inner_start - first : inner_stop - first]
+            rows = _finite("audio", self._embedder.audio(part))[inner_start - first : inner_stop - first]
         else:
             inner_start, inner_stop = stop, stop
             rows = self._embedder.audio(np.zeros((N_MFCC, 13), np.float32))[:0]
         fill = 0.0 if self._embedder.pads else np.nan
         widths = ((inner_start - start, stop - inner_stop), (0, 0))
         return np.pad(rows, widths, constant_values=fill).astype(np.float32)
+
+
+def _finite(of: str, rows: Floats) -> Floats:
+    """The embeddings, float32[n, D], if all are numbers."""
+    broken = int((~np.isfinite(rows)).any(axis=1).sum())
+    if broken:
+        raise NotScoredError(
+            "error",
+            f"the network gave NaN or infinity for {broken} of {len(rows)} windows of the {of}; "
+            "are its weights whole? On a GPU try --precision fp32",
+        )
+    return rows

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipscore.errors import WeightsError
+from lipscore.errors import NotScoredError, WeightsError
 from lipscore.syncnet.mini import load_mini
 from lipscore.syncnet.sync_pass import SyncPass
 from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
@@ -112,3 +112,23 @@ def test_a_model_that_looks_beyond_its_windows_sees_no_seams(chunk: int) -> None
         runs.append(run.distances())
     assert runs[0].shape == (35, 13)
     assert np.allclose(runs[0], runs[1], atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("pads", [True, False])
+@pytest.mark.parametrize(("tower", "value"), [("lip", np.nan), ("audio", np.nan), ("audio", np.inf)])
+def test_nan_from_a_network_is_no_partner_that_is_missing(
+    pads: bool, tower: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Means(pads)
+    whole = getattr(model, tower)
+
+    def broken(given: np.ndarray) -> np.ndarray:
+        rows: np.ndarray = whole(given).copy()
+        rows[-1] = value
+        return rows
+
+    monkeypatch.setattr(model, tower, broken)
+    run = SyncPass(model, np.ones((250, 13), np.float32), 60 * 640, 60, 15)
+    with pytest.raises(NotScoredError, match="NaN or infinity for 1 of ") as caught:
+        run.feed(np.zeros((60, 224, 224, 3), np.uint8))
+    assert caught.value.status == "error"

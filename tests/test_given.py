@@ -11,7 +11,7 @@ import pytest
 from lipscore.errors import MediaError, MissingError
 from lipscore.faces.given import GivenBoxes
 
-BLANK = np.zeros((4, 4, 3), np.uint8)
+BLANK = np.zeros((1080, 1920, 3), np.uint8)  # of a frame, only the size counts
 
 
 def test_the_kits_boxes_come_back_in_order(shared: Path) -> None:
@@ -76,3 +76,26 @@ def test_fewer_lists_than_frames_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "clip.json").write_text("[[], []]")
     with pytest.raises(MediaError, match="boxes for 2 frames"):
         GivenBoxes(tmp_path).for_video(Path("clip.mp4"))([BLANK], [2])
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ([1920, 0, 2000, 80], "lies outside the frame of 1920x1080"),
+        ([0, -80, 80, 0], "lies outside the frame of 1920x1080"),
+        ([-10000, -10000, 10000, 10000], "4 times as large as the frame"),
+    ],
+)
+def test_boxes_of_another_video_are_named(tmp_path: Path, box: list[float], said: str) -> None:
+    (tmp_path / "clip.json").write_text(json.dumps([[], [[1900, 1000, 2000, 1100, 1.0], [*box, 1.0]]]))
+    detector = GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
+    assert detector([BLANK], [0]) == [[]]
+    with pytest.raises(MediaError, match=f"frame 1: .*{said}"):
+        detector([BLANK], [1])
+
+
+@pytest.mark.parametrize("content", ["[[[0, 0, 1" + "0" * 400 + ", 10, 0.5]]]", "[" * 100_000])
+def test_json_that_is_no_box_is_a_message(tmp_path: Path, content: str) -> None:
+    (tmp_path / "clip.json").write_text(content)
+    with pytest.raises(MediaError, match=r"clip\.json"):
+        GivenBoxes(tmp_path).for_video(Path("clip.mp4"))

@@ -43,10 +43,11 @@ def test_jpegs_lie_on_disk_between_passes_up_to_a_bound(tmp_path: Path, budget: 
     assert len(calls) == made
 
 
-def test_a_full_disk_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_full_disk_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     full = os.open("/dev/full", os.O_WRONLY) if Path("/dev/full").exists() else pytest.skip("no /dev/full here")
     monkeypatch.setattr("lipscore.media.passes.tempfile.mkstemp", lambda dir: (full, str(dir / "x")))
-    large = [b"x" * 100_000] * 3
+    large = [b"x" * size] * 3
     stream = Stored(lambda: iter(large), tmp_path)
     assert list(stream()) == large
 

@@ -31,6 +31,8 @@ train_app = typer.Typer(help="Train the built-in model.", no_args_is_help=True)
 
 def main() -> None:
     """The program `lipscore`."""
+    nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open for as long as the program runs
+    sys.stdout, sys.stderr = sys.stdout or nothing, sys.stderr or nothing  # None where the caller closed them
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")

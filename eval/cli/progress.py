@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lipscore.eval.run.jobs import Job, Progress
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """A line for the user on standard error; characters that it cannot show become escapes."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # a full disk or a closed stream behind it is no reason to stop scoring
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def plain(terminal: bool) -> bool:

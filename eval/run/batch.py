@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from lipscore.errors import UsageError
 from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOptions
@@ -24,6 +25,7 @@ from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.manifest import write_manifest
 from lipscore.eval.store.records import RecordStore
 from lipscore.faces.given import read_boxes
+from lipscore.media.limits import Limits
 from lipscore.media.read import VIDEO_SUFFIXES
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import VideoScore
@@ -74,7 +76,7 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     task = Task(setup.blank(), setup.settings(), request.output.scores_file, request.run.resume)
     stop = Stop()
     with reporter.videos(len(jobs)) as progress:
-        score = scorer_of(setup, stop, progress.stage)
+        score = scorer_of(setup, stop, progress.stage, request.run.limits)
         workers = at_a_time(len(jobs), request.run.workers)
         outcome = run(jobs, score, task, store, progress, workers=workers, stop=stop)
     counts = summary.summarise(outcome.records, len(jobs))
@@ -108,11 +110,12 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
 
-def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None]) -> Score:
+def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None], limits: Limits | None = None) -> Score:
     """The function that scores a job.
 
     Args:
         on_stage: told a job's name and the stage that it has reached.
+        limits: what one video may cost.
     """
 
     def score_job(job: Job, sha256: str) -> VideoScore:
@@ -124,8 +127,9 @@ def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None]) ->
             boxes = read_boxes(job.boxes)
             own = setup.with_detector(lambda _: boxes)
         if job.piece is not None:
-            return pieces.score_piece(job, job.piece, own, sha256, stop=stop, on_stage=told)
-        record = score_video(job.path, own, job.reference, name=job.name, sha256=sha256, stop=stop, on_stage=told)
+            return pieces.score_piece(job, job.piece, own, sha256, stop=stop, on_stage=told, limits=limits)
+        how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": told, "limits": limits}
+        record = score_video(job.path, own, job.reference, **how)
         if job.reference is None and job.reference_folder is not None:
             lacking = missing_reference(job.path, job.reference_folder, setup.reference.region)
             record = replace(record, reference=lacking)

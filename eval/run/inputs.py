@@ -42,11 +42,11 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
     """
     found: list[Found] = []
     for given in inputs:
-        if given.is_dir():
+        if os.path.isdir(given):  # unlike Path's, an over-long name is merely not there
             videos, problems = _in_folder(given, reference)
             found += [Found(path, given) for path in videos]
             found += [Found(path, given, problem=problem) for path, problem in problems]
-        elif given.exists():
+        elif os.path.exists(given):
             found.append(Found(given, given.parent))
         else:
             found.append(Found(given, given.parent, problem="no such file or folder"))

@@ -6,10 +6,9 @@ it is there, and an interrupted run goes on with the next piece.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.reasons import MIN_FRAMES
@@ -19,6 +18,8 @@ from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace
 from lipscore.media import edit, read
+from lipscore.media.limits import Limits
+from lipscore.media.scratch import scratch
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Detection, Detector, Frame, MediaInfo, Shot, VideoScore
 
@@ -80,6 +81,7 @@ def score_piece(
     trace: Trace | None = None,
     stop: Stop | None = None,
     on_stage: Callable[[str], None] | None = None,
+    limits: Limits | None = None,
 ) -> VideoScore:
     """Score one piece; frame numbers in the record count from the video's start, at the protocol's frame rate.
 
@@ -94,12 +96,13 @@ def score_piece(
     first = round(piece.start * rate)
     whole = setup.models.detector_for
     there = setup.with_detector(lambda _: _Later(whole(job.path), first))
-    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+    with scratch() as folder:
         if on_stage is not None:
             on_stage("cut")
-        cut = Path(folder) / f"{job.path.stem}.mkv"
+        cut = folder / f"{job.path.stem}.mkv"
         edit.cut(piece.info, cut, piece.start, piece.seconds)
-        record = score_video(cut, there, name=job.name, sha256=sha256, trace=trace, stop=stop, on_stage=on_stage)
+        how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": on_stage, "limits": limits}
+        record = score_video(cut, there, trace=trace, **how)
     return replace(
         record,
         video=str(job.path),

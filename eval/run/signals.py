@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ class Interruption:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Interruption:
-        for signum in SIGNALS:
+        # Python lets only the main thread change handlers; elsewhere the caller's own stay
+        here = threading.current_thread() is threading.main_thread()
+        for signum in SIGNALS if here else ():
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._before[signum] = signal.signal(signum, self._on_signal)
         return self

@@ -27,8 +27,8 @@ from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, 
 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
-# these may go away by themselves (a full disk, a file still being copied, a bug mended): the next run tries again
-TRY_AGAIN = ("media_error", "error")
+# these may go away (a full disk, a file still being copied, a bug mended, a limit raised): the next run tries again
+TRY_AGAIN = ("media_error", "error", "too_large", "timed_out")
 
 # the columns of scores.csv before and behind those of the scores
 _ABOUT = (

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from lipscore.demo.clips import render_clip
 from lipscore.errors import LipscoreError
@@ -14,6 +12,7 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.store.manifest import environment
 from lipscore.media import ffmpeg
+from lipscore.media.scratch import scratch
 from lipscore.pool import available_cores
 from lipscore.runtime import pick_device
 from lipscore.weights.fetch import Search, listing
@@ -69,8 +68,8 @@ def _weights() -> tuple[bool, str]:
 
 def _clip() -> tuple[bool, str]:
     setup = Setup.load(ProtocolOptions("lipscore-1"), ModelOptions("mini"))
-    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        clip = Path(folder) / "clip.mp4"
+    with scratch() as folder:
+        clip = folder / "clip.mp4"
         render_clip(clip, seed=SEED, shift_frames=SHIFT_FRAMES)
         found = score_video(clip, setup)
     what = f"a rendered clip with offset {SHIFT_FRAMES}, built-in model, protocol {setup.protocol.name}"

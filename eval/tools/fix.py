@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,6 +13,7 @@ from lipscore.eval.score import score_video, track_score
 from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace
 from lipscore.media import edit
+from lipscore.media.scratch import scratch
 from lipscore.metrics import lse
 from lipscore.metrics.reduce import most_confident
 from lipscore.types import Embedder, SyncCurve, TrackScore, VideoScore
@@ -75,8 +75,8 @@ def fix(
         return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
     rate = Fraction(before.fps if protocol.direct and before.fps else protocol.frame_rate)
     same_boxes = setup.with_detector(lambda _: setup.models.detector_for(path))  # the picture stays what it was
-    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        moved = Path(folder) / f"{path.stem}{target.suffix}"
+    with scratch() as folder:
+        moved = folder / f"{path.stem}{target.suffix}"
         shift, left = 0, best.offset
         for _ in range(ATTEMPTS):
             shift += left

@@ -6,7 +6,6 @@ green at 10.2, as in its run_visualise.py.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +21,7 @@ from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import edit, read, write
 from lipscore.media.aside import replace_whole
+from lipscore.media.scratch import scratch
 from lipscore.metrics.catalogue import lse_text
 from lipscore.types import Floats, Frame, VideoScore
 
@@ -69,8 +69,8 @@ def visualise(
     info = read.probe(path)
     rate = info.fps if setup.protocol.direct else Fraction(setup.protocol.frame_rate)
     labels = [_label(k, info.width, info.height) for k in kept]
-    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        silent = Path(folder) / "silent.mp4"
+    with scratch() as folder:
+        silent = folder / "silent.mp4"
         write.write_video(silent, annotate(read.frames_at(path, rate), labels), rate)
         tell("sound")
         _join(silent, path, target)

@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
 Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
 Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
-Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "error"]
+Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "too_large", "timed_out", "media_error", "error"]
 
 
 @dataclass(frozen=True, slots=True)

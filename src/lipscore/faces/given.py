@@ -18,6 +18,7 @@ import numpy as np
 from lipscore.errors import MediaError, MissingError
 from lipscore.types import Detection, Frame
 
+LARGEST_SIDE = 4  # of a box, in sides of the frame
 LARGEST = 1e6  # a coordinate in pixels or a score: beyond it nothing is meant
 SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
 
@@ -46,7 +47,7 @@ class GivenBoxes:
 
 @dataclass(frozen=True, slots=True)
 class GivenDetector:
-    """One video's boxes as a `lipscore.types.Detector`; the frames' pixels are not looked at."""
+    """One video's boxes as a `lipscore.types.Detector`; of the frames only the size is looked at."""
 
     path: Path
     boxes: tuple[tuple[Detection, ...], ...]
@@ -56,18 +57,34 @@ class GivenDetector:
     batch_size: int = 2
     turn: ClassVar[AbstractContextManager[object]] = nullcontext()
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:  # noqa: ARG002
+    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """The boxes of these frame numbers.
 
         Raises:
-            MediaError: the video has more frames than the file: made for another video, or at another frame rate.
+            MediaError: the video has more frames than the file, or a box lies outside its frame: made for another
+                video, or at another frame rate.
         """
         if indices and max(indices) >= len(self.boxes):
             raise MediaError(
                 f"{self.path}: boxes for {len(self.boxes)} frames, but the video has more at the protocol's frame "
                 f"rate; write a list for every frame (an empty one where there is no face)"
             )
+        for frame, index in zip(frames, indices, strict=True):
+            for box in self.boxes[index]:
+                self._check(box, *frame.shape[:2])
         return [list(self.boxes[index]) for index in indices]
+
+    def _check(self, box: Detection, height: int, width: int) -> None:
+        """Raise MediaError for a box that cannot be of this video."""
+        x1, y1, x2, y2 = box.box_xyxy.tolist()
+        where = f"{self.path}: frame {box.frame}: the box {[x1, y1, x2, y2]}"
+        if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+            raise MediaError(f"{where} lies outside the frame of {width}x{height}; are the boxes another video's?")
+        if max(x2 - x1, y2 - y1) > LARGEST_SIDE * max(width, height):
+            raise MediaError(
+                f"{where} is more than {LARGEST_SIDE} times as large as the frame of {width}x{height}; "
+                "are the boxes another video's?"
+            )
 
 
 def read_boxes(path: Path) -> GivenDetector:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lipscore.errors import MissingError
+from lipscore.media.scratch import locked_folder, sweep
+
+PREFIX = ".lipscore-"
 
 
 @contextmanager
@@ -24,8 +26,9 @@ def written_aside(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".lipscore-", dir=target.parent) as folder:
-            aside = Path(folder) / f"out{target.suffix}"
+        sweep(target.parent, PREFIX)
+        with locked_folder(target.parent, PREFIX) as folder:
+            aside = folder / f"out{target.suffix}"
             yield aside
             if aside.exists():
                 aside.replace(target)

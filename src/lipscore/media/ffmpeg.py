@@ -7,10 +7,11 @@ imageio-ffmpeg carries, unless LIPSCORE_FFMPEG names another.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ from typing import IO, Any
 import imageio_ffmpeg
 
 from lipscore.errors import MediaError, MissingError
+from lipscore.media import limits
 
 PIPE_BYTES = 1 << 20
 # Before an input: each thread of a decoder holds frames (1080p: 57 MB for three), and the encoder behind it is slower
@@ -47,9 +49,20 @@ def ffmpeg_path() -> str:
 
 @lru_cache(maxsize=1)
 def ffmpeg_version() -> str:
-    """The first line's version word, as "7.0.2-static"."""
-    out = subprocess.run([ffmpeg_path(), "-version"], capture_output=True, text=True, check=True).stdout
-    return out.split("\n", 1)[0].removeprefix("ffmpeg version ").split(" ", 1)[0]
+    """The first line's version word, as "7.0.2-static".
+
+    Raises:
+        MissingError: the program is not FFmpeg, or does not run.
+    """
+    path = ffmpeg_path()
+    try:
+        out = subprocess.run([path, "-version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError) as error:
+        raise MissingError(f"{path}: does not run as FFmpeg does ({error}); unset LIPSCORE_FFMPEG") from error
+    first = out.split("\n", 1)[0]
+    if not first.startswith("ffmpeg version "):
+        raise MissingError(f"{path}: is not FFmpeg (it says {first[:60]!r}); unset LIPSCORE_FFMPEG")
+    return first.removeprefix("ffmpeg version ").split(" ", 1)[0]
 
 
 def file_url(path: Path) -> str:
@@ -69,16 +82,37 @@ def ffmpeg_command(args: Sequence[str]) -> list[str]:
 
 @contextmanager
 def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs no longer than the block, and that `stop_all` reaches; options are Popen's."""
-    process = subprocess.Popen(command, **options)
+    """A program that runs no longer than the block or this process, and that `stop_all` reaches; options are Popen's.
+
+    Raises:
+        NotScoredError: the time of the video that is being scored is up (`lipscore.media.limits`).
+    """
+    process = subprocess.Popen([*_dying_along(), *command], **options)
     _running.add(process)
+    watch = limits.current()
     try:
-        yield process
+        with watch.ending(process.kill) if watch is not None else nullcontext():
+            yield process
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
         _running.discard(process)
+
+
+@lru_cache(maxsize=1)
+def _dying_along() -> tuple[str, ...]:
+    """What runs a command so that the kernel ends it when this process dies, however that happens; () without it.
+
+    setpriv (util-linux 2.33) rather than a preexec_fn, which forks: that runs the fork handlers of OpenBLAS and OpenMP
+    while other threads compute.
+    """
+    found = shutil.which("setpriv")
+    if found is None:
+        return ()
+    command = (found, "--pdeathsig", "KILL", "--")
+    tried = subprocess.run([*command, "true"], capture_output=True, check=False)
+    return command if tried.returncode == 0 else ()
 
 
 def stop_all() -> None:

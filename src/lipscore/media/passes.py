@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,14 @@ class FrameSource:
 
     packed: Callable[[], Iterator[Any]]
     unpack: Callable[[Any], Frame]
+
+
+def _stored(file: FileIO, item: bytes) -> bool:
+    """Whether all of it was written: on a full disk the next pass makes the stream again."""
+    try:
+        return file.write(item) == len(item)
+    except OSError:
+        return False
 
 
 class Remembered:
@@ -72,16 +82,14 @@ class Stored:
         handle, name = tempfile.mkstemp(dir=self._folder)
         sizes: list[int] = []
         left = self._budget
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb", buffering=0) as file:  # what a buffer holds on a full disk fails again at the end
             for item in self._make():
                 left -= len(item)
-                if left >= 0:
-                    try:
-                        file.write(item)
-                        file.flush()
-                        sizes.append(len(item))
-                    except OSError:  # the disk is full: the next pass makes the stream again
-                        left = -1
+                if left >= 0 and not _stored(file, item):
+                    left = -1
+                    with suppress(OSError):
+                        file.truncate(0)
+                sizes.append(len(item))
                 yield item
         if left >= 0:
             self._kept = Path(name), sizes

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
+from lipscore.media import limits
 from lipscore.media.ffmpeg import (
     ONE_DECODER,
     PIPE_BYTES,
@@ -38,6 +39,7 @@ def file_sha256(path: Path) -> str:
     Raises:
         MediaError: it cannot be read.
     """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -78,8 +80,15 @@ def probe(path: Path) -> MediaInfo:
         )
 
 
+def check_regular(path: Path) -> None:
+    """Raise MediaError for what may never end when it is read: a pipe, a device, a socket, a folder."""
+    if path.exists() and not path.is_file():
+        raise MediaError(f"{path}: is no regular file; give a video file")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+    check_regular(path)
     try:
         container = av.open(file_url(path))
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -196,9 +205,17 @@ def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:
     """
     samples = bytearray()  # grows in place: an hour is 115 MB, and parts to be joined would be as much again
     with open_ffmpeg([*input_args(path), "-vn", *options, "-c:a", "pcm_s16le", "-f", "s16le", "-"], path) as pipe:
+        watch, rate = limits.current(), _rate_of(options)
         while part := pipe.read(PIPE_BYTES):
             samples += part
+            if watch is not None:
+                watch.heard(len(samples) / 2 / rate)
     return np.frombuffer(samples, dtype="<i2")
+
+
+def _rate_of(options: Sequence[str]) -> int:
+    """The sample rate that output options ask for."""
+    return int(options[options.index("-ar") + 1]) if "-ar" in options else SAMPLE_RATE
 
 
 def jpeg_pipe(path: Path, options: Sequence[str] = ()) -> Iterator[bytes]:

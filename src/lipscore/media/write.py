@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
+from lipscore.media import limits
 from lipscore.media.ffmpeg import ONE_DECODER, failure, ffmpeg_command, file_url, input_args, run_ffmpeg, started
 from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import Frame
@@ -91,7 +92,10 @@ def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
-    args = [*ONE_DECODER, *input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)]
+    watch = limits.current()
+    # one more than the limit, so that whoever counts the frames sees that there were more
+    most = [] if watch is None else ["-frames:v", str(watch.max_frames + 1)]
+    args = [*ONE_DECODER, *input_args(source), *options, *most, "-threads", ENCODER_THREADS, file_url(target)]
     run_ffmpeg(args, source)
 
 

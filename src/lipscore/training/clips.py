@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from lipscore.demo.clips import make_clip
 from lipscore.errors import MediaError, UsageError
 from lipscore.media import read
+from lipscore.media.scratch import scratch
 from lipscore.syncnet.crops import CropFile, CropPath
 from lipscore.syncnet.mini import grey_crops
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -85,8 +85,8 @@ def _grey_crop(where: CropPath, frame: Frame, at: int) -> NDArray[np.uint8]:
 
 def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint8]:
     """Each frame through a JPEG, its crop through the protocol's crop file and another: uint8[T, 84, 84]."""
-    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        file = CropFile(Path(folder), 0, LOSSY_PATH)
+    with scratch() as folder:
+        file = CropFile(folder, 0, LOSSY_PATH)
         for at, frame in zip(range(len(where.half)), frames, strict=False):
             data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, FRAME_JPEG])[1]
             file.write(where.cut(read.decode_jpeg(data.tobytes()), at, LOSSY_PATH.crop_scale)[None])

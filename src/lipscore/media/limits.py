@@ -1,0 +1,136 @@
+"""What one video may cost: wall time, frames, pixels, audio; measured while it is read, never taken from its header.
+
+A header can say anything, and a timestamp that is ten hours late makes millions of frames of 36 kB. So the frames and
+samples that come out of a decoder are counted against what a file of this size can plausibly hold.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from lipscore.errors import NotScoredError
+
+T = TypeVar("T")
+# The least that the thriftiest codecs need (a still picture in H.264: 20 bytes a frame; speech in Opus: 700 a second),
+# with room for files that are mostly header
+BYTES_PER_FRAME, FRAMES_SPARE = 16, 3000
+BYTES_PER_SECOND, SECONDS_SPARE = 250, 120
+MAX_PIXELS = 100_000_000  # 16K is 132 million, 8K 33 million
+WALL_SPARE, WALL_PER_SECOND = 3600, 240  # seconds; S3FD on one old core takes some 100 seconds for each of 1080p
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one video; None: what is plausible for a file of its size.
+
+    max_seconds: of wall time; max_frames: decoded in one pass; max_pixels: of a frame; max_audio: seconds.
+    """
+
+    max_seconds: float | None = None
+    max_frames: int | None = None
+    max_pixels: int = MAX_PIXELS
+    max_audio: float | None = None
+
+
+class Watch:
+    """The limits of one video while it is scored; every reader asks the `current` one.
+
+    Args:
+        n_bytes: of the file.
+        duration_s: as the file says; only for how long scoring may take, and only where it is plausible.
+    """
+
+    def __init__(self, limits: Limits, n_bytes: int, duration_s: float, frame_rate: int) -> None:
+        self._limits = limits
+        self._bytes = n_bytes
+        self.max_frames = n_bytes // BYTES_PER_FRAME + FRAMES_SPARE if limits.max_frames is None else limits.max_frames
+        self.max_audio = (
+            n_bytes / BYTES_PER_SECOND + SECONDS_SPARE if limits.max_audio is None else float(limits.max_audio)
+        )
+        plausible_s = max(0.0, min(duration_s, self.max_frames / frame_rate))
+        seconds = limits.max_seconds
+        self.seconds = WALL_SPARE + WALL_PER_SECOND * plausible_s if seconds is None else float(seconds)
+        self._end = time.monotonic() + self.seconds
+
+    def check(self) -> None:
+        """Raise NotScoredError (timed_out) where the video has taken too long."""
+        if time.monotonic() > self._end:
+            raise NotScoredError(
+                "timed_out", f"not scored after {self.seconds:.0f} s: --max-seconds {_more(self.seconds)} gives it more"
+            )
+
+    def size(self, width: int, height: int) -> None:
+        """Raise NotScoredError (too_large) for frames of too many pixels."""
+        if width * height > self._limits.max_pixels:
+            raise NotScoredError(
+                "too_large",
+                f"frames of {width}x{height} pixels, more than {self._limits.max_pixels}: "
+                f"--max-pixels {width * height} takes them",
+            )
+
+    def frames(self, items: Iterable[T]) -> Iterator[T]:
+        """Count the frames of one pass.
+
+        Raises:
+            NotScoredError: there are too many (too_large), or the time is up (timed_out).
+        """
+        for number, item in enumerate(items, start=1):
+            if number > self.max_frames:
+                raise NotScoredError("too_large", self._too_many("frames", self.max_frames, "frames"))
+            if isinstance(item, np.ndarray) and item.ndim == 3:
+                self.size(item.shape[1], item.shape[0])
+            self.check()
+            yield item
+
+    def heard(self, seconds: float) -> None:
+        """Raise NotScoredError where there is more audio than that (too_large), or the time is up (timed_out)."""
+        if seconds > self.max_audio:
+            raise NotScoredError("too_large", self._too_many("seconds of audio", self.max_audio, "audio"))
+        self.check()
+
+    @contextmanager
+    def ending(self, kill: Callable[[], None]) -> Iterator[None]:
+        """Call `kill` when the time is up before the block ends; the block's end then raises as `check` does."""
+        timer = threading.Timer(max(0.0, self._end - time.monotonic()), kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+        self.check()
+
+    def _too_many(self, what: str, limit: float, option: str) -> str:
+        asked = getattr(self._limits, f"max_{option}") is not None
+        why = "the limit" if asked else f"all that a file of {self._bytes} bytes can plausibly hold"
+        return f"more than {limit:.0f} {what}, {why}; is a timestamp wrong? --max-{option} {_more(limit)} reads on"
+
+
+_current: ContextVar[Watch | None] = ContextVar("lipscore_watch", default=None)
+
+
+def current() -> Watch | None:
+    """The watch over the video that this thread scores."""
+    return _current.get()
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[Watch]:
+    """Let `watch` be the current one."""
+    token = _current.set(watch)
+    try:
+        yield watch
+    finally:
+        _current.reset(token)
+
+
+def _more(limit: float) -> int:
+    return round(limit * 10)
