@@ -13,6 +13,7 @@ import torch
 from lipscore import __version__, runtime
 from lipscore.errors import WeightsError
 from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
+from lipscore.eval.store.manifest import deciding_versions
 from lipscore.eval.store.records import hash_of
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
@@ -48,10 +49,10 @@ class Models:
     pool: Pool = field(default_factory=Pool)
 
     def comparable(self, protocol: Protocol) -> bool:
-        """Whether scores may stand beside published ones: verified official weights, an unchanged named protocol."""
+        """Whether scores may stand beside published ones: official weights, unchanged protocol, the FFmpeg it needs."""
         official = self.embedder.name == "vgg" and all(file.verified for file in self.weights)
         exact = (protocol.direct or self.detector == "s3fd") and not self.changed
-        return official and protocol.published and exact
+        return official and protocol.published and exact and ffmpeg.is_measured()
 
     @property
     def weights_notes(self) -> tuple[str, ...]:
@@ -130,7 +131,7 @@ class Setup:
             protocol_hash=self.protocol.hash,
             detector=self.detector,
             changed=self.changed,
-            notes=self.models.weights_notes,
+            notes=self.models.weights_notes + ffmpeg_notes(),
         )
 
     def options_record(self) -> dict[str, Any]:
@@ -141,6 +142,7 @@ class Setup:
             "changed": list(self.models.changed),
             "ffmpeg": ffmpeg.ffmpeg_version(),
             "lipscore": __version__,
+            **deciding_versions(),
         }
 
     def as_record(self) -> dict[str, Any]:
@@ -164,6 +166,16 @@ class Setup:
     def with_detector(self, detector_for: Callable[[Path], Detector]) -> Setup:
         """The same setup with another way to a video's detector."""
         return replace(self, models=replace(self.models, detector_for=detector_for))
+
+
+def ffmpeg_notes() -> tuple[str, ...]:
+    """What every record says of an FFmpeg that the protocols were not checked with."""
+    if ffmpeg.is_measured():
+        return ()
+    return (
+        f"FFmpeg {ffmpeg.ffmpeg_version()} ({ffmpeg.ffmpeg_path()}) is not the build that the protocols were checked "
+        f"with, imageio-ffmpeg's {ffmpeg.MEASURED}: LSE-D and LSE-C can differ in the first decimal",
+    )
 
 
 def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -232,7 +233,9 @@ def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Proto
             raise UsageError(f"{prefix}{field} = {value!r}: must be of type {wanted.__name__}")
         if choices and value not in choices:
             raise UsageError(f"{prefix}{field} = {value!r}: must be one of {', '.join(choices)}")
-        if type(value) in (int, float) and (not math.isfinite(value) or value < 0 or (value == 0 and field in POSITIVE)):
+        if type(value) in (int, float) and (
+            not math.isfinite(value) or value < 0 or (value == 0 and field in POSITIVE)
+        ):
             raise UsageError(
                 f"{prefix}{field} = {value!r}: must be {'more than 0' if field in POSITIVE else '0 or more'}"
             )

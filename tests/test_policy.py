@@ -9,8 +9,10 @@ import hashlib
 import itertools
 import json
 import math
+import subprocess
 from dataclasses import replace
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,24 @@ import torch
 from typer.testing import CliRunner
 
 from lipscore import Models, __version__, load_models, score_video
+from lipscore.eval import setup as eval_setup
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.run.jobs import Piece
 from lipscore.eval.run.runner import record_key
 from lipscore.eval.score import reduce_tracks
 from lipscore.eval.setup import Setup, settings_hash
+from lipscore.eval.store.manifest import DECIDING, deciding_versions
 from lipscore.eval.store.records import Record, read_records
 from lipscore.eval.store.summary import lines, summarise
+from lipscore.eval.tools.doctor import examine
 from lipscore.media import ffmpeg
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
 from lipscore.types import MediaInfo, TrackScore, VideoScore
 from lipscore.weights import fetch
 from lipscore.weights.catalogue import PUBLISHED, S3FD, SYNCNET, WeightFile
 
+ROOT = Path(__file__).resolve().parents[1]
 WAV2LIP = PROTOCOLS["wav2lip"]
 BLANK = VideoScore("", "", "", "media_error", "", "wav2lip", "vgg", False)
 
@@ -195,6 +201,21 @@ def test_what_load_models_is_asked_for_ends_it(
     assert (models.comparable(protocol), models.changed) == (comparable, changed)
 
 
+def test_another_ffmpeg_ends_it_and_says_so(verified: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = load_models("vgg", weights_dir=verified, device="cpu")
+    assert models.comparable(WAV2LIP) and ffmpeg.ffmpeg_version() == "7.0.2-static"
+    with monkeypatch.context() as patched:
+        patched.setattr(ffmpeg, "ffmpeg_version", lambda: "9.0.2-static")
+        other = score_video(tmp_path / "gone.mp4", WAV2LIP, models)
+    assert not other.comparable and "FFmpeg 9.0.2-static" in other.notes[-1] and "7.0.2-static" in other.notes[-1]
+    monkeypatch.setenv("LIPSCORE_FFMPEG", ffmpeg.ffmpeg_path())
+    assert not models.comparable(WAV2LIP)
+    said: list[str] = []
+    monkeypatch.setattr("lipscore.eval.tools.doctor._clip", lambda: ("ok", "not tried"))
+    examine(said.append)
+    assert any(line.startswith("WARN  FFmpeg 7.0.2") for line in said)
+
+
 def test_other_weights_and_the_built_in_model_are_not_comparable(random_weights: Path, mini_models: Models) -> None:
     lrs = PROTOCOLS["wav2lip-lrs"]
     unverified = load_models("vgg", lrs, weights_dir=random_weights, allow_unverified=True, device="cpu")
@@ -259,7 +280,13 @@ def test_a_records_key_stays_what_it_was(tmp_path: Path) -> None:
 
 def test_what_the_options_add_to_the_settings() -> None:
     asked = Setup(WAV2LIP, models_of(), ReferenceOptions(max_shift=5)).options_record()
-    assert asked == {**ASKED, "ffmpeg": ffmpeg.ffmpeg_version(), "lipscore": __version__}
+    made_with = {"ffmpeg": ffmpeg.ffmpeg_version(), "lipscore": __version__, **deciding_versions()}
+    assert asked == {**ASKED, **made_with}
+    assert asked["packages"] == {
+        name: metadata.version(name).partition("+")[0] for name in ("torch", "opencv-python-headless", "av", "dlib-bin")
+    }
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert asked["revision"] == (head.stdout.strip() or None)
     assert ffmpeg.ffmpeg_version()
 
 
@@ -289,6 +316,12 @@ def test_each_setting_that_decides_a_number_changes_the_hash(monkeypatch: pytest
         hashes[f"protocol's {name}"] = hash_with(replace(WAV2LIP, **dict[str, Any]({name: other})))
     monkeypatch.setattr(ffmpeg, "ffmpeg_version", lambda: "another build")
     hashes["FFmpeg"] = hash_with()
+    monkeypatch.undo()
+    each: list[dict[str, Any]] = [{"revision": "another"}, *({"packages": {name: "another"}} for name in DECIDING)]
+    for changed in each:
+        made_with = {**deciding_versions(), **changed}
+        monkeypatch.setattr(eval_setup, "deciding_versions", lambda made_with=made_with: made_with)
+        hashes[str(changed)] = hash_with()
     for one, two in itertools.combinations(hashes, 2):
         assert hashes[one] != hashes[two], f"{one} and {two}"
 

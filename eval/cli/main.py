@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ train_app = typer.Typer(help="Train the built-in model.", no_args_is_help=True)
 
 def main() -> None:
     """The program `lipscore`."""
-    nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open for as long as the program runs
+    nothing = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open for as long as the program runs
     sys.stdout, sys.stderr = sys.stdout or nothing, sys.stderr or nothing  # None where the caller closed them
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason to fail

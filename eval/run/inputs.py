@@ -42,11 +42,11 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
     """
     found: list[Found] = []
     for given in inputs:
-        if os.path.isdir(given):  # unlike Path's, an over-long name is merely not there
+        if os.path.isdir(given):  # noqa: PTH112 - Path's raises for an over-long name
             videos, problems = _in_folder(given, reference)
             found += [Found(path, given) for path in videos]
             found += [Found(path, given, problem=problem) for path, problem in problems]
-        elif os.path.exists(given):
+        elif os.path.exists(given):  # noqa: PTH110
             found.append(Found(given, given.parent))
         else:
             found.append(Found(given, given.parent, problem="no such file or folder"))

@@ -38,12 +38,12 @@ def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Pat
         MissingError: there is nothing at `place`, or a folder cannot be read.
         UsageError: `place` is a file and there are several videos, or two files could be one video's.
     """
-    if os.path.isfile(place):
+    if os.path.isfile(place):  # noqa: PTH113 - Path's raises for an over-long name
         if len(videos) > 1:
             problem = f"a file is for one video, and there are {len(videos)}; give a folder of {kind.what}s"
             raise UsageError.about(kind.option, place, problem)
         return {video.path: place for video in videos}
-    if not os.path.isdir(place):
+    if not os.path.isdir(place):  # noqa: PTH112
         raise MissingError.about(kind.option, place, "no such file or folder; name what is there")
     by_path: dict[Path, list[Path]] = defaultdict(list)
     for path in _files(place, kind.suffixes):

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,13 @@ from lipscore.media import ffmpeg
 from lipscore.media.aside import replace_whole
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "imageio-ffmpeg", "scenedetect", "scipy", "dlib-bin")
+DECIDING = ("torch", "opencv-python-headless", "av", "dlib-bin")  # each decodes or computes what a score is made of
 SCHEMA = 1
 
 
 def environment() -> dict[str, Any]:
     """lipscore's own version and revision, and the versions of what the numbers depend on."""
-    home = Path(lipscore.__file__).resolve().parents[2]
-    # in a wheel these are not lipscore's folders, and a repository around them is not lipscore's
-    revision = git_revision(home) if (home / "src" / "lipscore").is_dir() else None
+    revision = _own_revision()
     return {
         "lipscore": lipscore.__version__,
         "git": {"revision": revision[0], "dirty": revision[1]} if revision else None,
@@ -32,6 +32,20 @@ def environment() -> dict[str, Any]:
         "packages": {name: version(name) for name in PACKAGES},
         "ffmpeg": {"version": ffmpeg.ffmpeg_version(), "overridden": bool(os.environ.get("LIPSCORE_FFMPEG"))},
     }
+
+
+def deciding_versions() -> dict[str, Any]:
+    """The revision and the packages that can change a score; builds of one torch version may share results."""
+    revision = _own_revision()
+    packages = {name: (version(name) or "").partition("+")[0] or None for name in DECIDING}
+    return {"revision": revision[0] if revision else None, "packages": packages}
+
+
+@lru_cache(maxsize=1)
+def _own_revision() -> tuple[str, bool] | None:
+    home = Path(lipscore.__file__).resolve().parents[2]
+    # in a wheel these are not lipscore's folders, and a repository around them is not lipscore's
+    return git_revision(home) if (home / "src" / "lipscore").is_dir() else None
 
 
 def git_revision(folder: Path) -> tuple[str, bool] | None:
