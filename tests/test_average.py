@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from lipscore.eval.store.average import average, compare
+from lipscore.errors import UsageError
+from lipscore.eval.store.average import Report, _verdict, average, compare
+from lipscore.eval.store.records import Record
+from lipscore.eval.store.scores_file import lines_of
+from lipscore.eval.store.summary import summarise
 from lipscore.metrics import reduce
+from lipscore.metrics.catalogue import LSE_D
+from lipscore.types import TrackScore, VideoScore
 
 rows_of_videos = st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=4), min_size=2, max_size=8)
 
@@ -64,8 +75,18 @@ def test_one_video_has_no_interval() -> None:
     assert math.isnan(reduce.bootstrap_mean([[1.0, 2.0]]).low)
 
 
-def line(name: str, lse_d: float, lse_c: float, psnr: str = "nan", track: int = 0, protocol: str = "wav2lip") -> str:
-    return f"{lse_d} {lse_c} {psnr} 0.9  # {name} track={track} offset=0 protocol={protocol} model=vgg\n"
+def line(
+    name: str,
+    lse_d: float,
+    lse_c: float,
+    psnr: str = "nan",
+    track: int = 0,
+    protocol: str = "wav2lip",
+    model: str = "vgg",
+    folder: str = "",
+) -> str:
+    how = f"protocol={protocol} model={model}" + (f" folder={folder}" if folder else "")
+    return f"{lse_d} {lse_c} {psnr} 0.9  # {name} track={track} offset=0 {how}\n"
 
 
 def test_the_means_of_a_file(tmp_path: Path) -> None:
@@ -78,7 +99,7 @@ def test_the_means_of_a_file(tmp_path: Path) -> None:
     assert lines[0] == "avg. LSE-D: 7.333333 (n=3)"
     assert found_in(lines, "LSE-C") == (6.0, 3)
     assert found_in(lines, "PSNR") == (33.0, 2), "a video's PSNR counts once, not once for each of its tracks"
-    assert lines[-1] == "3 rows of 2 videos; not scored: 1 (1 no_face)"
+    assert lines[-2:] == ["3 rows of 2 videos; not scored: 1 (1 no_face)", "protocol=wav2lip model=vgg"]
     assert not warnings
 
 
@@ -103,12 +124,134 @@ def test_older_files_and_malformed_lines(tmp_path: Path) -> None:
     assert report.incomplete
 
 
-def test_what_should_not_be_averaged_is_said(tmp_path: Path) -> None:
+def test_methods_protocols_and_models_are_averaged_apart(tmp_path: Path) -> None:
     path = tmp_path / "all_scores.txt"
-    path.write_text(line("a", 7, 6) + line("a", 7, 6) + line("b", 7, 6, protocol="joonson"))
-    warnings = average(path).warnings
-    assert any("protocol=joonson" in warning for warning in warnings)
-    assert any("more than once" in warning for warning in warnings)
+    path.write_text(
+        line("a", 7, 6, folder="ours")
+        + line("b", 9, 6, folder="ours")
+        + line("a", 5, 6, folder="wav2lip")
+        + line("a", 4, 6, folder='"two words"')
+        + line("a", 3, 6, folder="ours", protocol="mochabench")
+        + line("a", 2, 6, folder="ours", model="mini")
+    )
+    report = average(path)
+    assert not report.warnings
+    heads = [text for text in report.lines if text.endswith(":")]
+    assert heads == [
+        "folder=ours protocol=wav2lip model=vgg:",
+        "folder=wav2lip protocol=wav2lip model=vgg:",
+        'folder="two words" protocol=wav2lip model=vgg:',
+        "folder=ours protocol=mochabench model=vgg:",
+        "folder=ours protocol=wav2lip model=mini:",
+    ]
+    means = [text.split(": ")[1] for text in report.lines if text.startswith("avg. LSE-D")]
+    assert means == ["8.000000 (n=2)", *(f"{value}.000000 (n=1)" for value in (5, 4, 3, 2))]
+    assert report.lines[-1].endswith("model=mini: LSE-D and LSE-C are the built-in model's estimates")
+    mixed = average(path, mixed=True)
+    assert mixed.lines[0] == "avg. LSE-D~: 5.000000 (n=6)"
+    assert "though not comparable" in mixed.warnings[0] and "folder=wav2lip" in mixed.warnings[0]
+    with pytest.raises(UsageError, match="different kinds"):
+        compare(path, path)
+    assert compare(path, path, mixed=True).lines
+
+
+def test_what_is_scored_again_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "all_scores.txt"
+    once = line("a", 7, 6) + line("a", 8, 6, track=1) + line("b", 9, 6) + "# bad media_error broken\n"
+    path.write_text(once * 3 + line("bad", 6, 6) + "# b media_error gone\n")
+    report = average(path)
+    assert report.lines[0] == "avg. LSE-D: 7.000000 (n=3)"
+    assert report.lines[-2] == "3 rows of 2 videos; not scored: 1 (1 media_error)"
+    assert any("more than once" in warning for warning in report.warnings)
+    path.write_text(once * 3)
+    assert average(path).lines == average_of(tmp_path, once).lines
+
+
+def average_of(folder: Path, text: str) -> Report:
+    (folder / "once.txt").write_text(text)
+    return average(folder / "once.txt")
+
+
+@pytest.mark.parametrize("model", ["vgg", "mini"])
+def test_average_agrees_with_the_run(tmp_path: Path, model: str) -> None:
+    """Of videos with several tracks, without a face, without a reference, and without anything."""
+    track = TrackScore(0, 0, 99, 0, 7.0, 6.0, 95, ())
+    blank = VideoScore("", "", "", "ok", "", "wav2lip", model, False, folder="some folder")
+    scores = [
+        replace(blank, name="a b", tracks=(track, replace(track, track_id=1, lse_d=9.5)), psnr=30.0, ssim=0.9),
+        replace(blank, name="b", tracks=(track,)),
+        replace(blank, name="c", status="no_face", reason="none  in 3 frames", psnr=20.0, ssim=0.5),
+        replace(blank, name="d", status="media_error", reason="d: a=b"),
+    ]
+    found = summarise([Record(score) for score in scores], len(scores))
+    report = average_of(tmp_path, "".join(f"{text}\n" for score in scores for text in lines_of(score)))
+    mark = "~" if model == "mini" else ""
+    for title, mean in (
+        (f"LSE-D{mark}", found.rows["lse_d"]),
+        (f"LSE-C{mark}", found.rows["lse_c"]),
+        ("PSNR", found.videos["psnr"]),
+        ("SSIM", found.videos["ssim"]),
+    ):
+        value, n = found_in(report.lines, title)
+        assert value == pytest.approx(mean.value, abs=1e-6) and n == mean.n
+    assert report.lines[-2] == "3 rows of 2 videos; not scored: 2 (1 no_face, 1 media_error)"
+
+
+@pytest.mark.parametrize("text", ["1_000 6\n", "\u0667 6\n", "# total error 5\n"])
+def test_what_only_python_reads_as_a_number_is_none(tmp_path: Path, text: str) -> None:
+    report = average_of(tmp_path, text)
+    assert found_in(report.lines, "LSE-D")[1] == 0
+
+
+# Two runs that differ by nothing but chance
+
+
+def rejections(n: int, trials: int, noise: Callable[[int], Any]) -> int:
+    won = 0
+    for _ in range(trials):
+        result = reduce.paired([0.0] * n, list(noise(n)))
+        won += "better" in _verdict(result, LSE_D)
+    return won
+
+
+def most(trials: int) -> int:
+    """Rejections that a test of level 5 % exceeds once in a thousand times."""
+    return int(stats.binom.ppf(0.999, trials, 0.05))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 9])
+def test_chance_alone_seldom_wins(n: int) -> None:
+    rng = np.random.default_rng(n)
+    won = rejections(n, 300, lambda n: rng.normal(size=n))
+    assert won <= most(300) and (n >= reduce.LEAST_VIDEOS or won == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [*range(2, 13), 16, 20, 30, 50])
+@pytest.mark.parametrize("kind", ["normal", "laplace", "standard_t"])
+def test_the_verdict_holds_its_level(n: int, kind: str) -> None:
+    rng = np.random.default_rng([n, len(kind)])
+    draw = {
+        "normal": lambda n: rng.normal(size=n),
+        "laplace": lambda n: rng.laplace(size=n),
+        "standard_t": lambda n: rng.standard_t(3, size=n),
+    }[kind]
+    assert rejections(n, 300, draw) <= most(300)
+
+
+def test_a_difference_that_is_there_is_found() -> None:
+    rng = np.random.default_rng(1)
+    assert rejections(6, 50, lambda n: rng.normal(3, 1, n)) >= 45
+    assert rejections(20, 20, lambda n: rng.normal(1, 1, n)) >= 17
+
+
+@settings(max_examples=20)
+@given(st.lists(st.floats(-9, 9).map(lambda v: round(v, 3)), min_size=2, max_size=8))
+def test_the_p_value_is_that_of_all_signs(differences: list[float]) -> None:
+    values = np.array(differences)
+    signs = np.array(list(itertools.product((1, -1), repeat=len(values))))
+    share = np.mean(np.abs((signs * values).mean(axis=1)) >= abs(values.mean()) - 1e-9)
+    assert reduce.paired([0.0] * len(values), differences).p == pytest.approx(share if values.any() else 1.0)
 
 
 def test_two_runs_video_by_video(tmp_path: Path) -> None:
@@ -119,9 +262,9 @@ def test_two_runs_video_by_video(tmp_path: Path) -> None:
     lines, warnings = report.lines, report.warnings
     assert "videos in both: 12" in lines
     by_title = {text.split(":")[0]: text for text in lines}
-    assert "B - A -0.450000" in by_title["LSE-D"] and by_title["LSE-D"].endswith("B is better")
-    assert by_title["LSE-C"].endswith("no clear difference")
-    assert by_title["PSNR"].endswith("A is better"), "higher PSNR is better"
+    assert "B - A -0.450000" in by_title["LSE-D"] and "B is better (p=0.000)" in by_title["LSE-D"]
+    assert "no clear difference" in by_title["LSE-C"]
+    assert "A is better" in by_title["PSNR"], "higher PSNR is better"
     assert warnings == ["only in A (1): gone"]
 
 

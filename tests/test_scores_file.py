@@ -30,7 +30,12 @@ def test_a_line_as_the_contract_has_it() -> None:
         "7.500000 6.250000 31.200000 0.900000  # a track=0 offset=2 protocol=wav2lip model=vgg",
     )
     unscored = replace(SCORE, status="no_face", reason="no face in\nany of 9 frames", tracks=())
-    assert scores_file.lines_of(unscored) == ("# a no_face no face in any of 9 frames",)
+    how = "protocol=wav2lip model=vgg"
+    assert scores_file.lines_of(unscored) == (f"# a no_face no face in any of 9 frames  # {how}",)
+    with_reference = replace(unscored, psnr=31.2, ssim=0.9, folder="my videos")
+    assert scores_file.lines_of(with_reference) == (
+        f'# a no_face no face in any of 9 frames  # {how} folder="my videos" psnr=31.200000 ssim=0.900000',
+    )
 
 
 @given(st.text() | st.sampled_from([*NAMES, os.fsdecode(b"\xff\xe9 x")]), st.text())

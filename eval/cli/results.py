@@ -26,11 +26,17 @@ def average(
     ),
     file_b: Annotated[Path | None, typer.Argument(help="A second one, compared with the first by video.")] = None,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Add a 95 % interval over videos.")] = False,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="One mean over all folders, protocols and models of a file.")
+    ] = False,
 ) -> None:
-    """Average a scores file, or compare two of them video by video; exit 1 where lines are malformed."""
+    """Average a scores file by folder, protocol and model, or compare two; exit 1 where lines are malformed.
+
+    Example: lipscore average ours.txt theirs.txt
+    """
     from lipscore.eval.store import average as task
 
-    result = task.average(file, bootstrap) if file_b is None else task.compare(file, file_b)
+    result = task.average(file, bootstrap, mixed) if file_b is None else task.compare(file, file_b, mixed)
     for warning in result.warnings:
         typer.echo(warning, err=True)
     typer.echo("\n".join(result.lines))

@@ -1,21 +1,27 @@
 """`lipscore average`: the means of a scores file, and two scores files compared video by video.
 
 LSE-D and LSE-C are means over rows (face tracks), as the older scripts print them; PSNR and SSIM belong to a video and
-count once for it, however many tracks it has.
+count once for it, however many tracks it has, and also where its LSE could not be scored: as `lipscore score` counts.
+A video that was scored again counts with its last scores. What stands in different folders, or was scored by another
+protocol or model, is averaged apart.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from lipscore.eval.store.scores_file import COLUMNS, Row, Scores, by_video, quote_name, read_scores
+from lipscore.errors import UsageError
+from lipscore.eval.store.scores_file import COLUMNS, NotScored, Row, Scores, by_video, quote_name, read_scores
 from lipscore.metrics import catalogue
-from lipscore.metrics.catalogue import Score
-from lipscore.metrics.reduce import Interval, Paired, bootstrap_mean, mean, paired
+from lipscore.metrics.catalogue import ESTIMATING, Score
+from lipscore.metrics.reduce import LEAST_VIDEOS, Paired, bootstrap_mean, mean, paired
+
+LEAST_BOOTSTRAP = 10  # videos: the percentile bootstrap of fewer is too narrow (90 % for 95 % at 10)
+LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,72 +33,202 @@ class Report:
     incomplete: bool
 
 
-def average(path: Path, bootstrap: bool = False) -> Report:
-    """The means of one scores file.
+class How(NamedTuple):
+    """What one mean is over: videos of one folder, scored in one way; "" where the file does not say."""
+
+    folder: str
+    protocol: str
+    model: str
+
+    def __str__(self) -> str:
+        named = (f"{name}={quote_name(value)}" for name, value in self._asdict().items() if value)
+        return " ".join(named) or "no folder, protocol or model is given"
+
+
+@dataclass(slots=True)
+class _Group:
+    """The videos of one mean: the rows of each that was scored, and those that were not."""
+
+    scored: list[list[Row]] = field(default_factory=list)
+    not_scored: list[NotScored] = field(default_factory=list)
+
+    def values(self, score: Score) -> list[list[float]]:
+        """Each video's values: one per row, or the video's one."""
+        if score.level == "track":
+            return [[row.value(score) for row in rows] for rows in self.scored]
+        videos: list[Row | NotScored] = [*(rows[0] for rows in self.scored), *self.not_scored]
+        return [[video.value(score)] for video in videos]
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows."""
+        return [row for rows in self.scored for row in rows]
+
+
+def average(path: Path, bootstrap: bool = False, mixed: bool = False) -> Report:
+    """The means of one scores file: a block of lines for each folder, protocol and model.
+
+    Args:
+        bootstrap: add intervals.
+        mixed: one mean over everything.
 
     Raises:
         MissingError: the file cannot be read.
     """
     scores = read_scores(path)
-    videos = by_video(scores.rows)
-    lines = []
-    for score in _scores(scores.rows):
-        values = _values(videos, score)
-        found = mean([value for rows in values for value in rows])
-        text = f"avg. {_title(score, scores.rows)}: {found.value:.6f} (n={found.n})"
-        if bootstrap and found.n:
-            text += f" {_interval_text(bootstrap_mean(values))}"
-        lines.append(text)
-    lines.append(_counts(videos, scores))
-    return Report(lines, _warnings(path, scores), bool(scores.malformed))
+    groups, repeated = _grouped(scores)
+    warnings = _malformed(path, scores)
+    if repeated:
+        warnings.append(
+            f"{path}: {_many(len(repeated), 'video')} scored more than once, as {quote_name(repeated[0])}; "
+            "the last scores count"
+        )
+    if mixed and len(groups) > 1:
+        warnings.append(f"{path}: averaged together, though not comparable: {'; '.join(map(str, groups))}")
+        groups = {_shared(groups): _together(groups.values())}
+    lines: list[str] = []
+    for how, group in groups.items():
+        if len(groups) > 1:
+            lines += [*([""] if lines else []), f"{how}:"]
+        lines += _means(group, bootstrap)
+        lines += [_counts(group), *_said(how, group)]
+    if not groups:
+        lines = [*_means(_Group(), bootstrap), _counts(_Group())]
+    return Report(lines, warnings, bool(scores.malformed))
 
 
-def compare(path_a: Path, path_b: Path) -> Report:
+def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
     """B against A, over the videos that both have.
 
-    Videos are paired by name, the last time each was scored; files without names are paired line by line where
-    they have the same number of rows.
+    Videos are paired by name; files without names are paired line by line where they have the same number of rows.
+
+    Args:
+        mixed: take a file that holds several folders, protocols or models as one.
 
     Raises:
         MissingError: a file cannot be read.
+        UsageError: a file holds several folders, protocols or models.
     """
     scores = [read_scores(path) for path in (path_a, path_b)]
     warnings = [
-        warning for path, found in zip((path_a, path_b), scores, strict=True) for warning in _warnings(path, found)
+        warning for path, found in zip((path_a, path_b), scores, strict=True) for warning in _malformed(path, found)
     ]
-    pairs, unpaired = _pair(*(by_video(found.rows) for found in scores))
+    sides = []
+    for path, found in zip((path_a, path_b), scores, strict=True):
+        groups, _ = _grouped(found)
+        if len(groups) > 1 and not mixed:
+            raise UsageError(
+                f"{path}: holds scores of different kinds: {'; '.join(map(str, groups))}; "
+                "compare files of one kind, or give --mixed"
+            )
+        sides.append(_together(groups.values()))
+    pairs, unpaired = _pair(sides[0].scored, sides[1].scored)
     warnings += unpaired
-    if (how_a := _settings(scores[0].rows)) != (how_b := _settings(scores[1].rows)):
+    if (how_a := _settings(sides[0].rows)) != (how_b := _settings(sides[1].rows)):
         warnings.append(f"the two were scored differently and are not comparable: A {_list(how_a)}; B {_list(how_b)}")
     lines = [f"A: {path_a}", f"B: {path_b}", f"videos in both: {len(pairs)}"]
-    rows = [row for found in scores for row in found.rows]
+    rows = [row for side in sides for row in side.rows]
     for score in _scores(rows):
-        a, b = ([mean(_values([video], score)[0]).value for video in side] for side in _sides(pairs))
+        a, b = ([mean(_Group([video]).values(score)[0]).value for video in side] for side in _sides(pairs))
         result = paired(a, b)
         if result.n:
             lines.append(
-                f"{_title(score, rows)}: A {result.mean_a:.6f}, B {result.mean_b:.6f}, B - A {result.difference:+.6f} "
-                f"{_interval_text(result.interval)}, n={result.n}: {_verdict(result, score)}"
+                f"{_title(score, rows)}: A {result.mean_a:.6f}, B {result.mean_b:.6f}, B - A {result.difference:+.6f}"
+                f"{_interval(result)}, n={result.n}: {_verdict(result, score)}"
             )
     return Report(lines, warnings, any(found.malformed for found in scores))
+
+
+def _grouped(scores: Scores) -> tuple[dict[How, _Group], list[str]]:
+    """(the videos by how they were scored, each with the last that the file says of it; the names that were twice).
+
+    A comment of an older file says only a name: it goes to the group that it stands in.
+    """
+    events: list[tuple[int, How | None, str | None, list[Row] | NotScored]] = []
+    for rows in by_video(scores.rows):
+        events.append((rows[0].line, _how(rows[0]), rows[0].name, rows))
+    for video in scores.not_scored:
+        said = video.folder or video.protocol or video.model
+        events.append((video.line, _how(video) if said else None, video.name, video))
+    events.sort(key=lambda event: event[0])
+    last: dict[tuple[How, str], list[Row] | NotScored] = {}
+    repeated: dict[str, None] = {}
+    before = next((how for _, how, _, _ in events if how is not None), How("", "", ""))
+    for line, how, name, event in events:
+        before = how = before if how is None else how
+        key = (how, name if name is not None else f"\0{line}")
+        if isinstance(last.get(key), list) and isinstance(event, list):
+            repeated[name or ""] = None
+        last.pop(key, None)
+        last[key] = event
+    groups: dict[How, _Group] = {}
+    for (how, _), found in last.items():
+        group = groups.setdefault(how, _Group())
+        if isinstance(found, list):
+            group.scored.append(found)
+        else:
+            group.not_scored.append(found)
+    return groups, list(repeated)
+
+
+def _how(line: Row | NotScored) -> How:
+    return How(line.folder or "", line.protocol or "", line.model or "")
+
+
+def _shared(groups: Iterable[How]) -> How:
+    """What all groups have in common."""
+    return How(*(values[0] if len(set(values)) == 1 else "" for values in zip(*groups, strict=True)))
+
+
+def _together(groups: Iterable[_Group]) -> _Group:
+    whole = _Group()
+    for group in groups:
+        whole.scored += group.scored
+        whole.not_scored += group.not_scored
+    return whole
+
+
+def _means(group: _Group, bootstrap: bool) -> list[str]:
+    lines = []
+    for score in _scores([*group.rows, *group.not_scored]):
+        values = group.values(score)
+        found = mean([value for rows in values for value in rows])
+        text = f"avg. {_title(score, group.rows)}: {found.value:.6f} (n={found.n})"
+        if bootstrap and found.n:
+            text += f" {_bootstrap(values)}"
+        lines.append(text)
+    return lines
+
+
+def _bootstrap(values: Sequence[Sequence[float]]) -> str:
+    videos = [rows for rows in values if mean(rows).n]
+    if len(videos) < LEAST_BOOTSTRAP:
+        return f"[no interval from fewer than {LEAST_BOOTSTRAP} videos]"
+    interval = bootstrap_mean(videos)
+    return f"[95 %: {interval.low:.6f} to {interval.high:.6f}]"
+
+
+def _said(how: How, group: _Group) -> list[str]:
+    """What was averaged, and whether it is estimates: the line to paste with the numbers."""
+    if not group.rows or not (how.protocol or how.model):
+        return []
+    models = {row.model for row in group.rows}
+    estimates = ": LSE-D and LSE-C are the built-in model's estimates" if models & set(ESTIMATING) else ""
+    return [f"{how}{estimates}"]
 
 
 def _sides(pairs: Sequence[tuple[list[Row], list[Row]]]) -> tuple[list[list[Row]], list[list[Row]]]:
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def _scores(rows: Sequence[Row]) -> list[Score]:
-    """The columns, and further scores that a row has."""
-    return [*COLUMNS, *(score for score in catalogue.further() if any(score.name in row.further for row in rows))]
+def _scores(lines: Sequence[Row | NotScored]) -> list[Score]:
+    """The columns, and further scores that a line has."""
+    held: list[Mapping[str, float]] = [line.further if isinstance(line, Row) else line.values for line in lines]
+    return [*COLUMNS, *(score for score in catalogue.further() if any(score.name in has for has in held))]
 
 
 def _title(score: Score, rows: Sequence[Row]) -> str:
     return score.title_for({row.model for row in rows})
-
-
-def _values(videos: Sequence[Sequence[Row]], score: Score) -> list[list[float]]:
-    """Each video's values of a score: one per row, or the video's one."""
-    return [[row.value(score) for row in (rows if score.level == "track" else rows[:1])] for rows in videos]
 
 
 def _pair(a: list[list[Row]], b: list[list[Row]]) -> tuple[list[tuple[list[Row], list[Row]]], list[str]]:
@@ -110,24 +246,28 @@ def _pair(a: list[list[Row]], b: list[list[Row]]) -> tuple[list[tuple[list[Row],
 
 
 def _verdict(result: Paired, score: Score) -> str:
-    low, high = result.interval.low, result.interval.high
-    if math.isnan(low) or low <= 0 <= high:
-        return "no clear difference"
-    return "B is better" if (result.difference < 0) == (score.better == "lower") else "A is better"
+    if result.n < LEAST_VIDEOS:
+        return f"no verdict from fewer than {LEAST_VIDEOS} videos"
+    if result.p > LEVEL:
+        return f"no clear difference (p={result.p:.3f})"
+    b_wins = (result.difference < 0) == (score.better == "lower")
+    return f"{'B' if b_wins else 'A'} is better (p={result.p:.3f})"
 
 
-def _interval_text(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return "[no interval from fewer than two videos]"
-    return f"[95 %: {interval.low:.6f} to {interval.high:.6f}]"
+def _interval(result: Paired) -> str:
+    return f" [95 %: {result.interval.low:.6f} to {result.interval.high:.6f}]" if result.n >= LEAST_VIDEOS else ""
 
 
-def _counts(videos: Sequence[Sequence[Row]], scores: Scores) -> str:
-    text = f"{len(scores.rows)} rows of {len(videos)} videos"
-    if scores.not_scored:
-        why = Counter(video.status for video in scores.not_scored)
-        text += f"; not scored: {len(scores.not_scored)} ({', '.join(f'{n} {status}' for status, n in why.items())})"
+def _counts(group: _Group) -> str:
+    text = f"{_many(len(group.rows), 'row')} of {_many(len(group.scored), 'video')}"
+    if group.not_scored:
+        why = Counter(video.status for video in group.not_scored)
+        text += f"; not scored: {len(group.not_scored)} ({', '.join(f'{n} {status}' for status, n in why.items())})"
     return text
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _settings(rows: Sequence[Row]) -> set[tuple[str, str]]:
@@ -138,13 +278,5 @@ def _list(settings: set[tuple[str, str]]) -> str:
     return ", ".join(f"protocol={protocol} model={model}" for protocol, model in sorted(settings))
 
 
-def _warnings(path: Path, scores: Scores) -> list[str]:
-    warnings = [f"{path}, line {line}: {problem}; left out" for line, problem in scores.malformed]
-    if len(how := _settings(scores.rows)) > 1:
-        warnings.append(f"{path}: rows that are not comparable are averaged together: {_list(how)}")
-    names = Counter(rows[0].name for rows in by_video(scores.rows) if rows[0].name is not None)
-    if again := [name for name, times in names.items() if times > 1]:
-        warnings.append(
-            f"{path}: {len(again)} videos were scored more than once and count each time, as {quote_name(again[0])}"
-        )
-    return warnings
+def _malformed(path: Path, scores: Scores) -> list[str]:
+    return [f"{path}, line {line}: {problem}; left out" for line, problem in scores.malformed]

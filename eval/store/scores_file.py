@@ -1,11 +1,12 @@
 """all_scores.txt: a line per face track, numbers first, as the older scripts wrote and read it.
 
     7.123456 6.012345 31.200000 0.951000  # clip track=0 offset=2 protocol=wav2lip model=vgg
-    # other no_face no face found in 134 frames
+    # other no_face no face found in 134 frames  # protocol=wav2lip model=vgg psnr=30.500000
 
 Column 1 is LSE-D and column 2 LSE-C, so what reads those (Wav2Lip's scripts, numpy.loadtxt) reads this; nan where there
 is no reference. A score that has no column is a word `name=value` at the line's end. A video that could not be scored
-is a comment, so it is neither missing nor a row.
+is a comment, so it is neither missing nor a row; behind a second `#` stands how it was to be scored, and what other
+scores it has.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import LSE_C, LSE_D, PSNR, SSIM, Score
 from lipscore.types import VideoScore
 
+WORDS = "  # "  # before the key=value words of a comment: one_line leaves no two spaces in a reason
 COLUMNS = (LSE_D, LSE_C, PSNR, SSIM)
 _PAIR = re.compile(r'(?:^|\s)(?P<key>[\w-]+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
 _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
@@ -56,11 +58,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class NotScored:
-    """A comment line about a video without a score."""
+    """A comment line about a video without an LSE; values: the scores that it has all the same, by name."""
 
     line: int
     name: str
     status: str
+    protocol: str | None = None
+    model: str | None = None
+    folder: str | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, score: Score) -> float:
+        """The video's number for a score, NaN where it has none."""
+        return self.values.get(score.name, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +98,18 @@ def one_line(text: str) -> str:
 def lines_of(score: VideoScore) -> tuple[str, ...]:
     """The lines of one video, without newlines: one per face track, or a comment where it was not scored."""
     name, protocol = quote_name(score.name), quote_name(score.protocol)
-    if score.status != "ok":
-        return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
-    words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
     folder = f" folder={quote_name(score.folder)}" if score.folder else ""
+    how = f"protocol={protocol} model={score.model}{folder}"
+    if score.status != "ok":
+        has = [one for one in catalogue.shown([score]) if one.level == "video" and one.of(score) is not None]
+        values = "".join(f" {one.name}={_text(one.of(score))}" for one in has)
+        reason = f"# {name} {score.status} {one_line(score.reason)}".rstrip()
+        return (f"{reason}{WORDS}{how}{values}",)
+    words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
     lines = []
     for track in score.tracks:
         numbers = " ".join(_text(one.of(track if one.level == "track" else score)) for one in COLUMNS)
-        lines.append(
-            f"{numbers}  # {name} track={track.track_id} offset={track.offset} "
-            f"protocol={protocol} model={score.model}{folder}{words}"
-        )
+        lines.append(f"{numbers}  # {name} track={track.track_id} offset={track.offset} {how}{words}")
     return tuple(lines)
 
 
@@ -154,18 +165,20 @@ def by_video(rows: Sequence[Row]) -> list[list[Row]]:
         same = (
             last is not None
             and row.name is not None
-            and (row.name, row.protocol, row.model)
-            == (
-                last.name,
-                last.protocol,
-                last.model,
-            )
+            and (row.name, row.protocol, row.model, row.folder) == (last.name, last.protocol, last.model, last.folder)
         )
         if last is not None and same and (row.track or 0) > (last.track or 0):
             groups[-1].append(row)
         else:
             groups.append([row])
     return groups
+
+
+def _column(word: str) -> float:
+    """A number as files have it; float() would also take 1_000 and other scripts' digits."""
+    if not word.isascii() or "_" in word:
+        raise ValueError(word)
+    return float(word)
 
 
 def _text(value: float | None) -> str:
@@ -192,14 +205,14 @@ def _row(number: int, before: str, comment: str) -> Row:
     if not 2 <= len(words) <= 4:
         raise ValueError(f"{len(words)} columns; expected {_titles(COLUMNS[:2])}, or {_titles(COLUMNS)}")
     try:
-        values = [float(word) for word in words]
+        values = [_column(word) for word in words]
     except ValueError:
         raise ValueError(f"not a number among {one_line(before)!r}") from None
     lse_d, lse_c, psnr, ssim = values + [math.nan] * (4 - len(values))
     if not (math.isfinite(lse_d) and math.isfinite(lse_c)):
         raise ValueError("LSE-D or LSE-C is not a number")
     name, rest = read_name(comment)
-    pairs = {found["key"]: read_name(found["value"])[0] or "" for found in _PAIR.finditer(rest)}
+    pairs = _pairs(rest)
     track = pairs.get("track", "")
     return Row(
         number,
@@ -231,9 +244,24 @@ def read_name(comment: str) -> tuple[str | None, str]:
         return None, text
 
 
+def _pairs(text: str) -> dict[str, str]:
+    """The key=value words of a comment."""
+    return {found["key"]: read_name(found["value"])[0] or "" for found in _PAIR.finditer(text)}
+
+
 def _not_scored(number: int, comment: str) -> NotScored | None:
-    name, rest = read_name(comment)
+    reason, _, words = comment.partition(WORDS)
+    name, rest = read_name(reason)
+    pairs = _pairs(words)
     status = rest.split(" ", 1)[0]
     if name is None or status not in STATUSES or status == "ok":
         return None
-    return NotScored(number, name, status)
+    values = {score.name: _number(pairs[score.name]) for score in catalogue.SCORES if score.name in pairs}
+    return NotScored(number, name, status, pairs.get("protocol"), pairs.get("model"), pairs.get("folder"), values)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
