@@ -313,7 +313,7 @@ def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Jo
     """A track's score, which the trace gets too."""
     curve = sync.curve()
     score = track_score(0 if track is None else track.id, first, last, curve, job.models.embedder)
-    job.trace.add(TracedTrack(track, score, curve))
+    job.trace.add(TracedTrack(track, score, curve, job.models.embedder.name))
     return score
 
 

@@ -12,30 +12,35 @@ from lipscore.faces.scan import Faces
 from lipscore.metrics import lse
 from lipscore.types import Floats, Shot, SyncCurve, Track, TrackScore
 
+# What a model's raw confidence is multiplied by, to be of the size of SyncNet's
+SCALES = {"mini": 30.0}
 WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frames
 
 
 @dataclass(frozen=True, slots=True)
 class TracedTrack:
-    """A scored track; track is None where the protocol takes the file itself as the crop."""
+    """A scored track; track is None where the protocol takes the file itself as the crop.
+
+    model: the one that scored, which decides the confidence's scale.
+    """
 
     track: Track | None
     score: TrackScore
     curve: SyncCurve
+    model: str = "vgg"
 
     @property
     def confidence(self) -> Floats:
         """float32[last_frame - first_frame + 1]: the framewise confidence of each frame.
 
-        It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's. With
-        a model that estimates SyncNet's LSE-C it is brought to that scale.
+        It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's. A
+        model with distances of its own has one factor for all tracks, so that two faces can be compared.
         """
         by_window = lse.framewise_confidence(self.curve.distances, self.curve.mean)
         known = np.flatnonzero(~np.isnan(by_window))
         n_frames = self.score.last_frame - self.score.first_frame + 1
         confidence = np.interp(np.arange(n_frames) - WINDOW_CENTRE, known, by_window[known])
-        raw = lse.sync_of(self.curve.mean).lse_c
-        return np.asarray(confidence * (self.score.lse_c / raw if raw > 0 else 1), np.float32)
+        return np.asarray(confidence * SCALES.get(self.model, 1.0), np.float32)
 
 
 class Trace:

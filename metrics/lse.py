@@ -69,6 +69,19 @@ def sync_of(curve: Floats) -> Sync:
     return Sync(len(curve) // 2 - best, float(curve[best]), float(median - curve[best]))
 
 
+def between_frames(curve: Floats) -> float:
+    """The offset of a curve float32[2 * vshift + 1] in frames, with its fraction.
+
+    The lowest point of the parabola through the smallest distance and its two neighbours; the offset itself where one
+    of them is not known.
+    """
+    best = int(np.nanargmin(curve))
+    around = curve[max(0, best - 1) : best + 2].astype(np.float64)
+    whole = len(curve) // 2 - best
+    bend = around[0] - 2 * around[1] + around[2] if len(around) == 3 else np.nan
+    return float(whole - (around[0] - around[2]) / (2 * bend)) if bend > 0 else float(whole)
+
+
 def framewise_confidence(distances: Floats, curve: Floats) -> Floats:
     """float32[W]: the curve's median minus each window's distance at the best shift, smoothed over 9 windows.
 

@@ -94,3 +94,11 @@ def test_the_distance_of_an_embedding_to_itself_is_torchs() -> None:
     want = float(torch.nn.functional.pairwise_distance(torch.from_numpy(same), torch.from_numpy(same)))
     assert want == pytest.approx(32e-6, rel=1e-3)
     assert float(lse.shifted_distances(same, same, 0)[0, 0]) == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize("where", [-3.4, -0.5, 0.0, 0.25, 2.9])
+def test_between_frames_a_parabolas_lowest_point_is_found(where: float) -> None:
+    shifts = np.arange(15, -16, -1)
+    curve = (7 + 0.3 * (shifts - where) ** 2).astype(np.float32)
+    assert lse.between_frames(curve) == pytest.approx(where, abs=1e-3)
+    assert lse.between_frames(curve[np.argmin(curve) :]) == len(curve[np.argmin(curve) :]) // 2, "at the edge: as it is"

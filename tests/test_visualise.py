@@ -16,8 +16,8 @@ from lipscore.errors import UsageError
 from lipscore.eval.report.chart import Chart, figure, png
 from lipscore.eval.score import score_video as score_setup
 from lipscore.eval.setup import Models, Setup
-from lipscore.eval.tools.visualise import charts, colour, visualise
-from lipscore.eval.trace import Trace, TracedTrack
+from lipscore.eval.tools.visualise import _label, charts, colour, visualise
+from lipscore.eval.trace import SCALES, Trace, TracedTrack
 from lipscore.media import ffmpeg, read
 from lipscore.metrics import lse
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -106,8 +106,18 @@ def test_confidence_of_each_frame() -> None:
     by_window = [sorted(raw[k : k + 9])[4] for k in range(40)]
     want = [by_window[min(max(frame - 2, 0), 39)] for frame in range(45)]
     assert np.allclose(kept.confidence, want, atol=1e-4)
-    estimated = replace(kept, score=replace(kept.score, lse_c=3 * kept.score.lse_c))
-    assert np.allclose(estimated.confidence, 3 * kept.confidence)
+    estimated = replace(kept, score=replace(kept.score, lse_c=3 * kept.score.lse_c), model="mini")
+    assert np.allclose(estimated.confidence, SCALES["mini"] * kept.confidence), "one factor, whatever the track's LSE-C"
+
+
+@pytest.mark.parametrize(("lse_c", "pale"), [(1.5, True), (7.0, False)])
+def test_a_track_without_sync_is_pale(lse_c: float, pale: bool) -> None:
+    distances = np.random.default_rng(5).uniform(5, 12, (40, 31)).astype(np.float32)
+    kept = TracedTrack(None, TrackScore(0, 0, 44, 0, 7, lse_c, 40, ()), curve_of(distances), "mini")
+    label = _label(kept, 64, 64)
+    assert label.pale == pale
+    drawn = colour(5.1, pale)
+    assert (min(drawn) > 180) == pale
 
 
 def test_windows_without_a_partner_take_the_nearest_confidence() -> None:

@@ -27,17 +27,22 @@ from lipscore.types import Floats, Frame, VideoScore
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 CONFIDENT = 10.2  # all green from here on: run_visualise.py's 25 levels of colour per unit
+NO_SYNC = 3.0  # LSE-C of a track below which its minimum may lie anywhere: `lipscore fix` refuses it too
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is drawn on a track's frames: boxes float[T, 4] in pixels from first_frame on, confidence float32[T]."""
+    """What is drawn on a track's frames: boxes float[T, 4] in pixels from first_frame on, confidence float32[T].
+
+    pale: the track as a whole shows no sync, so that its numbers say little.
+    """
 
     number: int
     first_frame: int
     boxes: Floats
     confidence: Floats
+    pale: bool = False
 
 
 def visualise(
@@ -89,14 +94,16 @@ def annotate(frames: Iterator[Frame], labels: list[Label]) -> Iterator[Frame]:
         image = frame.copy() if here else frame
         for label in here:
             at = number - label.first_frame
-            _draw_box(image, label.boxes[at], label.number, float(label.confidence[at]))
+            _draw_box(image, label.boxes[at], label, float(label.confidence[at]))
         yield image
 
 
-def colour(confidence: float) -> tuple[int, int, int]:
-    """BGR: red at 0 and below, green at CONFIDENT and above."""
+def colour(confidence: float, pale: bool = False) -> tuple[int, int, int]:
+    """BGR: red at 0 and below, green at CONFIDENT and above; a pale one is mixed with three parts of white."""
     green = round(255 * min(1.0, max(0.0, confidence / CONFIDENT)))
-    return 0, green, 255 - green
+    if not pale:
+        return 0, green, 255 - green
+    return 191, 191 + green // 4, 191 + (255 - green) // 4
 
 
 def charts(kept: TracedTrack, rate: float, model: str = "") -> list[Chart]:
@@ -140,15 +147,16 @@ def _label(kept: TracedTrack, width: int, height: int) -> Label:
         boxes = kept.track.boxes_xyxy.astype(np.float32)
     else:
         boxes = np.tile(np.array([0, 0, width - 1, height - 1], np.float32), (len(confidence), 1))
-    return Label(kept.score.track_id, kept.score.first_frame, boxes, confidence)
+    pale = kept.score.lse_c < NO_SYNC
+    return Label(kept.score.track_id, kept.score.first_frame, boxes, confidence, pale)
 
 
-def _draw_box(image: Frame, box: Floats, number: int, confidence: float) -> None:
+def _draw_box(image: Frame, box: Floats, label: Label, confidence: float) -> None:
     scale = max(image.shape[:2]) / 1000
     thick = max(1, round(3 * scale))
     x1, y1, x2, y2 = (round(float(value)) for value in box)
-    cv2.rectangle(image, (x1, y1), (x2, y2), colour(confidence), thick)
-    text = f"Track {number}  {confidence:.2f}"
+    cv2.rectangle(image, (x1, y1), (x2, y2), colour(confidence, label.pale), thick)
+    text = f"Track {label.number}  {'no sync' if label.pale else f'{confidence:.2f}'}"
     size = 0.9 * scale
     (width, height), below = cv2.getTextSize(text, FONT, size, thick)
     left = min(max(0, x1), max(0, image.shape[1] - width))

@@ -21,10 +21,10 @@ from lipscore.media.rates import SAMPLE_RATE
 CONTROL = 200  # control points per second, the step in which the vocal tract changes
 _HOP = SAMPLE_RATE // CONTROL
 # Lips move before the sound (Chandrasekaran et al., "The Natural Statistics of Audiovisual Speech", 2009). By how much
-# was measured with a SyncNet trained on other clips only: without a lead it found thirty of these at +0.7 +- 0.1
-# frames; the built-in model saw heads with 42 ms in its training and finds these at about 0. The 9 ms more put them as
-# far below 0 read directly as above it after protocol wav2lip's transcoding, which adds half a frame.
-LIP_LEAD_S = 0.051
+# is set so that the built-in model, which reads real recordings at 0, reads drawn heads as far below 0 directly
+# (lipscore-1: -0.2 frames) as above it after protocol wav2lip's transcoding, which adds 0.4: both round to 0. With
+# 51 ms it read ten drawn heads at -0.57 +- 0.07.
+LIP_LEAD_S = 0.038
 _HIGH_FORMANTS_HZ = (3500.0, 4500.0, 5500.0, 6500.0, 7500.0)  # F4-F8: a uniform tube's
 _CHANNELS = 4  # opening, width, jaw, tuck
 
