@@ -26,7 +26,7 @@ from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.shots import find_shots
-from lipscore.syncnet.source import Source, direct_input, prepare
+from lipscore.syncnet.source import Heed, Source, direct_input, prepare
 from lipscore.syncnet.sync_pass import SyncPass
 from lipscore.syncnet.tracks import Tracking, find_tracks
 from lipscore.syncnet.window import N_FRAMES
@@ -113,18 +113,20 @@ def score_video(
             duration_s=round(info.duration_s, 4),
         )
         with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-            job = _Job(info, protocol, models, watch, Path(folder), observer)
-            if protocol.direct:
-                record = replace(record, tracks=(_score_direct(job),))
-            else:
-                found = _Found()
-                try:
-                    scores = _score_tracks(job, found)
-                finally:
-                    record = replace(record, shots=found.shots, notes=record.notes + found.notes)
-                record = replace(record, tracks=scores)
+            heed = Heed(info, protocol)
+            job = _Job(info, protocol, models, watch, Path(folder), observer, heed)
+            found = _Found()
+            try:
+                scores = (_score_direct(job),) if protocol.direct else _score_tracks(job, found)
+            finally:
+                record = replace(record, shots=found.shots, notes=record.notes + found.notes + heed.notes)
+                if heed.counts.complete:
+                    n_frames, end = heed.counts.n_frames, round(float(heed.counts.end), 4)
+                    record = replace(record, n_frames=n_frames, duration_s=end)
+            record = replace(record, tracks=scores, silent=heed.silent)
         lse_d, lse_c, offset = reduce_tracks(record.tracks, protocol.reduce)
-        record = replace(record, lse_d=lse_d, lse_c=lse_c, offset=offset)
+        notes = record.notes + edge_notes(record.tracks)
+        record = replace(record, lse_d=lse_d, lse_c=lse_c, offset=offset, notes=notes)
     except NotScoredError as error:
         record = replace(record, status=error.status, reason=error.reason)  # type: ignore[arg-type]
     except MediaError as error:
@@ -148,6 +150,7 @@ class _Job:
     watch: Stopwatch
     folder: Path
     observer: Observer
+    heed: Heed
 
 
 class _Found:
@@ -161,7 +164,7 @@ class _Found:
 def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
     protocol, watch = job.protocol, job.watch
     with watch.stage("transcode"):
-        source = _watched(prepare(job.info, protocol, job.folder), job.observer)
+        source = _watched(prepare(job.info, protocol, job.folder, job.heed), job.observer)
     with watch.stage("shots"):
         found.shots = tuple(find_shots(source.shot_frames(), protocol.shot_threshold))
     _check_length(found.shots, protocol)
@@ -243,11 +246,13 @@ class _Lane:
 def _score_direct(job: _Job) -> TrackScore:
     """The whole file as one track."""
     with job.watch.stage("transcode"):
-        pcm, frames = direct_input(job.info)
-    curve = _curve_of(_run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job))
+        pcm, frames = direct_input(job.info, job.protocol, job.heed)
+    sync = _run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job)
+    curve = _curve_of(sync)
+    job.heed.settle()
     if not len(curve.distances):
         raise _too_few_windows(len(pcm), job.protocol)
-    score = track_score(0, 0, job.info.n_frames - 1, curve, job.models)
+    score = track_score(0, 0, sync.n_frames - 1, curve, job.models)
     job.observer.scored(None, score, curve)
     return score
 
@@ -311,6 +316,19 @@ def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float
     if rule == "mean_offset":
         return *numbers, int(np.mean([track.offset for track in tracks]))
     return *numbers, max(tracks, key=lambda track: track.lse_c).offset
+
+
+def edge_notes(tracks: Sequence[TrackScore]) -> tuple[str, ...]:
+    """Said where a track's best shift is the first or the last that was tried."""
+    edges = sorted({track.offset for track in tracks if track.n_windows and abs(track.offset) == len(track.curve) // 2})
+    if not edges:
+        return ()
+    found = ", ".join(f"{offset:+d}" for offset in edges)
+    wider = 2 * max(map(abs, edges))
+    return (
+        f"the best shift, {found} frames, lies at the edge of what was tried; the true one may lie beyond: "
+        f"--vshift {wider}",
+    )
 
 
 def _check_length(shots: Sequence[Shot], protocol: Protocol) -> None:

@@ -39,7 +39,7 @@ class SyncPass:
         self.n_windows = max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - N_FRAMES)
         self.mfcc = mfcc
         self._embedder, self._vshift, self._distance = embedder, vshift, distance
-        self._n_frames = n_frames
+        self.n_frames = n_frames
         self._pending = np.zeros((0, 224, 224, 3), np.uint8)
         self._pending_from = 0  # the frame that the first pending one is
         self._audio: Floats | None = None
@@ -53,7 +53,7 @@ class SyncPass:
         frames = np.concatenate([self._pending, crops])
         end = self._pending_from + len(frames)
         # A window waits for what the model sees beyond it, except where the track ends.
-        beyond = 0 if end >= self._n_frames else self._embedder.context
+        beyond = 0 if end >= self.n_frames else self._embedder.context
         stop = min(end - N_FRAMES + 1 - beyond, self.n_windows)
         if stop <= self._done:
             self._pending = frames

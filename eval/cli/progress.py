@@ -110,7 +110,13 @@ def result_line(record: Record) -> str:
         parts.append("no reference")  # common where only some videos have one; the record says where it was sought
     elif reference is not None and reference.status != "ok":
         parts.append(f"reference: {reference.status}: {one_line(reference.reason)}")
-    return f"{quote_name(score.name)}: {', '.join(parts)}"
+    elif reference is not None and reference.alignment is not None and reference.alignment.warning:
+        parts.append(f"reference: {one_line(reference.alignment.warning)}")
+    if score.silent:
+        parts.append("silent")
+    # what is the same for every video of a run is left to the record
+    said = [note for note in score.notes if not note.startswith(("weights not verified", f"{score.detector} looked"))]
+    return "; ".join([f"{quote_name(score.name)}: {', '.join(parts)}", *map(one_line, said)])
 
 
 def download_progress() -> Callable[[str, int, int], None]:

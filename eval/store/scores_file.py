@@ -21,6 +21,7 @@ from lipscore.eval.store.appending import append_whole
 from lipscore.eval.store.records import STATUSES
 from lipscore.types import VideoScore
 
+SILENT = "silent"  # stands where another comment has a status: scored, but of a video in which nothing is heard
 COLUMNS = ("LSE-D", "LSE-C", "PSNR", "SSIM")
 _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
 
@@ -81,6 +82,11 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
     name, protocol = quote_name(score.name), quote_name(score.protocol)
     if score.status != "ok":
         return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
+    if score.silent:
+        return (
+            f"# {name} {SILENT} no audible speech, so not part of the means: "
+            f"LSE-D {_text(score.lse_d)} LSE-C {_text(score.lse_c)} PSNR {_text(score.psnr)} SSIM {_text(score.ssim)}",
+        )
     reference = f"{_text(score.psnr)} {_text(score.ssim)}"
     return tuple(
         f"{_text(track.lse_d)} {_text(track.lse_c)} {reference}  "
@@ -215,6 +221,6 @@ def read_name(comment: str) -> tuple[str | None, str]:
 def _not_scored(number: int, comment: str) -> NotScored | None:
     name, rest = read_name(comment)
     status = rest.split(" ", 1)[0]
-    if name is None or status not in STATUSES or status == "ok":
+    if name is None or status not in (*STATUSES, SILENT) or status == "ok":
         return None
     return NotScored(number, name, status)

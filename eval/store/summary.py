@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from lipscore.eval.store.records import Record
@@ -22,7 +22,8 @@ class Summary:
     """The means of a run.
 
     rows: LSE-D and LSE-C over face tracks, what papers print; videos: all four over videos, each reduced by its
-    protocol's rule; total counts every video of the run, reached or not.
+    protocol's rule; total counts every video of the run, reached or not; silent counts scored videos without audible
+    speech, whose LSE is part of no mean.
     """
 
     rows: dict[str, Mean]
@@ -30,13 +31,16 @@ class Summary:
     scored: int
     total: int
     not_scored: tuple[Record, ...]
+    silent: int = 0
 
 
 def summarise(records: Sequence[Record], total: int) -> Summary:
     """The summary of a run's records."""
     scored = [record.score for record in records if record.score.status == "ok"]
-    tracks = [track for score in scored for track in score.tracks]
-    everyone = [record.score for record in records]
+    tracks = [track for score in scored if not score.silent for track in score.tracks]
+    everyone = [
+        replace(record.score, lse_d=None, lse_c=None) if record.score.silent else record.score for record in records
+    ]
     return Summary(
         rows={name: mean([getattr(track, name) for track in tracks]) for name in ("lse_d", "lse_c")},
         videos={
@@ -46,6 +50,7 @@ def summarise(records: Sequence[Record], total: int) -> Summary:
         scored=len(scored),
         total=total,
         not_scored=tuple(record for record in records if record.score.status != "ok"),
+        silent=sum(score.silent for score in scored),
     )
 
 
@@ -59,6 +64,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
     return {
         "videos": summary.total,
         "scored": summary.scored,
+        "silent": summary.silent,
         "not_reached": summary.total - reached,
         "not_scored": [
             {"name": record.score.name, "status": record.score.status, "reason": record.score.reason}
@@ -76,7 +82,8 @@ def lines(summary: Summary) -> list[str]:
         parts = [f"{TITLES[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
         if parts:
             found.append(f"mean over {what}: {'  '.join(parts)}")
-    return [*found, f"{summary.scored} scored / {summary.total} total"]
+    apart = f" ({summary.silent} silent: no audible speech, not part of the means)" if summary.silent else ""
+    return [*found, f"{summary.scored} scored{apart} / {summary.total} total"]
 
 
 def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: int | None) -> None:

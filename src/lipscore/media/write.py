@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
-from lipscore.media.ffmpeg import ONE_DECODER, failure, ffmpeg_command, file_url, input_args, run_ffmpeg, started
+from lipscore.media.ffmpeg import (
+    ONE_DECODER,
+    Counts,
+    failure,
+    ffmpeg_command,
+    file_url,
+    input_args,
+    run_counted,
+    run_ffmpeg,
+    started,
+)
 from lipscore.types import Frame
 
 # The encoders cut a frame into as many slices as they have threads, so the picture, and with it the score, would depend
@@ -73,7 +83,7 @@ def write_video(
             feeder.join()
         if process.returncode:
             said.seek(0)
-            raise failure(path, said.read())
+            raise failure(path, said.read(), process.returncode)
 
 
 def _feed(descriptor: int, data: bytes) -> None:
@@ -84,14 +94,17 @@ def _feed(descriptor: int, data: bytes) -> None:
             return
 
 
-def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
+def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | None:
     """FFmpeg's own choice of codecs for the target's suffix, with these output options.
+
+    Returns:
+        What FFmpeg decoded of the source, None where it does not say.
 
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
     args = [*ONE_DECODER, *input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)]
-    run_ffmpeg(args, source)
+    return run_counted(args, source)
 
 
 def open_writer(path: Path, fourcc: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
