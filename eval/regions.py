@@ -13,15 +13,17 @@ from typing import Literal
 
 from lipscore.media import read
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import Detector, Frame, Track
+from lipscore.types import Detector, Frame, MediaInfo, Track
 
 Region = Literal["frame", "face", "mouth"]
 # No window of SyncNet's has to fit here, so shorter tracks and smaller faces than the protocols' will do.
 _PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
 
 
-def face_tracks(video: Path, detector: Detector | None = None) -> tuple[Track, ...]:
+def face_tracks(video: Path | MediaInfo, detector: Detector | None = None, *, square: bool = True) -> tuple[Track, ...]:
     """The face tracks of a video at 25 fps; by default with dlib's detector, which needs no weights.
+
+    square: as read.frames_at takes it; boxes are in the pixels of those frames.
 
     Raises:
         MediaError: the video cannot be read.
@@ -32,7 +34,9 @@ def face_tracks(video: Path, detector: Detector | None = None) -> tuple[Track, .
     from lipscore.syncnet.shots import find_shots
     from lipscore.syncnet.tracks import find_tracks
 
-    frames = FrameSource(Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate)), lambda frame: frame)
+    frames = FrameSource(
+        Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate, square=square)), lambda frame: frame
+    )
     shots = find_shots(frames.packed(), _PROTOCOL.shot_threshold)
     faces = scan(frames, shots, detector or HogDetector())
     return find_tracks(faces.boxes, shots, _PROTOCOL).tracks

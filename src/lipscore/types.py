@@ -65,6 +65,7 @@ class MediaInfo:
     audio_start_s, audio_end_s: of the own stream's packets, in seconds after the first frame; None without audio.
     published_audio_start_s: of the published protocols' stream.
     hidden_packets: whether the codec has packets that show nothing.
+    turned: whether the display matrix exchanges width and height.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class MediaInfo:
     audio_end_s: float | None = None
     published_audio_start_s: float | None = None
     hidden_packets: bool = False
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def _runs(line: Line, leaps: bool) -> list[_Run]:
     bounds = [0, *(number for number in breaks if number not in outliers), len(line)]
     times, lasting = line.display_times, np.array(line.duration, np.int64)
     found = []
-    for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, stop in pairwise(bounds):
         part = times[first:stop]
         start, end = int(part.min()), int((part + lasting[first:stop]).max())
         found.append(_Run(first, stop, start * line.time_base, end * line.time_base))

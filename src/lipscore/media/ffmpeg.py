@@ -163,7 +163,7 @@ def open_ffmpeg(
 
 
 def stream_codecs(path: Path) -> dict[int, str]:
-    """What FFmpeg calls the codec of each video and audio stream: its name, or the four characters of an unknown one."""
+    """What FFmpeg calls the codec of each video and audio stream; an unknown one by its four characters."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_args(path)]
     with started(command, stderr=subprocess.PIPE) as process:
         _, said = process.communicate()

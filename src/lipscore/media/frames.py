@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -65,20 +66,22 @@ def decoded_frames(
     yield from _decode(stream, None, counts)
 
 
-def _within(packet: av.Packet, time_base: Fraction, clock: Clock, counts: Decoded) -> bool:
+def _within(packet: av.Packet[AvStream], time_base: Fraction, clock: Clock, counts: Decoded) -> bool:
     if counts.window is None:
         return True
     time = packet.dts if clock.by_order or packet.pts is None else packet.pts
     return time is not None and counts.window[0] <= time * time_base - clock.origin < counts.window[1]
 
 
-def _decode(stream: AvStream, packet: av.Packet | None, counts: Decoded) -> Sequence[av.VideoFrame | av.AudioFrame]:
+def _decode(
+    stream: AvStream, packet: av.Packet[AvStream] | None, counts: Decoded
+) -> Sequence[av.VideoFrame | av.AudioFrame]:
     try:
         frames = stream.decode(packet)
     except (av.FFmpegError, ValueError, OSError):
         counts.n_errors += 1
         return ()
-    return frames  # type: ignore[return-value]
+    return frames
 
 
 def timed_frames(
@@ -130,11 +133,11 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     libavutil/display.h; the identity where the frame has none.
     """
-    for data in frame.side_data:
-        if data.type == av.sidedata.sidedata.Type.DISPLAYMATRIX:
-            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32, 9).tolist()
-            return a, b, c, d
-    return 1 << 16, 0, 0, 1 << 16
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1 << 16, 0, 0, 1 << 16
+    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32, 9).tolist()
+    return a, b, c, d
 
 
 def turned(frame: av.VideoFrame) -> bool:
@@ -168,9 +171,7 @@ class Painter:
         if self._size == (frame.width, frame.height):
             image = frame.to_ndarray(format="bgr24")
         else:
-            image = frame.to_ndarray(
-                format="bgr24", width=self._size[0], height=self._size[1], interpolation="BICUBIC"
-            )
+            image = frame.to_ndarray(format="bgr24", width=self._size[0], height=self._size[1], interpolation="BICUBIC")
         return upright(image.astype(np.uint8, copy=False), display_matrix(frame))
 
 
@@ -191,9 +192,7 @@ def upright(image: Frame, matrix: tuple[int, int, int, int]) -> Frame:
     return cv2.warpAffine(image, whole, (width, height))  # type: ignore[return-value]
 
 
-def read_frames(
-    info: MediaInfo, fps: Fraction | int | None, square: bool, counts: Decoded
-) -> Iterator[Frame]:
+def read_frames(info: MediaInfo, fps: Fraction | int | None, square: bool, counts: Decoded) -> Iterator[Frame]:
     """Decode once and resample by timestamps: see lipscore.media.read.frames_at."""
     paint = Painter(info.sar if square else Fraction(1))
     previous: av.VideoFrame | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +58,17 @@ def cut_short(info: MediaInfo) -> str:
     return f"the whole file holds {info.n_frames} of {info.n_expected} frames"
 
 
+def of_piece(info: MediaInfo, counts: Decoded) -> tuple[str, ...]:
+    """What is to be said of a piece of a file, which itself is whole: of the file's own streams and frames.
+
+    Args:
+        counts: of the piece, with the packets that lie in it.
+    """
+    whole = replace(info, n_frames=counts.n_packets, n_expected=counts.n_packets)
+    said = [info.own.note, shortfall(whole, counts), cut_short(info)]
+    return tuple(note for note in said if note)
+
+
 def silence(cancelled: bool) -> str:
     """Said of a video in which nothing can be heard."""
     if cancelled:
@@ -66,9 +79,7 @@ def silence(cancelled: bool) -> str:
     return "no audible speech: the audio is silent; the numbers measure nothing and are not part of the means"
 
 
-CANCELLED = (
-    "the audio channels cancel each other in the mix that the protocol makes (antiphase); what is left of them was heard"
-)
+CANCELLED = "the audio channels cancel each other in the protocol's mix (antiphase); what is left of them was heard"
 ONE_CHANNEL = "the audio channels cancel each other (antiphase); one of them alone was heard"
 
 

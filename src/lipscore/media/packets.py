@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from array import array
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
 from lipscore.media.ffmpeg import file_url
+from lipscore.types import Clock
 
 RETRIES = 16  # readings that fail in a row before the rest of a file is given up
+PREROLL = 2  # seconds
 NO_TIME = -(1 << 63)
 N_VOP = 8  # bytes: MPEG-4's placeholder for a frame that the packet before it held already is shorter
 
@@ -33,7 +34,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
         MediaError: it is not there, no regular file, or no media file.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise MediaError(f"{path}: is no regular file; give a video file")
         container = av.open(file_url(path), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -45,7 +46,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
         container.close()
 
 
-def read_packets(container: av.container.InputContainer, streams: Sequence[AvStream]) -> Iterator[av.Packet]:
+def read_packets(container: av.container.InputContainer, streams: Sequence[AvStream]) -> Iterator[av.Packet[AvStream]]:
     """The packets of these streams in the file's order; goes on behind what cannot be read, as far as that is possible.
 
     Empty packets are left out: to a decoder they mean the end.
@@ -56,11 +57,26 @@ def read_packets(container: av.container.InputContainer, streams: Sequence[AvStr
             for packet in container.demux(streams):
                 if packet.size:
                     failures = 0
-                    yield packet
+                    yield packet  # type: ignore[misc]
         except (av.FFmpegError, OSError):
             failures += 1
         else:
             return
+
+
+def seek(container: av.container.InputContainer, stream: av.stream.Stream, clock: Clock, time: Fraction) -> bool:
+    """Go to PREROLL seconds before a time after the first frame, so that no decoder starts cold at it.
+
+    Returns:
+        False, where reading from the start is surer (the timestamps do not go straight on) or as quick.
+    """
+    if time <= PREROLL or clock.joints or (clock.by_order and stream.type == "video"):
+        return False
+    try:
+        container.seek(int((time - PREROLL + clock.origin) / Fraction(stream.time_base or 1)), stream=stream)
+    except (av.FFmpegError, OSError):
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -76,7 +92,7 @@ class Line:
     duration: array[int] = field(default_factory=lambda: array("q"))
     shown: array[int] = field(default_factory=lambda: array("b"))
 
-    def add(self, packet: av.Packet, shown: bool) -> None:
+    def add(self, packet: av.Packet[AvStream], shown: bool) -> None:
         """The next packet."""
         self.pts.append(NO_TIME if packet.pts is None else packet.pts)
         self.dts.append(NO_TIME if packet.dts is None else packet.dts)
@@ -126,7 +142,7 @@ def scan(container: av.container.InputContainer) -> dict[int, Line]:
     return lines
 
 
-def _placeholder(packet: av.Packet, codec: str) -> bool:
+def _placeholder(packet: av.Packet[AvStream], codec: str) -> bool:
     """Whether the packet shows no frame: VP8's hidden frames (RFC 6386, 9.1), MPEG-4's N-VOPs in packed AVI."""
     if codec == "vp8":
         return not bytes(packet)[0] & 0x10

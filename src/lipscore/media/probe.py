@@ -102,7 +102,7 @@ def inspect(path: Path) -> MediaInfo:
         by_order = header.name != "" and header.has_b_frames and not lines[own.video].reordered
     clock = Clock(Fraction(0), by_order and _times_lie(path, own.video, rate, joined), joined)
     if clock.by_order:
-        video_times = lines[own.video].coding_times * float(lines[own.video].time_base)
+        video_times = np.asarray(lines[own.video].coding_times * float(lines[own.video].time_base), np.float64)
     first, origin = _first(path, own, rate, clock, lines[own.video])
     turn = turned(first)
     stored = (first.width, first.height)
@@ -132,6 +132,7 @@ def inspect(path: Path) -> MediaInfo:
         audio_end_s=None if sound is None else sound[1] - float(origin),
         published_audio_start_s=None if their_start is None else their_start - float(origin),
         hidden_packets=hidden,
+        turned=turn,
     )
 
 
@@ -217,5 +218,3 @@ def _first(path: Path, own: Streams, rate: Fraction, clock: Clock, line: Line) -
             known = [dts for pts, dts in zip(line.pts, line.dts, strict=True) if pts == frame.pts]
             time = (known or [frame.dts or 0])[0] * line.time_base
         return frame, time
-
-

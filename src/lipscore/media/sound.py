@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lipscore.errors import NotScoredError
 from lipscore.media.frames import Decoded, decoded_frames
-from lipscore.media.packets import opened
+from lipscore.media.packets import opened, seek
 from lipscore.types import MediaInfo
 
 Samples = NDArray[np.int16]
@@ -72,22 +72,32 @@ def channels_cancel(info: MediaInfo) -> bool:
 
 
 def placed(info: MediaInfo, counts: Decoded, start: Fraction = Fraction(0)) -> Iterator[Samples]:
-    """The own audio stream as int16[channels, n] blocks at info.sample_rate, without a gap, from `start` seconds on."""
+    """The own audio stream as int16[channels, n] blocks at info.sample_rate, without a gap, from `start` seconds on.
+
+    Looked for by seeking where that is sure to find it, and from the file's start where it lands behind the time.
+    """
     assert info.own.audio is not None and info.sample_rate is not None
-    rate = info.sample_rate
-    with opened(info.path) as container:
-        stream = container.streams[info.own.audio]
-        assert isinstance(stream, av.AudioStream)
-        time_base = Fraction(stream.time_base or 1)
-        channels = stream.codec_context.layout.nb_channels
-        place = _Placer(rate, channels)
-        plain = _Plain(rate, stream.codec_context.layout.name)
-        for frame in decoded_frames(container, stream, info.clock, counts):
-            assert isinstance(frame, av.AudioFrame)
-            at = None if frame.pts is None else frame.pts * time_base - info.clock.origin - start
-            for block in plain(frame):
-                yield from place(block, at)
-                at = None
+    for seeking in (True, False):
+        with opened(info.path) as container:
+            stream = container.streams[info.own.audio]
+            assert isinstance(stream, av.AudioStream)
+            if seeking and not seek(container, container.streams[info.own.video], info.clock, start):
+                continue
+            time_base = Fraction(stream.time_base or 1)
+            place = _Placer(info.sample_rate, stream.codec_context.layout.nb_channels)
+            plain = _Plain(info.sample_rate, stream.codec_context.layout.name)
+            landed = not seeking
+            for frame in decoded_frames(container, stream, info.clock, counts):
+                assert isinstance(frame, av.AudioFrame)
+                at = None if frame.pts is None else frame.pts * time_base - info.clock.origin - start
+                if not landed and (at is None or at > 0):
+                    break
+                landed = True
+                for block in plain(frame):
+                    yield from place(block, at)
+                    at = None
+            if landed:
+                return
 
 
 class _Plain:
@@ -106,7 +116,7 @@ class _Plain:
             self._made_for = kind
         frame.pts = None
         for made in self._resampler.resample(frame):
-            yield made.to_ndarray()
+            yield made.to_ndarray().astype(np.int16, copy=False)
 
 
 def _plain(frames: Iterator[av.VideoFrame | av.AudioFrame]) -> Iterator[Samples]:
@@ -198,9 +208,7 @@ def _layout(path: Path, index: int) -> list[str]:
         return [channel.name for channel in stream.codec_context.layout.channels]
 
 
-def _mono(
-    blocks: Iterator[Samples], mix: Callable[[Samples], NDArray[np.float32]]
-) -> Iterator[NDArray[np.float32]]:
+def _mono(blocks: Iterator[Samples], mix: Callable[[Samples], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
     for block in blocks:
         yield mix(block)
 

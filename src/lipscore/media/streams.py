@@ -17,9 +17,7 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition
 DEFAULT_BONUS, PACKETS_BONUS = 5_000_000, 100_000_000
 
 
-def choose(
-    path: Path, container: av.container.InputContainer, lines: Mapping[int, Line]
-) -> tuple[Streams, Streams]:
+def choose(path: Path, container: av.container.InputContainer, lines: Mapping[int, Line]) -> tuple[Streams, Streams]:
     """The streams that lipscore reads, and those that FFmpeg reads where a published protocol names none.
 
     lipscore's video stream is the best that is a video, not a cover or a thumbnail: a default one before others, the
@@ -125,5 +123,3 @@ def _tag(path: Path, stream: AvStream) -> str:
     from lipscore.media.ffmpeg import stream_codecs
 
     return stream_codecs(path).get(stream.index, "unknown")
-
-

@@ -126,11 +126,15 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
         MediaError: FFmpeg cannot write the target.
     """
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".wav") as sound:
-        with wave.open(sound, "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(rate)
-            out.writeframes(pcm.astype("<i2", copy=False).data)
-        sound.flush()
+        write_wav(Path(sound.name), pcm, rate)
         inputs = [*input_args(video), *input_args(Path(sound.name))]
         run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
+
+
+def write_wav(path: Path, pcm: NDArray[np.int16], rate: int) -> None:
+    """Write int16[N], mono, at `rate` Hz as a WAV file."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(pcm.astype("<i2", copy=False).data)
