@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import torch
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.regions import Region, Regions, face_tracks
+from lipscore.eval.options import ReferenceOptions
+from lipscore.eval.regions import Regions, face_tracks
 from lipscore.media import notes, read
 from lipscore.metrics.image.align import (
     HINT_REACH,
-    Method,
     Pair,
     Pairs,
-    Resize,
     ShiftErrors,
     best_shift,
     fit,
@@ -39,39 +37,12 @@ from lipscore.metrics.image.variants import (
     Measured,
     measure,
 )
-from lipscore.pool import spread
-from lipscore.types import Alignment, Frame, MediaInfo, ReferenceScore, Track
+from lipscore.pool import Pool
+from lipscore.types import Alignment, Frame, MediaInfo, ReferenceScore, Region, Resize, Track
 
 TRACK_FPS = 25
-MAX_SHIFT = 15  # frames, as SyncNet's range
 HINT_ROWS = 4  # every fourth row of a frame is compared at other shifts, for a hint
 SHIFT_SIDE = 320  # pixels of the longer side when a shift is searched for
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceOptions:
-    """How a video is compared with its reference.
-
-    align: "timestamp": both resampled to one frame rate; "index": frame i with frame i, each at its own rate; "shift":
-    as timestamp, moved by the shift within max_shift frames at which PSNR is highest. region: see eval/regions.py.
-    resize: how generated frames of another size are brought to the reference's. all_variants: every variant of SSIM,
-    not the default one alone. device: as torch names it.
-    """
-
-    align: Method = "timestamp"
-    max_shift: int = MAX_SHIFT
-    region: Region = "frame"
-    resize: Resize = "area"
-    all_variants: bool = False
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Raises UsageError where a choice is none."""
-        for name, kind in (("align", Method), ("region", Region), ("resize", Resize)):
-            if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"--{name} {getattr(self, name)}: choose one of {', '.join(get_args(kind))}")
-        if self.max_shift < 0:
-            raise UsageError(f"--max-shift {self.max_shift}: give 0 or more frames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +86,8 @@ def score_reference(
     tracks: Sequence[Track] | None = None,
     options: ReferenceOptions | None = None,
     *,
+    device: torch.device | str = "cpu",
+    pool: Pool | None = None,
     per_frame: Callable[[FrameScore], object] | None = None,
 ) -> ReferenceScore:
     """Compare two videos frame by frame, in memory that does not grow with their length.
@@ -122,6 +95,8 @@ def score_reference(
     Args:
         fps: the protocol's frame rate, at which the two are aligned; None: the reference's own.
         tracks: the reference's face tracks at 25 fps, for the regions face and mouth; None: found here.
+        device: where the numbers are computed.
+        pool: the threads that compute them.
         per_frame: called with each pair's values, in order.
 
     Returns:
@@ -129,7 +104,7 @@ def score_reference(
     """
     options = options or ReferenceOptions()
     try:
-        return _score(generated, reference, fps, tracks, options, per_frame)
+        return _score(generated, reference, fps, tracks, options, _Tally(per_frame), str(device), pool or Pool())
     except MediaError as error:
         status = "media_error" if reference.exists() else "no_reference"
         return _failed(status, str(error), reference, options.region)
@@ -141,9 +116,11 @@ def _score(
     fps: Fraction | int | None,
     tracks: Sequence[Track] | None,
     options: ReferenceOptions,
-    per_frame: Callable[[FrameScore], object] | None,
+    tally: _Tally,
+    device: str,
+    pool: Pool,
 ) -> ReferenceScore:
-    theirs, ours = read.inspect(reference), read.inspect(generated)
+    theirs, ours = read.probe(reference), read.probe(generated)
     square = ours.sar != theirs.sar or ours.turned != theirs.turned
     by_index = options.align == "index"
     rate = None if by_index else fps or theirs.fps
@@ -158,7 +135,7 @@ def _score(
         kinds = f"{ours.transfer.upper()} generated, {theirs.transfer.upper()} in the reference"
         warnings.append(f"transfer functions differ, so brightness is not comparable: {kinds}")
     if options.region != "frame" and not tracks:
-        tracks = face_tracks(theirs, square=square) if tracks is None else tracks
+        tracks = face_tracks(theirs, pool, square=square) if tracks is None else tracks
         if not tracks:
             return _failed(
                 "no_face", f"--region {options.region}: no face track in the reference", reference, options.region
@@ -176,9 +153,8 @@ def _score(
         read.frames_at(theirs, rate, square=square, counts=counts[1]),
         shift,
     )
-    tally = _Tally(per_frame)
     errors = ShiftErrors(HINT_REACH if options.align != "shift" else 0)
-    for work in spread(_measure_pair, _jobs(pairs, regions, options, tally, errors)):
+    for work in pool.spread(_measure_pair, _jobs(pairs, regions, options, tally, errors, device)):
         tally.add(*work)
     for info, found, side in zip((ours, theirs), counts, ("generated", "reference"), strict=True):
         if missing := notes.shortfall(info, found):
@@ -210,7 +186,7 @@ class _Job:
 
 
 def _jobs(
-    pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally, errors: ShiftErrors
+    pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally, errors: ShiftErrors, device: str
 ) -> Iterator[_Job]:
     variants = SSIM_VARIANTS if options.all_variants else (DEFAULT_SSIM,)
     for pair in pairs:
@@ -222,7 +198,7 @@ def _jobs(
         elif min(cut[0].shape[:2]) < LEAST_SIDE:
             tally.too_small += 1
         else:
-            yield _Job((pair.generated_index, pair.reference_index), *cut, variants, options.device)
+            yield _Job((pair.generated_index, pair.reference_index), *cut, variants, device)
 
 
 def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:

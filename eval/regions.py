@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from lipscore.media import read
+from lipscore.pool import Pool
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import Detector, Frame, MediaInfo, Track
+from lipscore.types import Detector, Frame, MediaInfo, Region, Track
 
-Region = Literal["frame", "face", "mouth"]
 # No window of SyncNet's has to fit here, so shorter tracks and smaller faces than the protocols' will do.
 _PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
 
 
-def face_tracks(video: Path | MediaInfo, detector: Detector | None = None, *, square: bool = True) -> tuple[Track, ...]:
+def face_tracks(
+    video: Path | MediaInfo, pool: Pool, detector: Detector | None = None, *, square: bool = True
+) -> tuple[Track, ...]:
     """The face tracks of a video at 25 fps; by default with dlib's detector, which needs no weights.
 
     square: as read.frames_at takes it; boxes are in the pixels of those frames.
@@ -38,7 +39,7 @@ def face_tracks(video: Path | MediaInfo, detector: Detector | None = None, *, sq
         Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate, square=square)), lambda frame: frame
     )
     shots = find_shots(frames.packed(), _PROTOCOL.shot_threshold)
-    faces = scan(frames, shots, detector or HogDetector())
+    faces = scan(frames, shots, detector or HogDetector(), pool)
     return find_tracks(faces.boxes, shots, _PROTOCOL).tracks
 
 

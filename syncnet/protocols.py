@@ -187,15 +187,15 @@ def get_protocol(name: str) -> Protocol:
         return PROTOCOLS[name]
     path = Path(name)
     if path.suffix != ".toml":
-        raise UsageError(
-            f"--protocol {name}: there is no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
+        raise UsageError.about(
+            "protocol", name, f"no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"--protocol {name}: cannot be read ({error.strerror})") from error
+        raise UsageError.about("protocol", name, f"cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--protocol {name}: no valid TOML ({error})") from error
+        raise UsageError.about("protocol", name, f"not valid TOML ({error})") from error
     inherit = table.pop("inherit", "wav2lip")
     if inherit not in PROTOCOLS:
         raise UsageError(f"{name}: inherit = {inherit!r} is no named protocol; use one of {', '.join(PROTOCOLS)}")

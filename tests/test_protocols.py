@@ -74,7 +74,7 @@ def test_a_toml_file_inherits(tmp_path: Path) -> None:
     [
         ("inherit = 'nobody'", "no named protocol"),
         ("name = 'wav2lip'", "taken"),
-        ("min_track = ", "no valid TOML"),
+        ("min_track = ", "not valid TOML"),
         ("colour = 1", "no field"),
     ],
 )

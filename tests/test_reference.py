@@ -13,10 +13,11 @@ from skimage.metrics import structural_similarity
 from typer.testing import CliRunner
 
 from lipscore.errors import UsageError
-from lipscore.eval import reference as task
 from lipscore.eval.cli.compare import compare
-from lipscore.eval.reference import FrameScore, ReferenceOptions, find_reference, missing_reference, score_reference
+from lipscore.eval.options import ReferenceOptions
+from lipscore.eval.reference import FrameScore, find_reference, missing_reference, score_reference
 from lipscore.media import ffmpeg, read, write
+from lipscore.metrics.image.variants import measure
 from lipscore.pool import available_cores
 from lipscore.types import Shot, Track
 
@@ -210,7 +211,7 @@ def test_choices_that_are_none(options: dict[str, object]) -> None:
 def test_frames_are_not_collected(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No more frames are decoded ahead than the cores are given, however long the video is."""
     decoded, measured, ahead = [0], [0], [0]
-    frames, measure = read.frames_at, task.measure
+    frames = read.frames_at
 
     def counted(*args, **options):  # type: ignore[no-untyped-def]
         for frame in frames(*args, **options):
@@ -224,7 +225,7 @@ def test_frames_are_not_collected(pair: tuple[Path, Path], monkeypatch: pytest.M
         return result
 
     monkeypatch.setattr(read, "frames_at", counted)
-    monkeypatch.setattr(task, "measure", counting)
+    monkeypatch.setattr("lipscore.eval.reference.measure", counting)
     score_reference(*pair)
     assert measured[0] == 40
     assert ahead[0] <= available_cores() + 2

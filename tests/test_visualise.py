@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from lipscore.errors import UsageError
-from lipscore.eval.models import Models
 from lipscore.eval.report.chart import Chart, draw, png, ticks
-from lipscore.eval.tools.keep import Keeper, KeptTrack
-from lipscore.eval.tools.visualise import colour, visualise
+from lipscore.eval.score import score_video as score_setup
+from lipscore.eval.setup import Models, Setup
+from lipscore.eval.tools.visualise import charts, colour, visualise
+from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import ffmpeg, read
 from lipscore.metrics import lse
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import Floats, SyncCurve, TrackScore, VideoScore
+from lipscore.types import Floats, Frame, SyncCurve, TrackScore, VideoScore
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +32,15 @@ def clip(shared: Path) -> Path:
 @pytest.fixture(scope="module")
 def done(
     clip: Path, mini_models: Models, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[Path], VideoScore, Keeper]:
+) -> tuple[list[Path], VideoScore, Trace]:
     target = tmp_path_factory.mktemp("seen") / 'it\'s "shown" here.mp4'
-    keeper = Keeper()
-    record, written = visualise(clip, target, PROTOCOLS["lipscore-1"], mini_models, keeper)
-    return written, record, keeper
+    setup, trace = Setup(PROTOCOLS["lipscore-1"], mini_models), Trace()
+    record, written = visualise(clip, target, setup)
+    score_setup(clip, setup, trace=trace)
+    return written, record, trace
 
 
-def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Keeper], clip: Path) -> None:
+def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Trace], clip: Path) -> None:
     (video, _), record, keeper = done
     (kept,) = keeper.tracks
     assert kept.track is not None
@@ -55,19 +58,52 @@ def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Keeper
     assert record.status == "ok"
 
 
-def test_the_audio_is_kept(done: tuple[list[Path], VideoScore, Keeper], clip: Path) -> None:
+def test_the_audio_is_kept(done: tuple[list[Path], VideoScore, Trace], clip: Path) -> None:
     def packets(path: Path) -> bytes:
         return ffmpeg.run_ffmpeg([*ffmpeg.input_args(path), "-map", "0:a", "-c", "copy", "-f", "adts", "-"], path)
 
     assert packets(done[0][0]) == packets(clip)
 
 
-def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Keeper]) -> None:
+def test_a_chart_per_track(done: tuple[list[Path], VideoScore, Trace]) -> None:
     video, chart = done[0]
     assert chart.name == 'it\'s "shown" here.track00.png'
     assert sorted(path.name for path in video.parent.iterdir()) == sorted([video.name, chart.name])
     image = cv2.imread(str(chart))
-    assert image.shape == (600, 900, 3)
+    assert image is not None
+    curve_image, confidence_image = np.split(np.asarray(image, np.uint8), 2)
+    assert_dip_at_mark(curve_image)
+    assert inked(confidence_image, blue_not_red=True).sum() > 500  # pixels
+
+
+def inked(image: Frame, blue_not_red: bool) -> NDArray[np.bool_]:
+    """Where the curve is (blue) or the mark (red); grid, frame and letters are grey."""
+    redness = image[:, :, 2].astype(int) - image[:, :, 0]
+    return -redness > 60 if blue_not_red else redness > 60
+
+
+def assert_dip_at_mark(image: Frame) -> None:
+    """The curve's lowest pixel is at the upright line that marks the offset."""
+    rows, columns = inked(image, blue_not_red=True).nonzero()
+    marked = (inked(image, blue_not_red=False).sum(axis=0) > 50).nonzero()[0]
+    assert 1 <= len(marked) <= 3
+    assert abs(columns[rows == rows.max()].mean() - marked.mean()) < 6  # a shift is 27 pixels wide
+
+
+@pytest.mark.parametrize("offset", [-11, -4, 3, 12])
+def test_the_charts_curve_dips_at_the_offset(offset: int) -> None:
+    distances = np.random.default_rng(5).uniform(9, 9.5, (60, 31)).astype(np.float32)
+    distances[:, 15 - offset] = 5  # column k is the shift k - 15; the offset is how far the audio comes before
+    curve = curve_of(distances)
+    sync = lse.sync_of(curve.mean)
+    assert sync.offset == offset
+    score = TrackScore(2, 0, 63, sync.offset, sync.lse_d, sync.lse_c, 60, tuple(map(float, curve.mean)))
+    shown, confidence = charts(TracedTrack(None, score, curve), 25.0)
+    assert list(shown.x) == list(range(-15, 16))
+    assert shown.x[int(np.argmin(shown.y))] == shown.mark == offset
+    assert f"offset {offset:+d}" in shown.title
+    assert (confidence.x[0], confidence.x[-1]) == (0, 63 / 25)
+    assert_dip_at_mark(draw([shown]))
 
 
 def curve_of(distances: Floats) -> SyncCurve:
@@ -81,7 +117,7 @@ def test_confidence_of_each_frame() -> None:
     distances[:, 17] -= 4
     mean = distances.mean(axis=0)
     median = np.sort(mean)[15]
-    kept = KeptTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances))
+    kept = TracedTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances))
     raw = [0.0] * 4 + [float(median - row[17]) for row in distances] + [0.0] * 4
     by_window = [sorted(raw[k : k + 9])[4] for k in range(40)]
     want = [by_window[min(max(frame - 2, 0), 39)] for frame in range(45)]
@@ -95,7 +131,7 @@ def test_windows_without_a_partner_take_the_nearest_confidence() -> None:
     distances[:, 17] -= 4
     distances[-2:, 17] = np.nan
     score = TrackScore(0, 0, 44, -2, 0, 1, 40, ())
-    found = KeptTrack(None, score, curve_of(distances)).confidence
+    found = TracedTrack(None, score, curve_of(distances)).confidence
     assert np.isfinite(found).all()
     assert (found[39:] == found[39]).all()
 
@@ -110,7 +146,7 @@ def test_colours_run_from_red_to_green() -> None:
 def test_the_video_itself_is_never_written(clip: Path, mini_models: Models, tmp_path: Path) -> None:
     for target in (clip, tmp_path / "out.gif"):
         with pytest.raises(UsageError):
-            visualise(clip, target, PROTOCOLS["lipscore-1"], mini_models, Keeper())
+            visualise(clip, target, Setup(PROTOCOLS["lipscore-1"], mini_models))
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.eval.cli.options import command
+from lipscore.eval.options import ReferenceOptions
 
 if TYPE_CHECKING:
     from lipscore.eval.reference import FrameScore
     from lipscore.types import ReferenceScore
 
 
+@command
 def compare(
     generated: Annotated[Path, typer.Argument(help="The video to judge.")],
     reference: Annotated[Path, typer.Argument(help="The video that it should look like.")],
-    align: Annotated[str, typer.Option(help="timestamp, index or shift.")] = "timestamp",
-    max_shift: Annotated[int, typer.Option(help="Frames to either side that --align shift tries.")] = 15,
+    *,
+    options: ReferenceOptions,
     fps: Annotated[
         str | None, typer.Option(help="Rate to align at, as 25 or 30000/1001; default the reference's.")
     ] = None,
-    region: Annotated[str, typer.Option(help="frame, face or mouth.")] = "frame",
-    resize: Annotated[str, typer.Option(help="area or bicubic, where the sizes differ.")] = "area",
-    all_variants: Annotated[bool, typer.Option("--all-variants", help="Every SSIM variant, not one.")] = False,
     per_frame: Annotated[Path | None, typer.Option(help="Write each pair's values to this CSV.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The record as one line of JSON.")] = False,
@@ -42,13 +42,13 @@ def compare(
         UsageError: a choice is none.
         MissingError: the CSV cannot be written, or there is no such device.
     """
-    from lipscore.eval.reference import ReferenceOptions, score_reference
+    from lipscore.eval.reference import score_reference
     from lipscore.runtime import pick_device
 
-    options = ReferenceOptions(align, max_shift, region, resize, all_variants, str(pick_device(device)))  # type: ignore[arg-type]
+    where = pick_device(device)
     rate = None if fps is None else _rate(fps)
     with _csv_rows(per_frame) as write:
-        score = score_reference(generated, reference, rate, None, options, per_frame=write)
+        score = score_reference(generated, reference, rate, None, options, device=where, per_frame=write)
     if score.status == "media_error":
         raise MediaError(score.reason)
     if as_json:

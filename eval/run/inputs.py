@@ -42,8 +42,9 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
     """The videos that the inputs name, in their order, those of a folder sorted by path.
 
     A folder means the videos in it and in the folders below, by suffix or, where that says nothing, by the file's first
-    bytes; hidden files and folders, its `reference` folder, and the folder of references are left out. A file is taken whatever its suffix, and once if named twice. An
-    input that is not there, or a folder that holds no video, is found with a problem.
+    bytes; hidden files and folders, its `reference` folder, and the folder of references are left out. A file is taken
+    whatever its suffix, and once if named twice. An input that is not there, or a folder that holds no video, is found
+    with a problem.
 
     Raises:
         MissingError: there is not one video to score; says what is wrong with each input.

@@ -178,10 +178,12 @@ class RecordStore:
             self._held[record.key] = record
 
     def write_csv(self) -> None:
-        """Write scores.csv from scores.jsonl: each video's last record by settings, in order of first appearance."""
+        """Write scores.csv from scores.jsonl: each video's last record by settings, grouped by settings, sorted by video."""
         records, _ = read_records(self.path)
         latest = {(record.score.video, record.score.piece, record.settings): record for record in records}
-        replace_whole(self.folder / "scores.csv", as_csv(latest.values()))
+        first = {settings: place for place, settings in reversed(list(enumerate(key[2] for key in latest)))}
+        ordered = [latest[key] for key in sorted(latest, key=lambda key: (first[key[2]], key[0], key[1] or ()))]
+        replace_whole(self.folder / "scores.csv", as_csv(ordered))
 
 
 def as_csv(records: Iterable[Record]) -> bytes:

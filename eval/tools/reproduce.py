@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.models import Models
 from lipscore.eval.score import score_video
-from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.eval.setup import Setup
 from lipscore.types import VideoScore
 
 COLUMNS = ("clip", "offsets", "lse_c", "lse_d", "has_face")
@@ -122,7 +121,7 @@ def _row(path: Path, line_number: int, line: dict[str, str]) -> Row:
 
 
 def reproduce(
-    published: Published, rows: tuple[Row, ...], videos: Path, models: Models, tolerance: float
+    published: Published, rows: tuple[Row, ...], videos: Path, setup: Setup, tolerance: float
 ) -> Iterator[Comparison]:
     """Score each row's video and compare, in order; a video that is not there is "missing"."""
     for row in rows:
@@ -137,7 +136,7 @@ def reproduce(
                     row, None, None, None, "missing", f"{path} is another file: SHA-256 {found}, published {row.sha256}"
                 )
                 continue
-        yield compare(row, score_video(path, PROTOCOLS[published.protocol], models), tolerance)
+        yield compare(row, score_video(path, setup), tolerance)
 
 
 def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:

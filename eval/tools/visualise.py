@@ -7,7 +7,7 @@ green at 10.2, as in its run_visualise.py.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,13 +16,12 @@ import cv2
 import numpy as np
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.models import Models
 from lipscore.eval.report.chart import FONT, Chart, draw, png
 from lipscore.eval.score import score_video
+from lipscore.eval.setup import Setup
 from lipscore.eval.store.appending import replace_whole
-from lipscore.eval.tools.keep import Keeper, KeptTrack
+from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import edit, read, write
-from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Floats, Frame, MediaInfo, VideoScore
 
 CONFIDENT = 10.2  # all green from here on: run_visualise.py's 25 levels of colour per unit
@@ -42,7 +41,7 @@ class Label:
 
 
 def visualise(
-    path: Path, target: Path, protocol: Protocol, models: Models, keeper: Keeper
+    path: Path, target: Path, setup: Setup, on_stage: Callable[[str], None] | None = None
 ) -> tuple[VideoScore, list[Path]]:
     """Score a video, and write it with boxes and numbers, and its charts, TARGET's stem .track00.png and so on.
 
@@ -57,22 +56,24 @@ def visualise(
         MissingError, MediaError: the target cannot be written.
     """
     if target.suffix.lower() not in VIDEO_SUFFIXES:
-        raise UsageError(f"--out {target}: end it in one of {' '.join(VIDEO_SUFFIXES)}")
+        raise UsageError.about("out", target, f"end it in one of {' '.join(VIDEO_SUFFIXES)}")
     if target.resolve() == path.resolve():
-        raise UsageError(f"--out {target}: is the video itself; name another file")
-    record = score_video(path, protocol, models, observer=keeper)
+        raise UsageError.about("out", target, "is the video itself; name another file")
+    tell = on_stage or (lambda _: None)
+    trace = Trace()
+    record = score_video(path, setup, trace=trace, on_stage=tell)
     if record.status != "ok":
         return record, []
-    kept = keeper.tracks
-    keeper.stage("drawing")
-    info = read.inspect(path)
-    square = protocol.audio_from == "clock"  # the published protocols see pixels as they are stored
-    rate = info.fps if protocol.direct else Fraction(protocol.frame_rate)
+    kept = trace.tracks
+    tell("drawing")
+    info = read.probe(path)
+    rate = info.fps if setup.protocol.direct else Fraction(setup.protocol.frame_rate)
+    square = setup.protocol.audio_from == "clock"  # the published protocols see pixels as they are stored
     labels = [_label(k, *(info.display_size if square else (info.width, info.height))) for k in kept]
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         silent = Path(folder) / "silent.mp4"
         write.write_video(silent, annotate(read.frames_at(info, rate, square=square), labels), rate)
-        keeper.stage("sound")
+        tell("sound")
         _join(silent, info, target)
     written = [target]
     for k in kept:
@@ -99,7 +100,7 @@ def colour(confidence: float) -> tuple[int, int, int]:
     return 0, green, 255 - green
 
 
-def charts(kept: KeptTrack, rate: float) -> list[Chart]:
+def charts(kept: TracedTrack, rate: float) -> list[Chart]:
     """The curve over shifts, and the framewise confidence over the video's time."""
     score = kept.score
     vshift = len(score.curve) // 2
@@ -142,7 +143,7 @@ def _join(silent: Path, info: MediaInfo, target: Path) -> None:
         edit.join(silent, sound, target, "aac")
 
 
-def _label(kept: KeptTrack, width: int, height: int) -> Label:
+def _label(kept: TracedTrack, width: int, height: int) -> Label:
     confidence = kept.confidence
     if kept.track is not None:
         boxes = kept.track.boxes_xyxy.astype(np.float32)

@@ -11,16 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.types import Frame
-
-Method = Literal["timestamp", "index", "shift"]
-Resize = Literal["area", "bicubic"]
+from lipscore.types import Frame, Resize
 
 HINT_REACH = 3  # frames to either side that are tried for a hint
 HINT_GAIN = 3.0  # dB

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 Frame = NDArray[np.uint8]  # [H, W, 3], BGR
 Floats = NDArray[np.float32]
 # "error": no fault of the video, lipscore itself failed on it
+Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
+Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
+Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
 Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "error"]
 
 
@@ -69,7 +72,6 @@ class MediaInfo:
     """
 
     path: Path
-    sha256: str
     fps: Fraction
     n_frames: int
     width: int

@@ -24,7 +24,7 @@ from lipscore.media.frames import (
     turned,
 )
 from lipscore.media.packets import Line, opened, scan
-from lipscore.media.streams import choose
+from lipscore.media.streams import choose, first_default
 from lipscore.types import Clock, MediaInfo, Streams
 
 RATES = (1000, 768_000)  # Hz: the sample rates that can be meant
@@ -53,16 +53,7 @@ def file_sha256(path: Path) -> str:
 
 
 def probe(path: Path) -> MediaInfo:
-    """What inspect() says, and the file's SHA-256.
-
-    Raises:
-        MediaError: it is no file, no media file, has no video stream that can be decoded, or a clock that is broken.
-    """
-    return replace(inspect(path), sha256=file_sha256(path))
-
-
-def inspect(path: Path) -> MediaInfo:
-    """What a video file holds: its packets are read once, and its first frame is decoded; sha256 is left empty.
+    """What a video file holds: its packets are read once, and its first frame is decoded.
 
     Raises:
         MediaError: it is no file, no media file, has no video stream that can be decoded, or a clock that is broken.
@@ -114,7 +105,6 @@ def inspect(path: Path) -> MediaInfo:
     n_frames = lines[own.video].n_shown
     return MediaInfo(
         path=path,
-        sha256="",
         fps=rate,
         n_frames=n_frames,
         width=stored[turn],
@@ -134,6 +124,27 @@ def inspect(path: Path) -> MediaInfo:
         hidden_packets=hidden,
         turned=turn,
     )
+
+
+def probe_sound(path: Path) -> MediaInfo:
+    """What a file without a video holds: its clock starts with its audio, and all that is of pictures is 0.
+
+    Raises:
+        MediaError: it is no media file, or has a clock that is broken.
+    """
+    with opened(path) as container:
+        lines = scan(container)
+        stream = first_default([stream for stream in container.streams.audio if stream.codec_context is not None])
+        span = None if stream is None else _span(lines[stream.index], stream.index, ())
+        if stream is None or span is None:
+            return MediaInfo(path, Fraction(25), 0, 0, 0, None, 0.0)
+        rate = _sample_rate(path, container, stream.index)
+        line = lines[stream.index]
+        clocks.check_holes(path, "audio", line, clocks.corrected(line, stream.index, ()))
+        chosen = Streams(0, stream.index)
+        origin = int(line.display_times.min()) * line.time_base
+    clock = Clock(max(origin, Fraction(0)))  # what lies before 0 is an encoder's priming
+    return MediaInfo(path, Fraction(25), 0, 0, 0, rate, 0.0, own=chosen, published=chosen, clock=clock)
 
 
 def _promised(

@@ -20,8 +20,9 @@ from lipscore.media.frames import Decoded as Decoded
 from lipscore.media.frames import count_frames as count_frames
 from lipscore.media.mjpeg import split_jpegs
 from lipscore.media.probe import file_sha256 as file_sha256
-from lipscore.media.probe import inspect as inspect
 from lipscore.media.probe import probe as probe
+from lipscore.media.probe import probe_sound
+from lipscore.media.streams import NoVideoError
 from lipscore.types import Frame, MediaInfo
 
 # What is taken for a video in a folder; any other file is looked into (see eval/run/inputs.py)
@@ -46,7 +47,7 @@ def frames_at(
     costs what is damaged. The display matrix is applied, and frames of another size are scaled to the first one's.
 
     Args:
-        source: the file, or what inspect() said of it.
+        source: the file, or what probe() said of it.
         fps: frames per second wanted; None: the source's own frames, each once.
         square: scale to square pixels where the file's are not.
         counts: is filled with what was decoded.
@@ -57,12 +58,14 @@ def frames_at(
     Raises:
         MediaError: the file cannot be opened, or nothing in it can be decoded.
     """
-    info = source if isinstance(source, MediaInfo) else inspect(source)
+    info = source if isinstance(source, MediaInfo) else probe(source)
     yield from frames.read_frames(info, fps, square, Decoded() if counts is None else counts)
 
 
 def read_pcm(source: Path | MediaInfo, rate: int = 16000) -> NDArray[np.int16]:
     """The audio, mono, on the video's clock: sample 0 sounds with the first frame, gaps in the timestamps are silence.
+
+    Of a file without a video, sample 0 is the first.
 
     Where the channels cancel each other in a mix, the loudest is taken alone.
 
@@ -73,7 +76,13 @@ def read_pcm(source: Path | MediaInfo, rate: int = 16000) -> NDArray[np.int16]:
         NotScoredError: there is no audio (status no_audio).
         MediaError: the file cannot be opened.
     """
-    return sound.clocked(source if isinstance(source, MediaInfo) else inspect(source), rate).pcm
+    if isinstance(source, MediaInfo):
+        return sound.clocked(source, rate).pcm
+    try:
+        info = probe(source)
+    except NoVideoError:
+        info = probe_sound(source)
+    return sound.clocked(info, rate).pcm
 
 
 def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:

@@ -17,6 +17,10 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition
 DEFAULT_BONUS, PACKETS_BONUS = 5_000_000, 100_000_000
 
 
+class NoVideoError(MediaError):
+    """A file without a video stream: it may still be heard."""
+
+
 def choose(path: Path, container: av.container.InputContainer, lines: Mapping[int, Line]) -> tuple[Streams, Streams]:
     """The streams that lipscore reads, and those that FFmpeg reads where a published protocol names none.
 
@@ -30,14 +34,14 @@ def choose(path: Path, container: av.container.InputContainer, lines: Mapping[in
     videos = [stream for stream in container.streams.video if not _is_picture(stream, container, lines)]
     if not videos:
         what = "only a cover picture" if container.streams.video else "no video stream"
-        raise MediaError(f"{path}: has {what}; give a video file")
+        raise NoVideoError(f"{path}: has {what}; give a video file")
     readable = [stream for stream in videos if stream.codec_context is not None]
     if not readable:
         raise MediaError(f"{path}: no decoder for its video ({_names(path, videos)}); convert it to H.264")
     sounds = list(container.streams.audio)
     heard = [stream for stream in sounds if stream.codec_context is not None]
     video = max(readable, key=lambda stream: (bool(stream.disposition & Disposition.default), _area(stream)))
-    audio = max(heard, key=lambda stream: bool(stream.disposition & Disposition.default), default=None)
+    audio = first_default(heard)
     their_video = max(readable, key=lambda stream: _ffmpeg_rank(stream, _area(stream), lines))
     their_audio = max(heard, key=lambda stream: _ffmpeg_rank(stream, _channels(stream), lines), default=None)
     unread = _unread(path, videos, sounds)
@@ -49,6 +53,11 @@ def choose(path: Path, container: av.container.InputContainer, lines: Mapping[in
             _note(their_video, their_audio, readable, heard, unread),
         ),
     )
+
+
+def first_default(streams: Sequence[av.AudioStream]) -> av.AudioStream | None:
+    """The first default stream, else the first; None of none."""
+    return max(streams, key=lambda stream: bool(stream.disposition & Disposition.default), default=None)
 
 
 def unreadable(path: Path, container: av.container.InputContainer) -> list[tuple[int, str]]:
