@@ -8,10 +8,9 @@ import numpy as np
 
 from lipscore.errors import NotScoredError
 from lipscore.faces.scan import Faces
-from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.tracks import Tracking
-from lipscore.syncnet.window import N_FRAMES
+from lipscore.syncnet.window import N_FRAMES, SAMPLE_RATE
 from lipscore.types import Shot, TrackScore
 
 MIN_FRAMES = N_FRAMES + 1  # the fewest frames that give a window

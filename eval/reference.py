@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -15,6 +16,7 @@ from lipscore.errors import MediaError, UsageError
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.regions import Regions, face_tracks
 from lipscore.media import notes, read
+from lipscore.metrics import catalogue
 from lipscore.metrics.image.align import (
     HINT_REACH,
     Pair,
@@ -26,21 +28,12 @@ from lipscore.metrics.image.align import (
     shift_hint,
 )
 from lipscore.metrics.image.luma import luma
-from lipscore.metrics.image.psnr import pooled_psnr, psnr
-from lipscore.metrics.image.variants import (
-    DEFAULT_PSNR,
-    DEFAULT_SSIM,
-    LEAST_SIDE,
-    PEAK,
-    PSNR_PLANES,
-    SSIM_VARIANTS,
-    Measured,
-    measure,
-)
+from lipscore.metrics.image.measure import Images, Measure, Variant
+from lipscore.metrics.image.variants import LEAST_SIDE
 from lipscore.pool import Pool
+from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import Alignment, Frame, MediaInfo, ReferenceScore, Region, Resize, Track
 
-TRACK_FPS = 25
 HINT_ROWS = 4  # every fourth row of a frame is compared at other shifts, for a hint
 SHIFT_SIDE = 320  # pixels of the longer side when a shift is searched for
 
@@ -82,7 +75,7 @@ def missing_reference(video: Path, folder: Path, region: Region = "frame") -> Re
 def score_reference(
     generated: Path,
     reference: Path,
-    fps: Fraction | int | None = 25,
+    fps: Fraction | int | None = FRAME_RATE,
     tracks: Sequence[Track] | None = None,
     options: ReferenceOptions | None = None,
     *,
@@ -104,7 +97,7 @@ def score_reference(
     """
     options = options or ReferenceOptions()
     try:
-        return _score(generated, reference, fps, tracks, options, _Tally(per_frame), str(device), pool or Pool())
+        return _score(generated, reference, fps, tracks, options, per_frame, str(device), pool or Pool())
     except MediaError as error:
         status = "media_error" if reference.exists() else "no_reference"
         return _failed(status, str(error), reference, options.region)
@@ -116,7 +109,7 @@ def _score(
     fps: Fraction | int | None,
     tracks: Sequence[Track] | None,
     options: ReferenceOptions,
-    tally: _Tally,
+    per_frame: Callable[[FrameScore], object] | None,
     device: str,
     pool: Pool,
 ) -> ReferenceScore:
@@ -140,7 +133,7 @@ def _score(
             return _failed(
                 "no_face", f"--region {options.region}: no face track in the reference", reference, options.region
             )
-    regions = Regions(options.region, tracks or (), TRACK_FPS, float(rate or theirs.fps))
+    regions = Regions(options.region, tracks or (), FRAME_RATE, float(rate or theirs.fps))
     shift = 0
     if options.align == "shift":
         size = _small_size(*theirs.display_size)
@@ -154,7 +147,8 @@ def _score(
         shift,
     )
     errors = ShiftErrors(HINT_REACH if options.align != "shift" else 0)
-    for work in pool.spread(_measure_pair, _jobs(pairs, regions, options, tally, errors, device)):
+    tally = _Tally(catalogue.image_variants(options.all_variants), per_frame)
+    for work in pool.spread(tally.look, _jobs(pairs, regions, options, tally, errors, device)):
         tally.add(*work)
     for info, found, side in zip((ours, theirs), counts, ("generated", "reference"), strict=True):
         if missing := notes.shortfall(info, found):
@@ -176,19 +170,17 @@ def _score(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Two regions of one size, uint8[H, W, 3], and what is to be measured."""
+    """Two regions of one size, uint8[H, W, 3], and where they are to be measured."""
 
     pair: tuple[int, int]
     generated: Frame
     reference: Frame
-    variants: Sequence[str]
     device: str
 
 
 def _jobs(
     pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally, errors: ShiftErrors, device: str
 ) -> Iterator[_Job]:
-    variants = SSIM_VARIANTS if options.all_variants else (DEFAULT_SSIM,)
     for pair in pairs:
         generated = _fitted(pair, options.resize, tally)
         errors.add(generated[::HINT_ROWS], pair.reference[::HINT_ROWS])
@@ -198,7 +190,7 @@ def _jobs(
         elif min(cut[0].shape[:2]) < LEAST_SIDE:
             tally.too_small += 1
         else:
-            yield _Job((pair.generated_index, pair.reference_index), *cut, variants, device)
+            yield _Job((pair.generated_index, pair.reference_index), *cut, device)
 
 
 def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
@@ -207,40 +199,32 @@ def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
     return generated
 
 
-def _measure_pair(job: _Job) -> tuple[_Job, Measured]:
-    a, b = (torch.from_numpy(frame).unsqueeze(0).to(job.device) for frame in (job.generated, job.reference))
-    return job, measure(a, b, job.variants)
-
-
 class _Tally:
-    """Sums over the pairs."""
+    """The measures of a video, and how many pairs they are over."""
 
-    def __init__(self, per_frame: Callable[[FrameScore], object] | None) -> None:
+    def __init__(self, variants: Sequence[Variant], per_frame: Callable[[FrameScore], object] | None) -> None:
         self.n = self.n_identical = self.without_face = self.too_small = 0
         self.resized = False
         self._per_frame = per_frame
-        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._variants = variants
+        self._measures: dict[str, Measure] = {variant.name: variant.measure() for variant in variants}
         self._counts: Counter[str] = Counter()
-        self._squared: defaultdict[str, float] = defaultdict(float)
-        self._n_values: Counter[str] = Counter()
 
-    def add(self, job: _Job, measured: Measured) -> None:
-        """One pair more."""
-        pixels = job.reference.shape[0] * job.reference.shape[1]
-        values: dict[str, float] = {}
-        for planes, error in measured.mse.items():
-            n_values = pixels * (3 if planes == "rgb" else 1)
-            self._squared[planes] += float(error[0]) * n_values
-            self._n_values[planes] += n_values
-            values[f"psnr-{planes}"] = float(psnr(error, PEAK)[0])
-        values |= {name: float(value[0]) for name, value in measured.ssim.items()}
-        for name, value in values.items():
-            self._sums[name] += value
-            self._counts[name] += 1
-        identical = float(measured.mse["rgb"][0]) == 0
+    def look(self, job: _Job) -> tuple[_Job, bool, dict[str, Any]]:
+        """(the job, whether its two frames are identical, what each measure saw); on any thread."""
+        images = Images(job.generated, job.reference, job.device)
+        fitting = [variant.name for variant in self._variants if images.least_side >= variant.least_side]
+        seen = {name: self._measures[name].look(images) for name in fitting}
+        return job, images.squared_error("rgb") == 0, seen
+
+    def add(self, job: _Job, identical: bool, seen: dict[str, Any]) -> None:
+        """One pair more, in order."""
+        found = {name: self._measures[name].add(saw) for name, saw in seen.items()}
+        self._counts.update(seen.keys())
         self.n += 1
         self.n_identical += identical
         if self._per_frame is not None:
+            values = {name: value for name, value in found.items() if value is not None}
             self._per_frame(FrameScore(*job.pair, identical, values))
 
     def left_out(self, region: Region) -> list[str]:
@@ -256,23 +240,22 @@ class _Tally:
             status = "too_small" if self.too_small else "no_face" if self.without_face else "no_overlap"
             reason = "not one pair of frames could be compared"
             return _failed(status, f"{reason}: {alignment.warning or 'the two do not overlap'}", reference, region)
-        values = {name: self._sums[name] / self.n for name in self._sums if self._counts[name] == self.n}
-        for planes in PSNR_PLANES:
-            squared = torch.tensor([self._squared[planes]], dtype=torch.float64)
-            values[f"psnr-{planes}-pooled"] = pooled_psnr(squared, self._n_values[planes], PEAK)
+        # a measure that not every pair was large enough for says nothing of the video
+        values = {name: measure.result() for name, measure in self._measures.items() if self._counts[name] == self.n}
+        named = catalogue.against_reference(values)
         return ReferenceScore(
             status="ok",
             reason="",
             reference=str(reference),
             region=region,
-            psnr=values[DEFAULT_PSNR],
-            ssim=values[DEFAULT_SSIM],
+            psnr=named["psnr"],
+            ssim=named["ssim"],
             values=values,
             n_identical=self.n_identical,
             alignment=alignment,
-            psnr_pooled=values[f"{DEFAULT_PSNR}-pooled"],
-            psnr_variant=DEFAULT_PSNR,
-            ssim_variant=DEFAULT_SSIM,
+            psnr_pooled=named["psnr_pooled"],
+            psnr_variant=catalogue.variant_of("psnr"),
+            ssim_variant=catalogue.variant_of("ssim"),
         )
 
 

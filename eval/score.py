@@ -23,7 +23,8 @@ from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.faces.scan import scan
 from lipscore.media import read
 from lipscore.media.passes import FrameSource
-from lipscore.metrics import lse
+from lipscore.metrics import catalogue, lse
+from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
@@ -131,7 +132,12 @@ def score_video(
                 pool=setup.models.pool,
             )
         record = replace(
-            record, reference=compared, psnr=compared.psnr, ssim=compared.ssim, alignment=compared.alignment
+            record,
+            reference=compared,
+            psnr=compared.psnr,
+            ssim=compared.ssim,
+            scores=record.scores | catalogue.without_field(compared.values),
+            alignment=compared.alignment,
         )
     return replace(record, seconds=watch.seconds)
 
@@ -314,11 +320,6 @@ def track_score(track_id: int, first: int, last: int, curve: SyncCurve, embedder
     lse_d, lse_c = embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
     mean = tuple(round(float(v), 6) for v in curve.mean)
     return TrackScore(track_id, first, last, sync.offset, lse_d, lse_c, len(curve.distances), mean)
-
-
-def most_confident(tracks: Sequence[TrackScore]) -> TrackScore:
-    """The track with the highest LSE-C; its offset is the video's."""
-    return max(tracks, key=lambda track: track.lse_c)
 
 
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:

@@ -27,6 +27,7 @@ from torch.nn import functional
 from lipscore.errors import WeightsError
 from lipscore.pool import Pool
 from lipscore.runtime import arithmetic
+from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
 from lipscore.types import Floats, SyncCurve
 
 WEIGHTS = Path(__file__).with_name("mini.safetensors")
@@ -35,7 +36,6 @@ RECORD = Path(__file__).with_name("mini.json")
 AROUND = (slice(49, 209), slice(32, 192))  # rows and columns of the protocols' 224x224 crop: the mouth and room to move
 CROP = 84  # the side that these 160 x 160 are brought to
 MOUTH = (slice(18, 66), slice(18, 66))  # rows and columns of that which the lip tower sees: 48 x 48
-N_FRAMES, N_MFCC, MFCC_PER_FRAME = 5, 20, 4  # a window, as SyncNet has it
 LIP_CONTEXT = 2  # frames that a window sees beyond its own five, on either side
 AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on either side
 AUDIO_LAG = 2  # MFCC frames (half a video frame) that a window's audio is taken earlier: docs/model-card.md says why

@@ -21,8 +21,8 @@ from lipscore.media.ffmpeg import Counts, map_args
 from lipscore.media.passes import FrameSource, Remembered, Stored
 from lipscore.media.read import Decoded
 from lipscore.media.sound import channels_cancel, clocked
-from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]

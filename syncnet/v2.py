@@ -22,7 +22,10 @@ from lipscore.types import Floats, SyncCurve
 
 
 class SyncNet(nn.Module):
-    """The network as the weight file names it; only there to check and to hold its tensors (see FoldedSyncNet)."""
+    """The network as the weight file names it; only there to check and to hold its tensors (see FoldedSyncNet).
+
+    forward_aud and forward_lip are what tests and benchmarks hold FoldedSyncNet against; nothing else calls them.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,14 +17,15 @@ from typer.testing import CliRunner
 from lipscore import score_video
 from lipscore.demo.clips import EARLY_FRAMES, FILE_RATE, Clip, DemoClip, make_clip, render_clip, render_demo
 from lipscore.demo.phones import draw_utterance
-from lipscore.demo.voice import LIP_LEAD_S, RATE, speak
+from lipscore.demo.voice import LIP_LEAD_S, speak
 from lipscore.errors import NotScoredError
 from lipscore.eval.cli.main import app
 from lipscore.eval.setup import load_models
+from lipscore.media.rates import SAMPLE_RATE
 from lipscore.media.read import frames_at, probe, read_pcm
 from lipscore.syncnet.protocols import PROTOCOLS
 
-SAMPLES = RATE // 25  # beneath one frame
+SAMPLES = SAMPLE_RATE // 25  # beneath one frame
 
 
 def sound_of(clip: Clip) -> NDArray[np.int16]:
@@ -140,9 +141,9 @@ def test_a_written_clip_has_its_frames_and_samples(tmp_path: Path) -> None:
     assert (info.width, info.height, info.fps, info.sample_rate) == (320, 240, Fraction(25), FILE_RATE)
     assert sum(1 for _ in frames_at(path)) == 50
     heard = read_pcm(path)
-    assert clip.pcm is not None and len(clip.pcm) == 2 * RATE
-    assert abs(len(heard) - 2 * RATE) <= 1024  # AAC's last packet
-    assert np.corrcoef(heard[: 2 * RATE - 1024], clip.pcm[: 2 * RATE - 1024])[0, 1] > 0.95  # and no delay
+    assert clip.pcm is not None and len(clip.pcm) == 2 * SAMPLE_RATE
+    assert abs(len(heard) - 2 * SAMPLE_RATE) <= 1024  # AAC's last packet
+    assert np.corrcoef(heard[: 2 * SAMPLE_RATE - 1024], clip.pcm[: 2 * SAMPLE_RATE - 1024])[0, 1] > 0.95  # and no delay
 
 
 def test_a_clip_without_audio(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lipscore.metrics import lse
 from lipscore.syncnet import mini
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.sync_pass import SyncPass
+from lipscore.syncnet.window import N_MFCC
 from lipscore.types import Embedder, Floats, SyncCurve
 
 CPU = torch.device("cpu")
@@ -101,7 +102,7 @@ def test_a_window_sees_its_own_frames_and_little_more(model: mini.MiniEmbedder) 
     other = rows.copy()
     other[60] += 1
     heard = np.flatnonzero(np.abs(model.audio(rows) - model.audio(other)).max(axis=1) > 1e-6)
-    first = 4 * heard.min() + mini.N_MFCC + mini.AUDIO_CONTEXT - mini.AUDIO_LAG - 1
+    first = 4 * heard.min() + N_MFCC + mini.AUDIO_CONTEXT - mini.AUDIO_LAG - 1
     assert first - 4 < 60 <= first and 4 * heard.max() - mini.AUDIO_CONTEXT - mini.AUDIO_LAG <= 60
 
 

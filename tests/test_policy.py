@@ -318,6 +318,7 @@ def test_a_video_that_fails_before_scoring_has_a_whole_record(
     weights_of = ["--model", "vgg", "--weights-dir", str(random_weights), "--allow-unverified"]
     assert CliRunner().invoke(app, [*run, *weights_of, "--out", "out"]).exit_code == 1
     records, problems = read_records(tmp_path / "out" / "scores.jsonl")
+    records.sort(key=lambda record: record.score.name)
     assert [record.score.name for record in records] == ["gone", "text"] and not problems
     settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
     for record in records:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.cli.results import reproduce
 from lipscore.eval.tools import reproduce as task
+from lipscore.syncnet.published import Row, read_table
 from lipscore.types import Status, TrackScore, VideoScore
 
 CLIP = "talking/1p_closeup_facingcamera/10_woman_doctor.mp4"
@@ -66,8 +67,8 @@ def recorded(lse_d: float | None, lse_c: float | None, *offsets: int, status: St
     )
 
 
-ROW = task.Row("a.mp4", (2, -1), 7.0, 6.0)
-FACELESS = task.Row("a.mp4", (), None, None)
+ROW = Row("a.mp4", (2, -1), 7.0, 6.0)
+FACELESS = Row("a.mp4", (), None, None)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ FACELESS = task.Row("a.mp4", (), None, None)
         (FACELESS, recorded(7.0, 6.0, 0), "differs", "without a face, here ok"),
     ],
 )
-def test_what_counts_as_the_same(row: task.Row, record: VideoScore, verdict: str, why: str) -> None:
+def test_what_counts_as_the_same(row: Row, record: VideoScore, verdict: str, why: str) -> None:
     found = task.compare(row, record, 0.125)
     assert (found.verdict, why in found.why, bool(found.why)) == (verdict, True, bool(why))
     if row.lse_d is not None and row.lse_c is not None and record.lse_d is not None and record.lse_c is not None:
@@ -117,17 +118,17 @@ def test_a_bad_table_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("clip,offsets,lse_c,lse_d,has_face\na.mp4,[0],1.0,2.0,True\nb.mp4,[0],x,2.0,True\n")
     with pytest.raises(UsageError, match=r"table\.csv: line 3"):
-        task.read_table(path)
+        read_table(path)
     path.write_text("clip,lse_c\n")
     with pytest.raises(UsageError, match="no column offsets, lse_d, has_face"):
-        task.read_table(path)
+        read_table(path)
     with pytest.raises(MissingError, match=r"gone\.csv"):
-        task.read_table(tmp_path / "gone.csv")
+        read_table(tmp_path / "gone.csv")
     with pytest.raises(UsageError, match="syncnet-demo, mochabench"):
         task.get_published("table7")
 
 
 def test_the_whole_published_table_is_read(shared: Path) -> None:
-    rows = task.read_table(shared / "clips/published_scores.csv")
+    rows = read_table(shared / "clips/published_scores.csv")
     assert len(rows) == 164
     assert all((row.lse_d is None) == (not row.offsets) for row in rows)

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lipscore.faces.boxes import iou, paired_iou
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol
-from lipscore.syncnet.tracks import find_tracks, iou
+from lipscore.syncnet.tracks import find_tracks
 from lipscore.types import Detection, Shot
 
 
@@ -164,8 +165,24 @@ def test_original_trackers(cases: Any, name: str) -> None:
             assert track.boxes_xyxy[len(track.boxes_xyxy) // 2] == pytest.approx(golden["mid"], abs=1e-3)
 
 
+def iou_as_the_original(a: list[float], b: list[float], epsilon: float) -> float:
+    """In plain floats, in the order of operations of the published scripts."""
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height + epsilon
+    return width * height / union if union else 0.0
+
+
+@given(st.lists(st.floats(0, 1000, width=32), min_size=8, max_size=8), st.sampled_from([0.0, 1e-8]))
+def test_iou_is_the_scalar_one_to_the_last_bit(values: list[float], epsilon: float) -> None:
+    a, b = (np.array([v[0], v[1], v[0] + v[2], v[1] + v[3]], np.float32) for v in (values[:4], values[4:]))
+    want = iou_as_the_original([float(x) for x in a], [float(x) for x in b], epsilon)
+    assert float(paired_iou(a, b, epsilon)) == want
+    assert iou(np.stack([b, a]), a[None])[0, 0] == iou_as_the_original([float(x) for x in b], [float(x) for x in a], 0)
+
+
 @given(st.lists(st.floats(0, 1000, width=32), min_size=8, max_size=8))
 def test_iou_is_symmetric_and_between_0_and_1(values: list[float]) -> None:
     a, b = (np.array([v[0], v[1], v[0] + v[2], v[1] + v[3]]) for v in (values[:4], values[4:]))
-    assert iou(a, b) == pytest.approx(iou(b, a))
-    assert 0 <= iou(a, b) <= 1 + 1e-9
+    assert paired_iou(a, b) == pytest.approx(paired_iou(b, a))
+    assert 0 <= paired_iou(a, b) <= 1 + 1e-9

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from lipscore.errors import MissingError
 from lipscore.eval.cli.options import command
 
 WeightsDir = Annotated[Path | None, typer.Option(help="A folder to look in first.")]
@@ -73,13 +72,7 @@ def demo(folder: Annotated[Path, typer.Argument(help="Where the clips go; made i
     from lipscore.demo.clips import demo_clips, render_demo
 
     kept = {clip.path for clip in demo_clips(folder) if clip.path.exists()}
-    try:
-        clips = render_demo(folder)
-    except OSError as error:
-        raise MissingError(
-            f"{folder}: cannot write here ({error.strerror}); name a folder that can be written"
-        ) from error
-    for clip in clips:
+    for clip in render_demo(folder):
         typer.echo(
             f"{'kept' if clip.path in kept else 'rendered'} {clip.path}: offset {clip.expected_offset:+d}; {clip.truth}"
         )

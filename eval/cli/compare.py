@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.errors import MediaError, UsageError
 from lipscore.eval.cli.options import command
 from lipscore.eval.options import ReferenceOptions
+from lipscore.media.aside import written_aside
+from lipscore.metrics.catalogue import unit_of
 
 if TYPE_CHECKING:
     from lipscore.eval.reference import FrameScore
@@ -76,34 +77,26 @@ def _csv_rows(path: Path | None) -> Iterator[Callable[[FrameScore], None] | None
     if path is None:
         yield None
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_aside(path) as aside, ExitStack() as opened:
         header: list[str] = []
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
+        rows: list[Any] = []
 
-            def write(frame: FrameScore) -> None:
-                if not header:
-                    header.extend(frame.values)
-                    rows.writerow(["generated_frame", "reference_frame", "identical", *header])
-                values = [f"{frame.values[name]:.6f}" if name in frame.values else "" for name in header]
-                rows.writerow([frame.generated_frame, frame.reference_frame, int(frame.identical), *values])
+        def write(frame: FrameScore) -> None:
+            if not rows:
+                rows.append(csv.writer(opened.enter_context(aside.open("w", newline="", encoding="utf-8"))))
+                header.extend(frame.values)
+                rows[0].writerow(["generated_frame", "reference_frame", "identical", *header])
+            values = [f"{frame.values[name]:.6f}" if name in frame.values else "" for name in header]
+            rows[0].writerow([frame.generated_frame, frame.reference_frame, int(frame.identical), *values])
 
-            yield write
-        if header:
-            aside.replace(path)
-    except OSError as error:
-        raise MissingError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-    finally:
-        aside.unlink(missing_ok=True)
+        yield write
 
 
 def _print(score: ReferenceScore) -> None:
     if score.status != "ok" or score.alignment is None:
         return
     for name, value in score.values.items():
-        unit = " dB" if name.startswith("psnr") else ""
-        typer.echo(f"{name}: {value:.4f}{unit}")
+        typer.echo(f"{name}: {value:.4f} {unit_of(name)}".rstrip())
     a = score.alignment
     typer.echo(
         f"region: {score.region}; aligned by {a.method}, shift {a.shift:+d}: {a.n_compared} pairs of {a.n_generated} "

@@ -12,6 +12,7 @@ from lipscore.eval.run.jobs import Job, Progress
 from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import one_line, quote_name
 from lipscore.eval.store.summary import offsets_of, reason_of
+from lipscore.metrics import catalogue
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -102,10 +103,14 @@ def result_line(record: Record) -> str:
     score = record.score
     if score.status != "ok":
         return reason_of(record)
-    parts = [f"{len(score.tracks)} track{'s' * (len(score.tracks) != 1)}", f"offset {offsets_of(record)}"]
-    for title, value in (("LSE-D", score.lse_d), ("LSE-C", score.lse_c), ("PSNR", score.psnr), ("SSIM", score.ssim)):
+    parts = [
+        f"{len(score.tracks)} track{'s' * (len(score.tracks) != 1)}",
+        f"{catalogue.OFFSET.title} {offsets_of(record)}",
+    ]
+    for one in catalogue.averaged([score]):
+        value = one.of(score)
         if value is not None:
-            parts.append(f"{title} {value:.3f}")
+            parts.append(f"{one.title_for([score.model])} {one.text(value)}")
     reference = score.reference
     if reference is not None and reference.status == "no_reference":
         parts.append("no reference")  # common where only some videos have one; the record says where it was sought

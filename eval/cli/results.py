@@ -75,13 +75,14 @@ def reproduce(
 
     from lipscore.eval.cli.options import load_setup
     from lipscore.eval.tools import reproduce as task
+    from lipscore.syncnet.published import read_table
 
     if models.model == "mini":
         raise UsageError("--model mini: published results are those of the official weights")
     out, say = Console(), Console(stderr=True)
     counts = {"same": 0, "differs": 0, "missing": 0}
     for published in [task.get_published(name)] if name else list(task.PUBLISHED.values()):
-        rows = published.rows or task.read_table(table or videos / "published_scores.csv")
+        rows = published.rows or read_table(table or videos / "published_scores.csv")
         setup = load_setup(ProtocolOptions(published.protocol), replace(models, model="vgg"))
         limit = published.tolerance if tolerance is None else tolerance
         done = []

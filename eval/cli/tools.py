@@ -67,6 +67,7 @@ def tracks(
     """
     setup = load_setup(protocol, models)
     from lipscore.eval.tools.tracks import write_tracks
+    from lipscore.metrics.catalogue import lse_text
 
     with stages(video) as on_stage:
         record = write_tracks(video, out, setup, on_stage)
@@ -75,7 +76,7 @@ def tracks(
     for track in record.tracks:
         typer.echo(
             f"track {track.track_id}: frames {track.first_frame}-{track.last_frame}, offset {track.offset:+d}, "
-            f"LSE-D {track.lse_d:.3f}, LSE-C {track.lse_c:.3f}"
+            f"{lse_text(track, record.model)}"
         )
 
 

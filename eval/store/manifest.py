@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import lipscore
-from lipscore.eval.store.appending import replace_whole
 from lipscore.media import ffmpeg
+from lipscore.media.aside import replace_whole
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "imageio-ffmpeg", "scenedetect", "scipy", "dlib-bin")
 SCHEMA = 1

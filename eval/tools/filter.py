@@ -15,8 +15,9 @@ from lipscore.errors import UsageError
 from lipscore.eval.options import Request
 from lipscore.eval.run.batch import Ran, run_batch
 from lipscore.eval.run.jobs import Reporter
-from lipscore.eval.score import most_confident
-from lipscore.eval.store.appending import replace_whole, unwritable
+from lipscore.eval.store.records import track_as_json
+from lipscore.media.aside import replace_whole, unwritable
+from lipscore.metrics.reduce import most_confident
 from lipscore.types import VideoScore
 
 SCHEMA = 1
@@ -182,14 +183,7 @@ def _put(video: Path, target: Path, place: str) -> None:
 
 def _as_json(score: VideoScore, decision: Decision, reasons: list[str], placed: str | None) -> dict[str, Any]:
     tracks = [
-        {
-            "track": track.track_id,
-            "first_frame": track.first_frame,
-            "last_frame": track.last_frame,
-            "offset": track.offset,
-            "confidence": round(track.lse_c, 6),
-            "lse_d": round(track.lse_d, 6),
-        }
+        {name: value for name, value in track_as_json(track).items() if name != "curve"} | {"confidence": track.lse_c}
         for track in score.tracks
     ]
     return {

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from lipscore.errors import UsageError
-from lipscore.eval.score import most_confident, score_video, track_score
+from lipscore.eval.score import score_video, track_score
 from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace
 from lipscore.media import edit
 from lipscore.metrics import lse
+from lipscore.metrics.reduce import most_confident
 from lipscore.types import Embedder, SyncCurve, TrackScore, VideoScore
 
 MIN_CONFIDENCE = 3.0  # LSE-C; a curve with a smaller dip may have its minimum anywhere

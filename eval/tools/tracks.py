@@ -19,9 +19,10 @@ import numpy as np
 from lipscore.errors import UsageError
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
-from lipscore.eval.store.appending import replace_whole, unwritable
+from lipscore.eval.store.records import track_as_json
 from lipscore.eval.trace import Trace, TracedTrack
-from lipscore.media import edit
+from lipscore.media.aside import replace_whole, unwritable, written_aside
+from lipscore.syncnet.crops import CROP_FORMATS
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Track, VideoScore
 
@@ -48,8 +49,8 @@ def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], 
     crops, work = out / "pycrop" / path.stem, out / "pywork" / path.stem
     _clear(crops)
 
-    def keep_crop(track: Track, made: Path) -> None:
-        with edit.written_aside(crops / f"{track.id:05d}{made.suffix}") as aside:
+    def keep_crop(_: Track, made: Path) -> None:
+        with written_aside(crops / made.name) as aside:
             shutil.copyfile(made, aside)
 
     trace = Trace(keep_crop)
@@ -82,15 +83,8 @@ def _tracks_json(record: VideoScore, kept: list[TracedTrack], protocol: Protocol
         "shots": [[shot.start, shot.end] for shot in record.shots],
         "tracks": [
             {
-                "track": k.score.track_id,
+                **track_as_json(k.score),
                 "crop": f"pycrop/{Path(record.video).stem}/{_crop_name(k, protocol)}",
-                "first_frame": k.score.first_frame,
-                "last_frame": k.score.last_frame,
-                "offset": k.score.offset,
-                "lse_d": round(k.score.lse_d, 6),
-                "lse_c": round(k.score.lse_c, 6),
-                "n_windows": k.score.n_windows,
-                "curve": [value if np.isfinite(value) else None for value in k.score.curve],
                 "boxes_xyxy": [_floats(box) for box in k.track.boxes_xyxy] if k.track is not None else [],
                 "confidence": [round(float(value), 4) for value in k.confidence],
             }
@@ -100,7 +94,7 @@ def _tracks_json(record: VideoScore, kept: list[TracedTrack], protocol: Protocol
 
 
 def _crop_name(kept: TracedTrack, protocol: Protocol) -> str:
-    return f"{kept.score.track_id:05d}{'.avi' if protocol.crop_codec == 'xvid' else '.mp4'}"
+    return CROP_FORMATS[protocol.crop_codec].name_of(kept.score.track_id)
 
 
 def _floats(box: Any) -> list[float]:

@@ -16,14 +16,16 @@ import cv2
 import numpy as np
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.report.chart import FONT, Chart, draw, png
+from lipscore.eval.report.chart import Chart, png
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
-from lipscore.eval.store.appending import replace_whole
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import edit, read, write
+from lipscore.media.aside import replace_whole
+from lipscore.metrics.catalogue import lse_text
 from lipscore.types import Floats, Frame, MediaInfo, VideoScore
 
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 CONFIDENT = 10.2  # all green from here on: run_visualise.py's 25 levels of colour per unit
 TOGETHER = 0.03  # seconds by which the audio may start apart from the picture and still be copied
 SOUND_RATE = 48000  # Hz, of audio that is put in its place
@@ -78,7 +80,7 @@ def visualise(
     written = [target]
     for k in kept:
         chart = target.with_name(f"{target.stem}.track{k.score.track_id:02d}.png")
-        replace_whole(chart, png(draw(charts(k, float(rate)))))
+        replace_whole(chart, png(charts(k, float(rate), record.model)))
         written.append(chart)
     return record, written
 
@@ -100,14 +102,17 @@ def colour(confidence: float) -> tuple[int, int, int]:
     return 0, green, 255 - green
 
 
-def charts(kept: TracedTrack, rate: float) -> list[Chart]:
-    """The curve over shifts, and the framewise confidence over the video's time."""
+def charts(kept: TracedTrack, rate: float, model: str = "") -> list[Chart]:
+    """The curve over shifts, and the framewise confidence over the video's time, of a track that `model` scored.
+
+    The curve is turned round: its column k is the shift k - vshift, and the offset is minus the best shift.
+    """
     score = kept.score
     vshift = len(score.curve) // 2
     seconds = (score.first_frame + np.arange(len(kept.confidence))) / rate
     return [
         Chart(
-            f"track {score.track_id}: LSE-D {score.lse_d:.3f}, LSE-C {score.lse_c:.3f}, offset {score.offset:+d}",
+            f"track {score.track_id}: {lse_text(score, model)}, offset {score.offset:+d}",
             "offset in frames (positive: the audio comes before the video)",
             "mean distance",
             list(range(-vshift, vshift + 1)),

@@ -206,7 +206,8 @@ class ReferenceScore:
 class VideoScore:
     """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
 
-    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok".
+    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok". scores
+    holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
     is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
@@ -234,6 +235,7 @@ class VideoScore:
     offset: int | None = None
     psnr: float | None = None
     ssim: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
     alignment: Alignment | None = None
     reference: ReferenceScore | None = None
     notes: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from lipscore.media.mjpeg import split_jpegs
 from lipscore.media.probe import file_sha256 as file_sha256
 from lipscore.media.probe import probe as probe
 from lipscore.media.probe import probe_sound
+from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
 from lipscore.media.streams import NoVideoError
 from lipscore.types import Frame, MediaInfo
 
@@ -35,7 +36,7 @@ VIDEO_SUFFIXES = (
 
 def frames_at(
     source: Path | MediaInfo,
-    fps: Fraction | int | None = 25,
+    fps: Fraction | int | None = FRAME_RATE,
     *,
     square: bool = True,
     counts: Decoded | None = None,
@@ -62,7 +63,7 @@ def frames_at(
     yield from frames.read_frames(info, fps, square, Decoded() if counts is None else counts)
 
 
-def read_pcm(source: Path | MediaInfo, rate: int = 16000) -> NDArray[np.int16]:
+def read_pcm(source: Path | MediaInfo, rate: int = SAMPLE_RATE) -> NDArray[np.int16]:
     """The audio, mono, on the video's clock: sample 0 sounds with the first frame, gaps in the timestamps are silence.
 
     Of a file without a video, sample 0 is the first.

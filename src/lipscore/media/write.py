@@ -27,6 +27,7 @@ from lipscore.media.ffmpeg import (
     run_ffmpeg,
     started,
 )
+from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import Frame
 
 # The encoders cut a frame into as many slices as they have threads, so the picture, and with it the score, would depend
@@ -39,7 +40,7 @@ def write_video(
     frames: Iterable[Frame],
     fps: Fraction | int,
     pcm: NDArray[np.int16] | None = None,
-    rate: int = 16000,
+    rate: int = SAMPLE_RATE,
     *,
     crf: int = 18,
 ) -> None:
