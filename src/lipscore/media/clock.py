@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from lipscore.errors import MediaError
 from lipscore.media.packets import Line
 
-BACK = 0.5  # seconds that a coding time goes back: the timestamps start again (a joined file)
+BACK = 0.1  # seconds that a decoding time goes back: the timestamps start again, as FFmpeg's ts_discontinuity_detect
+BACK_SHOWN = 0.7  # the same of display times, which B-frames reorder: 16 frames at 25 a second
 AHEAD = 10.0  # seconds that they leap ahead, in a container where they may: FFmpeg's -dts_delta_threshold
+FAR = 0.5  # seconds that a wrong time is away, at the least
 OUTLIER = 5  # packets with a wrong time, at most, that are taken for damage of the timestamps
 # AVFMT_TS_DISCONT, libavformat/avformat.h: the containers whose timestamps may start again anywhere
 DISCONTINUOUS = frozenset({"mpeg", "mpegts", "mpegtsraw", "vob", "ogg", "dv", "wtv", "rtsp", "hls"})
@@ -111,7 +113,7 @@ def _runs(line: Line, leaps: bool) -> list[_Run]:
     if not len(line):
         return []
     steps = np.diff(line.coding_times) * float(line.time_base)
-    broken = steps < -BACK
+    broken = steps < -_back(line)
     if leaps:
         broken |= steps > AHEAD
     breaks = [int(number) + 1 for number in np.flatnonzero(broken)]
@@ -126,15 +128,20 @@ def _runs(line: Line, leaps: bool) -> list[_Run]:
     return found
 
 
+def _back(line: Line) -> float:
+    return BACK if line.has_dts else BACK_SHOWN
+
+
 def _outliers(line: Line) -> list[tuple[int, int]]:
     """(first, stop) of a few packets whose times leap away and come back."""
     steps = np.diff(line.coding_times) * float(line.time_base)
+    far = max(FAR, _back(line))
     found: list[tuple[int, int]] = []
-    for back in np.flatnonzero(np.abs(steps) > BACK):
+    for back in np.flatnonzero(np.abs(steps) > far):
         for first in range(max(0, int(back) - OUTLIER), int(back)):
             leap = steps[first]
             total = float(steps[first : back + 1].sum())
-            if abs(leap) > BACK and leap * steps[back] < 0 and -BACK / 5 < total < BACK:
+            if abs(leap) > far and leap * steps[back] < 0 and -FAR / 5 < total < FAR:
                 if not found or found[-1][1] <= first:
                     found.append((first + 1, int(back) + 1))
                 break

@@ -60,6 +60,8 @@ def read_packets(container: av.container.InputContainer, streams: Sequence[AvStr
                     yield packet  # type: ignore[misc]
         except (av.FFmpegError, OSError):
             failures += 1
+        except IndexError:  # PyAV: a packet of a stream that was not there when the file was opened
+            continue
         else:
             return
 
@@ -70,10 +72,12 @@ def seek(container: av.container.InputContainer, stream: av.stream.Stream, clock
     Returns:
         False, where reading from the start is surer (the timestamps do not go straight on) or as quick.
     """
-    if time <= PREROLL or clock.joints or (clock.by_order and stream.type == "video"):
+    joined = any(number for _, number, _ in clock.joints)
+    if time <= PREROLL or joined or (clock.by_order and stream.type == "video"):
         return False
+    moved = sum((added for index, _, added in clock.joints if index == stream.index), Fraction(0))
     try:
-        container.seek(int((time - PREROLL + clock.origin) / Fraction(stream.time_base or 1)), stream=stream)
+        container.seek(int((time - PREROLL + clock.origin - moved) / Fraction(stream.time_base or 1)), stream=stream)
     except (av.FFmpegError, OSError):
         return False
     return True
@@ -107,10 +111,14 @@ class Line:
         return sum(self.shown)
 
     @property
+    def has_dts(self) -> bool:
+        """Whether any packet says when it is to be decoded."""
+        return any(time != NO_TIME for time in self.dts)
+
+    @property
     def coding_times(self) -> NDArray[np.int64]:
-        """int64[n]: dts, or pts where a packet has no dts, or the time before where it has neither."""
-        pts, dts = np.array(self.pts, np.int64), np.array(self.dts, np.int64)
-        times = np.where(dts == NO_TIME, pts, dts)
+        """int64[n]: dts, and the time before where a packet has none; pts if no packet has a dts."""
+        times = np.array(self.dts if self.has_dts else self.pts, np.int64)
         known = times != NO_TIME
         if not known.any():
             return np.zeros(len(times), np.int64)

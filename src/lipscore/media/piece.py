@@ -37,6 +37,8 @@ def write_piece(info: MediaInfo, target: Path, start: Fraction, seconds: Fractio
         for frame, time in _frames(info, start - half, counts):
             if time >= start - half + seconds:
                 break
+            counts.n_frames += 1
+            counts.n_corrupt += frame.is_corrupt
             upright = upright or _Upright(frame)
             image = upright(frame)
             if video is None:
@@ -76,8 +78,6 @@ def _frames(info: MediaInfo, first: Fraction, counts: Decoded) -> Iterator[tuple
                     break
                 landed = True
                 if time >= first:
-                    counts.n_frames += 1
-                    counts.n_corrupt += frame.is_corrupt
                     counts.n_packets, counts.n_errors = fresh.n_packets, fresh.n_errors
                     counts.interlaced = fresh.interlaced
                     yield frame, time

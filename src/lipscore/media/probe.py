@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
 from lipscore.media import clock as clocks
@@ -23,11 +24,12 @@ from lipscore.media.frames import (
     timed_frames,
     turned,
 )
-from lipscore.media.packets import Line, opened, scan
+from lipscore.media.packets import NO_TIME, Line, opened, scan
 from lipscore.media.streams import choose, first_default
 from lipscore.types import Clock, MediaInfo, Streams
 
 RATES = (1000, 768_000)  # Hz: the sample rates that can be meant
+PAUSE = 10  # times the usual distance between two frames
 LOOK = 20  # frames that show whether a container's display times are true
 # Formats whose header says how long they last; the others are asked for their last timestamp, or guessed
 SAYS_DURATION = frozenset({"matroska", "webm", "flv", "asf"})
@@ -90,8 +92,12 @@ def probe(path: Path) -> MediaInfo:
         if published.audio is not None and (theirs := _span(lines[published.audio], published.audio, joined)):
             their_start = theirs[0]
         hidden = header.name in HIDING
-        by_order = header.name != "" and header.has_b_frames and not lines[own.video].reordered
-    clock = Clock(Fraction(0), by_order and _times_lie(path, own.video, rate, joined), joined)
+        avi = "avi" in container.format.name.split(",")
+        unsure = bool(header.has_b_frames) and not lines[own.video].reordered
+    clock = Clock(Fraction(0), unsure and (avi or _times_lie(path, own.video, rate, joined)), joined)
+    if avi and not clock.by_order:
+        clock = _from_first_slot(path, own, rate, clock, lines[own.video])
+        video_times = clocks.corrected(lines[own.video], own.video, clock.joints)
     if clock.by_order:
         video_times = np.asarray(lines[own.video].coding_times * float(lines[own.video].time_base), np.float64)
     first, origin = _first(path, own, rate, clock, lines[own.video])
@@ -181,13 +187,15 @@ def _span(line: Line, index: int, joined: clocks.Joints) -> tuple[float, float] 
     return float(times[shown].min()), float((times + lasting)[shown].max())
 
 
-def _rate(stream: av.VideoStream, times: np.ndarray) -> Fraction:
-    """Frames per second: the container's average, unless its packets say that this cannot be."""
+def _rate(stream: av.VideoStream, times: NDArray[np.float64]) -> Fraction:
+    """Frames per second: the container's average, unless its packets, pauses left out, say that this cannot be."""
     said = Fraction(stream.average_rate or stream.guessed_rate or 25)
-    span = float(times.max() - times.min()) if len(times) > 1 else 0.0
-    found = (len(times) - 1) / span if span > 0 else 0.0
-    if found and not 0.5 < float(said) / found < 2:
-        said = Fraction(found).limit_denominator(1001)
+    gaps = np.diff(np.sort(times))
+    gaps = gaps[gaps > 0]
+    if len(gaps):
+        found = 1 / float(np.mean(gaps[gaps <= PAUSE * np.median(gaps)]))
+        if not 0.5 < float(said) / found < 2:
+            said = Fraction(found).limit_denominator(1001)
     return min(max(said, Fraction(1, 10)), Fraction(1000))
 
 
@@ -205,11 +213,18 @@ def _times_lie(path: Path, index: int, rate: Fraction, joined: clocks.Joints) ->
     with opened(path) as container:
         stream = container.streams[index]
         assert isinstance(stream, av.VideoStream)
-        if "avi" in container.format.name.split(","):
-            return True
         frames = timed_frames(container, stream, Clock(joints=joined), rate, Decoded())
         stamps = [frame.pts for frame, _ in islice(frames, LOOK) if frame.pts is not None]
     return stamps != sorted(stamps)
+
+
+def _from_first_slot(path: Path, own: Streams, rate: Fraction, clock: Clock, line: Line) -> Clock:
+    """The clock of an AVI, in which the first frame is shown in its own packet's slot, not after a decoder's delay."""
+    frame, _ = _first(path, own, rate, clock, line)
+    slots = [dts for pts, dts in zip(line.pts, line.dts, strict=True) if pts == frame.pts and NO_TIME not in (pts, dts)]
+    if not slots or frame.pts is None or slots[0] == frame.pts or clock.joints:
+        return clock
+    return replace(clock, joints=((own.video, 0, (slots[0] - frame.pts) * line.time_base),))
 
 
 def _first(path: Path, own: Streams, rate: Fraction, clock: Clock, line: Line) -> tuple[av.VideoFrame, Fraction]:
