@@ -75,6 +75,8 @@ class Heed:
             self.counts = read.count_frames(info)
         else:
             self.counts = Decoded(n_frames=info.n_frames, end=Fraction(info.duration_s), complete=True)
+        if counted is not None:
+            self.counts.n_corrupt = max(self.counts.n_corrupt, min(counted.concealed, self.counts.n_frames))
 
     @property
     def notes(self) -> tuple[str, ...]:

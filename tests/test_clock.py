@@ -124,7 +124,7 @@ def test_a_clip_that_starts_between_key_frames(tmp_path: Path) -> None:
     with av.open(str(gops)) as source, av.open(str(path), "w") as target:
         streams = {stream: target.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
-            if packet.dts is not None and packet.pts * packet.time_base >= Fraction(1, 2):
+            if packet.pts is not None and packet.dts is not None and packet.pts * packet.time_base >= Fraction(1, 2):
                 packet.stream = streams[packet.stream]
                 target.mux(packet)
     assert read_all(path)[0] == list(range(24, 48))

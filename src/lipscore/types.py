@@ -69,6 +69,7 @@ class MediaInfo:
     published_audio_start_s: of the published protocols' stream.
     hidden_packets: whether the codec has packets that show nothing.
     turned: whether the display matrix exchanges width and height.
+    n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class MediaInfo:
     published_audio_start_s: float | None = None
     hidden_packets: bool = False
     turned: bool = False
+    n_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

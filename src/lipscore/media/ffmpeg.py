@@ -37,10 +37,14 @@ _AFTERMATH = ("Conversion failed", "Nothing was written", "Error opening output"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What FFmpeg says that it decoded of the first video stream that it read."""
+    """What FFmpeg says that it decoded of the first video stream that it read.
+
+    errors: packets that it could not decode; concealed: frames in which it had to make up what was damaged.
+    """
 
     frames: int
     errors: int
+    concealed: int
 
 
 @lru_cache(maxsize=1)
@@ -191,5 +195,6 @@ def _signal_name(number: int) -> str:
 
 
 def _counts(said: bytes) -> Counts | None:
-    found = _DECODED.search(said.decode(errors="replace"))
-    return Counts(int(found[1]), int(found[2] or 0)) if found else None
+    text = said.decode(errors="replace")
+    found = _DECODED.search(text)
+    return Counts(int(found[1]), int(found[2] or 0), text.count("] concealing ")) if found else None

@@ -46,6 +46,8 @@ def shortfall(info: MediaInfo, counts: Decoded) -> str:
         said.append(f"{counts.n_frames} of {expected} frames could be decoded")
     elif counts.n_errors:
         said.append(f"{counts.n_errors} of its packets could not be decoded")
+    if info.n_left_out:
+        said.append(f"its timestamps leave out {info.n_left_out} frames; the frame before each hole is repeated")
     if counts.n_corrupt:
         said.append(f"{counts.n_corrupt} of {counts.n_frames} decoded frames are damaged")
     return "; ".join(said)

@@ -20,6 +20,7 @@ from lipscore.types import Clock
 
 RETRIES = 16  # readings that fail in a row before the rest of a file is given up
 PREROLL = 2  # seconds
+PLAYLISTS = frozenset({"concat", "hls", "dash", "sdp", "imf", "webm_dash_manifest"})  # files that name others
 NO_TIME = -(1 << 63)
 N_VOP = 8  # bytes: MPEG-4's placeholder for a frame that the packet before it held already is shorter
 
@@ -41,6 +42,8 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{path}: no readable media file ({reason}); is it complete, and a video?") from error
     try:
+        if container.format.name in PLAYLISTS:
+            raise MediaError(f"{path}: is a list of other files; give the video file itself")
         yield container
     finally:
         container.close()

@@ -30,6 +30,9 @@ from lipscore.types import Clock, MediaInfo, Streams
 
 RATES = (1000, 768_000)  # Hz: the sample rates that can be meant
 PAUSE = 10  # times the usual distance between two frames
+STEADY = 25  # frames for each hole, at the least, where a hole means that frames were lost, not a varying rate
+REORDERED = 16  # frames at either end that a cut between two key frames may tear out of their order
+HOLE = 1.9  # times the usual distance
 LOOK = 20  # frames that show whether a container's display times are true
 # Formats whose header says how long they last; the others are asked for their last timestamp, or guessed
 SAYS_DURATION = frozenset({"matroska", "webm", "flv", "asf"})
@@ -129,6 +132,7 @@ def probe(path: Path) -> MediaInfo:
         published_audio_start_s=None if their_start is None else their_start - float(origin),
         hidden_packets=hidden,
         turned=turn,
+        n_left_out=_left_out(video_times),
     )
 
 
@@ -162,7 +166,12 @@ def _promised(
     if stream.frames > len(line) and stream.frames <= max(1, container.size):  # a frame takes a byte, at the least
         if "mov" in formats:  # an edit list may leave frames out
             return sum(not entry.is_discard for entry in stream.index_entries)
-        return stream.frames - sum(not entry.size for entry in stream.index_entries)
+        if "avi" in formats:  # empty chunks repeat a frame, as many of those to come as of those read
+            slots = int(np.ptp(line.coding_times)) + 1 if len(line) else 1
+            spacing = max(1.0, slots / max(1, len(line)))
+            missing = stream.frames - slots
+            return line.n_shown + round(missing / spacing) if missing > 2 * spacing else 0
+        return stream.frames
     if "mov" in formats and not stream.frames:  # a fragment that is cut short
         return sum(not entry.is_discard for entry in stream.index_entries)
     if container.duration and not formats.isdisjoint(SAYS_DURATION):
@@ -197,6 +206,19 @@ def _rate(stream: av.VideoStream, times: NDArray[np.float64]) -> Fraction:
         if not 0.5 < float(said) / found < 2:
             said = Fraction(found).limit_denominator(1001)
     return min(max(said, Fraction(1, 10)), Fraction(1000))
+
+
+def _left_out(times: NDArray[np.float64]) -> int:
+    """How many frames are missing by the timestamps of a stream that is steady but for a few holes; else 0."""
+    gaps = np.diff(np.sort(times))[REORDERED:-REORDERED]
+    if len(gaps) < STEADY:
+        return 0
+    usual = float(np.median(gaps))
+    holes = gaps[gaps > HOLE * usual]
+    steady = np.abs(gaps - usual) <= usual / 10
+    if not usual or len(holes) * STEADY > len(gaps) or steady.sum() + len(holes) < 0.98 * len(gaps):
+        return 0
+    return int(np.round(holes / usual - 1).sum())
 
 
 def _sample_rate(path: Path, container: av.container.InputContainer, index: int) -> int:
