@@ -25,9 +25,9 @@ class _QuickDetector(ContentDetector):  # type: ignore[misc]
 
     def _calculate_frame_score(
         self,
-        frame_num: int,
+        frame_num: int,  # noqa: ARG002
         curr_hsv: Sequence[Frame],
-        last_hsv: Sequence[Frame],  # noqa: ARG002
+        last_hsv: Sequence[Frame],
     ) -> float:
         """The mean over hue, saturation and value of the mean absolute difference: sums of whole numbers, exact."""
         deltas = [cv2.norm(now, before, cv2.NORM_L1) / now.size for now, before in zip(curr_hsv, last_hsv, strict=True)]
