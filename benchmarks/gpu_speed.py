@@ -136,24 +136,35 @@ def _union(spans: list[tuple[int, int]]) -> int:
 
 
 @contextmanager
-def _gil_waits() -> Iterator[list[float]]:
-    """How late a thread wakes that sleeps a millisecond at a time, in ms: what it waits for the interpreter."""
-    late: list[float] = []
+def _beside(look: Callable[[], None], pause_s: float) -> Iterator[None]:
+    """Calls `look` again and again on a thread of its own while the block runs."""
     done = threading.Event()
 
-    def probe() -> None:
-        while not done.is_set():
-            start = time.perf_counter()
-            time.sleep(0.001)
-            late.append(1000 * (time.perf_counter() - start) - 1)
+    def run() -> None:
+        while not done.wait(pause_s):
+            look()
 
-    thread = threading.Thread(target=probe, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield late
+        yield
     finally:
         done.set()
         thread.join()
+
+
+@contextmanager
+def _gil_waits() -> Iterator[list[float]]:
+    """How late a thread wakes that sleeps a millisecond at a time, in ms: what it waits for the interpreter."""
+    late: list[float] = []
+
+    def sleep() -> None:
+        start = time.perf_counter()
+        time.sleep(0.001)
+        late.append(1000 * (time.perf_counter() - start) - 1)
+
+    with _beside(sleep, 0):
+        yield late
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
@@ -237,21 +248,14 @@ def _device_peak(bench: Bench) -> dict[str, float]:
 def _watched(bench: Bench) -> Iterator[dict[str, list[float]]]:
     """Memory of this process and its FFmpegs in MB, and the GPU's load in per cent, again and again."""
     seen: dict[str, list[float]] = {"host_MB": [], "gpu": []}
-    done = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(0.7):
-            seen["host_MB"].append(resident_mb(os.getpid()))
-            if bench.gpu:
-                seen["gpu"].append(torch.cuda.utilization())
+    def look() -> None:
+        seen["host_MB"].append(resident_mb(os.getpid()))
+        if bench.gpu:
+            seen["gpu"].append(torch.cuda.utilization())
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with _beside(look, 0.7):
         yield seen
-    finally:
-        done.set()
-        thread.join()
 
 
 def peer(bench: Bench) -> None:

@@ -55,7 +55,7 @@ def on_device(device: torch.device) -> Iterator[None]:
             raise torch.OutOfMemoryError(words) from error
         if any(part in words for part in DEVICE_WORDS):
             raise DeviceError(
-                f"{device}: the GPU failed ({words}); what was scored is kept: run again to go on, or use --device cpu"
+                f"{device}: the GPU failed ({words}); what was scored is kept: run again to go on, or use the CPU"
             ) from error
         raise
 
@@ -153,7 +153,7 @@ class Batches:
                 if stop - start == 1:
                     raise DeviceError(
                         f"{self._device}: not enough memory for one frame at a time; end what else uses the GPU, or "
-                        f"use --device cpu"
+                        f"use the CPU"
                     ) from error
                 self.size = min(self.size, (stop - start) // 2)
             else:
