@@ -6,13 +6,14 @@ imageio-ffmpeg carries, unless LIPSCORE_FFMPEG names another.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -156,6 +157,9 @@ def open_ffmpeg(
     with tempfile.TemporaryFile() as said:
         with started(command, stdout=subprocess.PIPE, stderr=said, bufsize=PIPE_BYTES) as process:
             assert process.stdout is not None
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux's pipe holds 64 kB by itself: sixteen reads for one
+                with suppress(OSError):
+                    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             with process.stdout:
                 yield process.stdout
             process.wait()

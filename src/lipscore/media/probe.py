@@ -177,10 +177,10 @@ def _promised(
     if container.duration and not formats.isdisjoint(SAYS_DURATION):
         ends = [_span(other, index, ()) for index, other in lines.items()]
         end = max((span[1] for span in ends if span is not None), default=0.0)
-        missing = container.duration / av.time_base - end
+        lacking = container.duration / av.time_base - end
         rate = stream.average_rate or stream.guessed_rate
-        if missing > CUT_SHORT and rate:
-            return line.n_shown + round(missing * float(rate))
+        if lacking > CUT_SHORT and rate:
+            return line.n_shown + round(lacking * float(rate))
     return 0
 
 
