@@ -6,7 +6,16 @@ from typing import Literal
 
 from lipscore.errors import LipscoreError
 
-Reason = Literal["no_face", "no_audio", "audio_too_short", "nan_audio", "too_few_frames", "bad_box", "frame_size"]
+Reason = Literal[
+    "no_face",
+    "no_audio",
+    "audio_too_short",
+    "nan_audio",
+    "too_few_frames",
+    "bad_box",
+    "frame_size",
+    "out_of_memory",
+]
 
 
 class NotGeneratedError(LipscoreError):
