@@ -21,6 +21,7 @@ from lipscore.errors import LipscoreError
 from lipscore.eval.cli import train
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.cli.demo import demo
+from lipscore.eval.cli.generate import generate
 from lipscore.eval.cli.merge import merge
 from lipscore.eval.cli.reproduce import reproduce
 from lipscore.eval.cli.tools import register as register_tools
@@ -272,4 +273,5 @@ app.command()(command(merge))
 app.command()(command(compare))
 app.command()(command(reproduce))
 app.command()(command(demo))
+app.command()(command(generate))
 train_app.command("mini")(command(train.mini))

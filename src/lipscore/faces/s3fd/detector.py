@@ -244,7 +244,7 @@ class S3fdDetector:
         height, width = frames[0].shape[:2]
         scale = self.facedet_scale
         small = np.stack([cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) for f in frames])
-        offsets, scores, maps = self._look(small)
+        offsets, scores, maps = self._look(small.astype(np.uint8, copy=False))
         priors = self._priors_for(small.shape[1], small.shape[2], maps)
         source = torch.tensor([width, height, width, height], dtype=torch.float32)
         found = []

@@ -90,7 +90,7 @@ def place_kept(boxes: Sequence[Ints | None], same: Sequence[bool], smooth: bool)
 
 
 def place_fork(boxes: Sequence[Ints | None], first: Ints, same: Sequence[bool], smooth: bool) -> Placement:
-    """As github.com/suprasauce/LIpSync at dc3f6a2: frames without a face take the first frame's raw box into the mean."""
+    """As in github.com/suprasauce/LIpSync at dc3f6a2: without a face, the first frame's raw box goes into the mean."""
     filled = np.stack([first if box is None else box for box in boxes])
     return Placement(smoothed(filled) if smooth else filled, _states(boxes, same))
 

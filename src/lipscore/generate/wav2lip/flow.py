@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -187,7 +187,8 @@ def _placed(job: _Job, detector_for: Callable[[Path], Detector]) -> tuple[_Job, 
     missing = [frame for frame, box in enumerate(boxes) if box is None]
     if len(missing) == len(boxes):
         raise NotGeneratedError(
-            "no_face", f"{job.picture.path}: {detector.name} finds no face in any of {len(boxes)} frames; see --detector"
+            "no_face",
+            f"{job.picture.path}: {detector.name} finds no face in any of {len(boxes)} frames; see --detector",
         )
     if options.missing == "error" and missing:
         raise NotGeneratedError(
@@ -220,7 +221,8 @@ def _constant(job: _Job, box: Box, first: Frame) -> Placement:
         )
     count = sum(1 for _ in job.picture.raw(job.limit))
     corners = np.array([box.left, box.top, box.right, box.bottom], np.int64)
-    return Placement(np.tile(corners, (count, 1)), ("generated",) * count)
+    every: placing.State = "generated"
+    return Placement(np.tile(corners, (count, 1)), tuple(repeat(every, count)))
 
 
 def _factor(job: _Job, detector: Detector, first: Frame) -> int:
@@ -257,7 +259,8 @@ def _order(job: _Job, have: int, wanted: int) -> list[int]:
         return [0] * wanted
     if have < wanted and job.options.shorter == "refuse":
         raise NotGeneratedError(
-            "too_few_frames", f"{job.picture.path}: {have} frames, and the sound lasts for {wanted}; give a longer video"
+            "too_few_frames",
+            f"{job.picture.path}: {have} frames, and the sound lasts for {wanted}; give a longer video",
         )
     if have < wanted and job.options.shorter == "stretch":
         return stretched(have, wanted)

@@ -65,7 +65,7 @@ class Generator:
 
 
 class Patient:
-    """A detector that takes fewer frames at a time where the memory does not hold as many (`lipscore.types.Detector`)."""
+    """A detector (`lipscore.types.Detector`) that takes fewer frames at a time where the memory holds no more."""
 
     def __init__(self, inner: Detector) -> None:
         self._inner = inner

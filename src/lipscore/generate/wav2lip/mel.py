@@ -48,7 +48,8 @@ class Mel:
     def part(self, start: int, stop: int) -> Floats:
         """float32[80, stop - start] of -4 ... 4: columns start ... stop - 1, column c around sample 200 c."""
         parts = [self._columns(at, min(at + AT_A_TIME, stop)) for at in range(start, stop, AT_A_TIME)]
-        return np.concatenate(parts, axis=1)
+        joined: Floats = np.concatenate(parts, axis=1)
+        return joined
 
     def windows(self, starts: Sequence[int]) -> Floats:
         """float32[B, 1, 80, 16]: what the network hears for windows that begin at these columns."""
@@ -62,8 +63,8 @@ class Mel:
         magnitude = np.abs(rfft(frames * hann())).astype(np.float32)
         energy = mel_basis() @ magnitude.T
         db = 20 * np.log10(np.maximum(1e-5, energy)) - REFERENCE_DB
-        scaled = 2 * LIMIT * (db - FLOOR_DB) / -FLOOR_DB - LIMIT
-        return np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
+        scaled: Floats = (2 * LIMIT * (db - FLOOR_DB) / -FLOOR_DB - LIMIT).astype(np.float32)
+        return np.clip(scaled, -LIMIT, LIMIT)
 
     def _emphasised(self, start: int, stop: int) -> NDArray[np.float64]:
         """x[n] - 0.97 x[n - 1] for n = start ... stop - 1, mirrored at both ends of the sound, the end not repeated."""
@@ -74,7 +75,8 @@ class Mel:
         held = np.asarray(self._samples[max(0, low - 1) : high + 1], np.float64)
         if low == 0:
             held = np.concatenate([[0.0], held])
-        return (held[1:] - PREEMPHASIS * held[:-1])[wanted - low]
+        emphasised: NDArray[np.float64] = (held[1:] - PREEMPHASIS * held[:-1])[wanted - low]
+        return emphasised
 
 
 @cache
@@ -86,7 +88,8 @@ def hann() -> NDArray[np.float64]:
 @cache
 def mel_basis() -> Floats:
     """float32[80, 401]: triangles on Slaney's mel scale, each of area 1 in Hz (librosa.filters.mel, htk=False)."""
-    corners = _hz(np.linspace(*_mel(np.array([LOWEST, HIGHEST])), BANDS + 2))
+    lowest, highest = _mel(np.array([LOWEST, HIGHEST])).tolist()
+    corners = _hz(np.linspace(lowest, highest, BANDS + 2))
     bins = np.arange(N_FFT // 2 + 1) * SAMPLE_RATE / N_FFT
     rising = (bins - corners[:-2, None]) / np.diff(corners)[:-1, None]
     falling = (corners[2:, None] - bins) / np.diff(corners)[1:, None]

@@ -47,9 +47,10 @@ class Unit(nn.Module):
     def fuse(self) -> None:
         """Let the convolution take the norm's factor and shift along."""
         conv, norm = self.conv_block
+        assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        fused = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
-        self.conv_block = nn.Sequential(fused)
+        up = isinstance(conv, nn.ConvTranspose2d)
+        self.conv_block = nn.Sequential(fuse_conv_bn_eval(conv, norm, transpose=up))
 
 
 def _residual(channels: int, count: int) -> list[Unit]:

@@ -40,7 +40,7 @@ class Options:
         UsageError: a value is none of its choices, or out of range.
     """
 
-    pads: Pads = Pads()
+    pads: Pads = field(default_factory=Pads)
     box: Box | None = None
     framing: Framing = field(default_factory=Framing)
     static: bool = False

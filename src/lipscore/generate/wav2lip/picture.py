@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Framing:
 
     resize_factor: int = 1
     rotate: bool = False
-    crop: Crop = Crop()
+    crop: Crop = field(default_factory=Crop)
     shorter_side: int | None = None
 
     def __post_init__(self) -> None:

@@ -122,9 +122,9 @@ def _at_16k(data: NDArray[np.generic], rate: int, path: Path) -> Iterator[NDArra
 class Resampler:
     """resampy 0.2.2's resample(filter="kaiser_best") to 16 kHz, then one zero where librosa pads to the ceiling.
 
-    Output k lies at the input's time k / q, q = 16000 / rate. Its weights depend on k modulo q's numerator only, so they
-    are made once per phase. The original adds its times up in float64: where k / q is whole, the sum may fall just below
-    it, and the original then counts from the sample before, with other weights (its step through the table is
+    Output k lies at the input's time k / q, q = 16000 / rate. Its weights depend on k modulo q's numerator only, so
+    they are made once per phase. The original adds its times up in float64: where k / q is whole, the sum may fall just
+    below it, and the original then counts from the sample before, with other weights (its step through the table is
     truncated). A phase of its own stands for that.
     """
 

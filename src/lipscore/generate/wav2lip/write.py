@@ -67,7 +67,11 @@ def output(
                 avi = Path(folder) / "result.avi"
                 writer = write.open_writer(avi, "DIVX", float(fps), size)
                 try:
-                    yield writer.write
+
+                    def write_frame(frame: Frame) -> None:
+                        writer.write(frame)
+
+                    yield write_frame
                 finally:
                     writer.release()
                 inputs = [*ffmpeg.input_args(wav), *ffmpeg.input_args(avi)]
@@ -79,5 +83,7 @@ def output(
             "h264": ["-c:v", "libx264", "-crf", CRF, "-pix_fmt", "yuv444p" if odd else "yuv420p", *AUDIO_CODECS["aac"]],
             "lossless": ["-c:v", "libx264rgb", "-qp", "0", "-pix_fmt", "bgr24", "-c:a", "alac"],
         }[codec]
-        with frame_sink(aside, size, fps, ffmpeg.input_args(wav), ["-map", "0:v", "-map", "1:a", *options, *threads, *said]) as sink:
+        with frame_sink(
+            aside, size, fps, ffmpeg.input_args(wav), ["-map", "0:v", "-map", "1:a", *options, *threads, *said]
+        ) as sink:
             yield sink
