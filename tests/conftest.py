@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,3 +60,29 @@ def mini_models() -> Models:
     from lipscore import load_models
 
     return load_models("mini", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def wav2lip_kit(shared: Path) -> Path:
+    """The folder with Wav2Lip's conformance kit; skips where it is not."""
+    folder = shared / "wav2lip"
+    if not (folder / "golden.json").is_file():
+        pytest.skip(f"no conformance kit of Wav2Lip at {folder} (set LIPSCORE_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wav2lip_weights(wav2lip_kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the kit's four weight files of the generation, removed afterwards: they take 530 MB."""
+    import runpy
+    import shutil
+    import sys
+
+    folder = tmp_path_factory.mktemp("wav2lip-weights")
+    argv, sys.argv = sys.argv, ["wav2lip_kit.py", str(folder)]
+    try:
+        runpy.run_path(str(wav2lip_kit / "wav2lip_kit.py"), run_name="__main__")
+    finally:
+        sys.argv = argv
+    yield folder
+    shutil.rmtree(folder)

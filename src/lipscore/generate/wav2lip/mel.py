@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import rfft
 
 from lipscore.generate.wav2lip.errors import NotGeneratedError
-from lipscore.generate.wav2lip.sound import SAMPLE_RATE
+from lipscore.generate.wav2lip.sound import SAMPLE_RATE, Sliced
 from lipscore.types import Floats
 
 N_FFT = 800  # samples; the window is as long
@@ -29,13 +29,13 @@ AT_A_TIME = 512  # columns
 
 
 class Mel:
-    """The spectrogram of samples float32[N] at 16 kHz, any of whose columns can be asked for.
+    """The spectrogram of samples, float32[N] at 16 kHz, any of whose columns can be asked for.
 
     Raises:
         NotGeneratedError: the sound is shorter than one window of the network (audio_too_short).
     """
 
-    def __init__(self, samples: NDArray[np.float32]) -> None:
+    def __init__(self, samples: Sliced) -> None:
         self._samples = samples
         self.columns = 1 + len(samples) // HOP
         if self.columns < STEP:
@@ -120,7 +120,7 @@ def chunk_starts(columns: int, fps: float, last: bool = True) -> list[int]:
         fps: frames per second of the picture.
         last: add a window of the last 16 columns, as inference.py does; the evaluation scripts do not.
     """
-    per_frame = COLUMNS_PER_SECOND / fps  # this division first: the order of the operations decides at 24 and 29.97
+    per_frame = COLUMNS_PER_SECOND / fps  # this division first, as in the original: rounding decides some starts
     starts: list[int] = []
     while (start := int(len(starts) * per_frame)) + STEP <= columns:
         starts.append(start)

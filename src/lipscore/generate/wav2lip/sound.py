@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import cache
 from math import ceil
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,47 @@ BETA = 14.769656459379492
 ROLLOFF = 0.9475937167399596
 BLOCK = 1 << 13  # output samples at a time
 Samples = Callable[[int, int], NDArray[np.float64]]
-NO_AUDIO = ("does not contain any stream", "matches no streams")
+NO_STREAM = "Error opening output files: Invalid argument"  # FFmpeg's last words where there is nothing to write
+
+
+class Sliced(Protocol):
+    """Samples of which parts can be had: an array, or a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """Samples in a file, of which only the parts that are asked for are in memory; [N], or [N, channels] of several."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    offset: int
+    count: int
+    channels: int = 1
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        """The samples of a slice without a step."""
+        start, stop, _ = part.indices(self.count)
+        width = self.channels * self.dtype.itemsize
+        wanted = max(0, stop - start) * self.channels
+        samples = np.fromfile(self.path, self.dtype, wanted, offset=self.offset + start * width)
+        return samples if self.channels == 1 else samples.reshape(-1, self.channels)
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sound that is ready: samples float32[N] at 16 kHz, mapped from a file; wav: the WAV that goes into the output.
+    """A sound that is ready: samples float32[N] at 16 kHz, in a file; wav: the WAV that goes into the output.
 
     rate and channels are the WAV's own; resampled: whether it was not at 16 kHz already.
     """
 
-    samples: NDArray[np.float32]
+    samples: SampleFile
     wav: Path
     rate: int
     channels: int
@@ -69,20 +100,22 @@ def load_sound(path: Path, folder: Path) -> Sound:
     try:
         ffmpeg.run_ffmpeg(args, path)
     except MediaError as error:
-        if any(words in str(error) for words in NO_AUDIO):
+        if NO_STREAM in str(error):
             raise NotGeneratedError("no_audio", f"{path}: has no sound; the lips need speech to follow") from error
         raise
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)
         rate, data = wavfile.read(wav, mmap=True)
-    if not data.size:
+    channels = 1 if data.ndim == 1 else data.shape[1]
+    source = SampleFile(wav, data.dtype, getattr(data, "offset", 0), len(data), channels)
+    if not len(source):
         raise NotGeneratedError("no_audio", f"{path}: its sound has no samples; give a longer one")
-    raw = folder / "samples.f32"
+    raw, count = folder / "samples.f32", 0
     with raw.open("wb") as out:
-        for block in _at_16k(data, rate, path):
+        for block in _at_16k(source, rate, path):
             out.write(block.astype(np.float32).tobytes())
-    samples = np.memmap(raw, np.float32, "r")
-    return Sound(samples, wav, rate, 1 if data.ndim == 1 else data.shape[1])
+            count += len(block)
+    return Sound(SampleFile(raw, np.dtype(np.float32), 0, count), wav, rate, channels)
 
 
 def is_wav(path: Path) -> bool:
@@ -99,9 +132,9 @@ def is_wav(path: Path) -> bool:
     return head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE"
 
 
-def _at_16k(data: NDArray[np.generic], rate: int, path: Path) -> Iterator[NDArray[np.float64]]:
+def _at_16k(data: Sliced, rate: int, path: Path) -> Iterator[NDArray[np.float64]]:
     def mono(start: int, stop: int) -> NDArray[np.float64]:
-        part = np.asarray(data[start:stop])
+        part = data[start:stop]
         values = part.astype(np.float32) / np.float32(32768) if part.dtype == np.int16 else part
         values = values if values.ndim == 1 else values.mean(axis=1, dtype=np.float32)
         finite = np.isfinite(values)

@@ -1,0 +1,183 @@
+"""Wav2Lip's network and its checkpoints: the kit's windows, and files that are none."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lipscore.errors import WeightsError
+from lipscore.generate.wav2lip import checkpoint
+from lipscore.generate.wav2lip.errors import NotGeneratedError
+from lipscore.generate.wav2lip.generator import Generator, halving
+from lipscore.generate.wav2lip.network import GFLOP, Wav2LipNet, build
+from lipscore.generate.wav2lip.paste import network_input
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, torch.Tensor]:
+    """Weights of our own, and statistics that are not the norms' first ones."""
+    torch.manual_seed(0)
+    state = Wav2LipNet().state_dict()
+    for name, tensor in state.items():
+        if name.endswith("running_mean"):
+            tensor.normal_(0, 0.1)
+        elif name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+    return state
+
+
+def inputs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    faces = list(rng.integers(0, 256, (count, 96, 96, 3), np.uint8))
+    return rng.uniform(-4, 4, (count, 1, 80, 16)).astype(np.float32), network_input(faces)
+
+
+def test_the_size_of_the_network() -> None:
+    with torch.device("meta"):
+        net = Wav2LipNet().eval()
+        assert sum(p.numel() for p in net.parameters()) == 36_298_035
+        assert len(net.state_dict()) == 352
+        with FlopCounterMode(display=False) as counter:
+            assert net(torch.empty(1, 1, 80, 16), torch.empty(1, 6, 96, 96)).shape == (1, 3, 96, 96)
+    assert counter.get_total_flops() / 1e9 == pytest.approx(GFLOP, abs=0.01)
+
+
+def test_the_fused_network_is_the_network(drawn: dict[str, torch.Tensor]) -> None:
+    plain = Wav2LipNet().eval()
+    plain.load_state_dict(drawn)
+    mels, faces = inputs(3)
+    with torch.inference_mode():
+        expected = plain(torch.from_numpy(mels), torch.from_numpy(faces)).numpy()
+    found = Generator(checkpoint.Checkpoint(drawn, Path("drawn"), "", ""))(mels, faces)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert 0 <= found.min() and found.max() <= 1
+
+
+def test_a_batch_is_halved_where_the_memory_does_not_hold_it(drawn: dict[str, torch.Tensor]) -> None:
+    tried = []
+
+    def work(part: list[int]) -> list[int]:
+        tried.append(len(part))
+        if len(part) > 3:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return part
+
+    assert [x for part in halving(work, list(range(11))) for x in part] == list(range(11))
+    assert tried == [11, 5, 2, 3, 6, 3, 3]
+
+    def never(part: list[int]) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    with pytest.raises(NotGeneratedError, match="--resize-factor") as caught:
+        halving(never, [1, 2])
+    assert caught.value.reason == "out_of_memory"
+
+    def broken(part: list[int]) -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        halving(broken, [1, 2])
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_both_forms_of_the_official_files_are_read(
+    drawn: dict[str, torch.Tensor], tmp_path: Path, prefix: str
+) -> None:
+    path = tmp_path / "wav2lip.pth"
+    content = {"state_dict": {prefix + name: value for name, value in drawn.items()}, "optimizer": None}
+    torch.save(content, path, _use_new_zipfile_serialization=not prefix)  # the files of 2020 are in the old form
+    found = checkpoint.load(path)
+    assert found.published == "" and len(found.sha256) == 64
+    assert all(torch.equal(found.state[name], value) for name, value in drawn.items())
+
+
+def refused(path: Path, *words: str) -> None:
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        checkpoint.load(path)
+    for word in words:
+        assert word in str(caught.value), caught.value
+
+
+def test_what_is_not_a_checkpoint_is_named(drawn: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "wav2lip_gan.pth"
+    refused(path, "cannot be read")
+    path.write_bytes(b"\n<!DOCTYPE html><html><head><title>wav2lip_gan.pth</title>" + b" " * 47_000)
+    refused(path, "not_a_checkpoint", "web page of 47,")
+    path.write_bytes(b"")
+    refused(path, "empty")
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    refused(path, "Git LFS pointer")
+    path.write_bytes(b"\x80\x02garbage")
+    refused(path, "not_a_checkpoint", "download complete")
+    torch.save({"state_dict": drawn}, tmp_path / "whole.pth")
+    path.write_bytes((tmp_path / "whole.pth").read_bytes()[:-5000])
+    refused(path, "not_a_checkpoint", "download complete")
+    torch.save({"state_dict": {"a": 1}}, path)
+    refused(path, "no tensors by name")
+    torch.save({"conv1_1.weight": torch.zeros(1), "conv1_1.bias": torch.zeros(1)}, path)
+    refused(path, "S3FD, the face detector")
+    torch.save({"encoder.weight": torch.zeros(1)}, path)
+    refused(path, "tensors of another network (encoder.weight")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no tensors")
+    refused(path, "not_a_checkpoint")
+
+
+def test_another_variant_is_named_with_its_shapes(drawn: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "wav2lip256.pth"
+    name = "face_decoder_blocks.6.0.conv_block.0.weight"
+    torch.save({"state_dict": {**drawn, name: torch.zeros(80, 64, 3, 3), "extra.weight": torch.zeros(1)}}, path)
+    refused(path, "wrong_shapes", f"{name} is (80, 64, 3, 3), not (160, 64, 3, 3)", "1 tensors are not Wav2Lip's")
+    torch.save({"state_dict": {key: value for key, value in drawn.items() if key != name}}, path)
+    refused(path, "wrong_shapes", f"1 tensors are missing ({name})")
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (print, ("run from a weight file",))
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    refused(tmp_path / "evil.pth", "not_a_checkpoint")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_kits_names_and_shapes(wav2lip_kit: Path) -> None:
+    lines = [line.split(" ") for line in (wav2lip_kit / "wav2lip_shapes.txt").read_text().splitlines() if line]
+    with torch.device("meta"):
+        state = Wav2LipNet().state_dict()
+    assert {name: "x".join(map(str, value.shape)) for name, value in state.items()} == dict(lines)
+
+
+@pytest.mark.parametrize("name", ["wav2lip.pth", "wav2lip_gan.pth", "Wav2Lip-SD-NOGAN.pt"])
+def test_the_kits_windows_from_each_form_of_its_weights(wav2lip_kit: Path, wav2lip_weights: Path, name: str) -> None:
+    golden = np.load(wav2lip_kit / "golden.npz")
+    network = build(checkpoint.load(wav2lip_weights / name).state, torch.device("cpu"))
+    for window in ("phone_0", "phone_30", "doctor_10"):
+        faces = torch.from_numpy(network_input([golden[f"{window}_face"]]))
+        with torch.inference_mode():
+            out = network(torch.from_numpy(golden[f"{window}_mel"][None, None]), faces)[0].permute(1, 2, 0).numpy()
+        error = np.abs(out - golden[f"{window}_output"])
+        assert error.max() < 1e-4 and error.mean() < 1e-5
+
+
+def test_the_kits_other_file_is_told_apart(wav2lip_weights: Path) -> None:
+    refused(wav2lip_weights / "s3fd.pth", "S3FD, the face detector")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_kits_windows_on_a_gpu(wav2lip_kit: Path, wav2lip_weights: Path) -> None:
+    golden = np.load(wav2lip_kit / "golden.npz")
+    generator = Generator(checkpoint.load(wav2lip_weights / "wav2lip_gan.pth"), "cuda")
+    for window in ("phone_0", "phone_30", "doctor_10"):
+        faces = network_input([golden[f"{window}_face"]])
+        out = generator(golden[f"{window}_mel"][None, None], faces)[0].transpose(1, 2, 0)
+        error = np.abs(out - golden[f"{window}_output"])
+        assert error.max() < 1e-4 and error.mean() < 1e-5
