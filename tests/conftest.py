@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lipscore import Models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,3 +88,22 @@ def wav2lip_weights(wav2lip_kit: Path, tmp_path_factory: pytest.TempPathFactory)
         sys.argv = argv
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def drawn_wav2lip() -> dict[str, Tensor]:
+    """Wav2Lip's tensors with weights of our own: its output spreads, and depends on the sound and on the face."""
+    import torch
+
+    from lipscore.generate.wav2lip.network import Wav2LipNet
+
+    torch.manual_seed(0)
+    network = Wav2LipNet().train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics of the one batch
+        elif isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    with torch.no_grad():
+        network(torch.rand(16, 1, 80, 16) * 8 - 4, torch.rand(16, 6, 96, 96))
+    return network.state_dict()

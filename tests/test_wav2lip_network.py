@@ -19,19 +19,6 @@ from lipscore.generate.wav2lip.network import GFLOP, Wav2LipNet, build
 from lipscore.generate.wav2lip.paste import network_input
 
 
-@pytest.fixture(scope="module")
-def drawn() -> dict[str, torch.Tensor]:
-    """Weights of our own, and statistics that are not the norms' first ones."""
-    torch.manual_seed(0)
-    state = Wav2LipNet().state_dict()
-    for name, tensor in state.items():
-        if name.endswith("running_mean"):
-            tensor.normal_(0, 0.1)
-        elif name.endswith("running_var"):
-            tensor.uniform_(0.5, 2)
-    return state
-
-
 def inputs(count: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     faces = list(rng.integers(0, 256, (count, 96, 96, 3), np.uint8))
@@ -48,18 +35,19 @@ def test_the_size_of_the_network() -> None:
     assert counter.get_total_flops() / 1e9 == pytest.approx(GFLOP, abs=0.01)
 
 
-def test_the_fused_network_is_the_network(drawn: dict[str, torch.Tensor]) -> None:
+def test_the_fused_network_is_the_network(drawn_wav2lip: dict[str, torch.Tensor]) -> None:
     plain = Wav2LipNet().eval()
-    plain.load_state_dict(drawn)
+    plain.load_state_dict(drawn_wav2lip)
     mels, faces = inputs(3)
     with torch.inference_mode():
         expected = plain(torch.from_numpy(mels), torch.from_numpy(faces)).numpy()
-    found = Generator(checkpoint.Checkpoint(drawn, Path("drawn"), "", ""))(mels, faces)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert 0 <= found.min() and found.max() <= 1
+    found = Generator(checkpoint.Checkpoint(drawn_wav2lip, Path("drawn"), "", ""))(mels, faces)
+    error = np.abs(found - expected)
+    assert error.max() < 1e-4 and error.mean() < 1e-5
+    assert found.min() >= 0 and found.max() <= 1
 
 
-def test_a_batch_is_halved_where_the_memory_does_not_hold_it(drawn: dict[str, torch.Tensor]) -> None:
+def test_a_batch_is_halved_where_the_memory_does_not_hold_it(drawn_wav2lip: dict[str, torch.Tensor]) -> None:
     tried = []
 
     def work(part: list[int]) -> list[int]:
@@ -87,14 +75,14 @@ def test_a_batch_is_halved_where_the_memory_does_not_hold_it(drawn: dict[str, to
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_both_forms_of_the_official_files_are_read(
-    drawn: dict[str, torch.Tensor], tmp_path: Path, prefix: str
+    drawn_wav2lip: dict[str, torch.Tensor], tmp_path: Path, prefix: str
 ) -> None:
     path = tmp_path / "wav2lip.pth"
-    content = {"state_dict": {prefix + name: value for name, value in drawn.items()}, "optimizer": None}
+    content = {"state_dict": {prefix + name: value for name, value in drawn_wav2lip.items()}, "optimizer": None}
     torch.save(content, path, _use_new_zipfile_serialization=not prefix)  # the files of 2020 are in the old form
     found = checkpoint.load(path)
     assert found.published == "" and len(found.sha256) == 64
-    assert all(torch.equal(found.state[name], value) for name, value in drawn.items())
+    assert all(torch.equal(found.state[name], value) for name, value in drawn_wav2lip.items())
 
 
 def refused(path: Path, *words: str) -> None:
@@ -104,7 +92,7 @@ def refused(path: Path, *words: str) -> None:
         assert word in str(caught.value), caught.value
 
 
-def test_what_is_not_a_checkpoint_is_named(drawn: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_what_is_not_a_checkpoint_is_named(drawn_wav2lip: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "wav2lip_gan.pth"
     refused(path, "cannot be read")
     path.write_bytes(b"\n<!DOCTYPE html><html><head><title>wav2lip_gan.pth</title>" + b" " * 47_000)
@@ -115,7 +103,7 @@ def test_what_is_not_a_checkpoint_is_named(drawn: dict[str, torch.Tensor], tmp_p
     refused(path, "Git LFS pointer")
     path.write_bytes(b"\x80\x02garbage")
     refused(path, "not_a_checkpoint", "download complete")
-    torch.save({"state_dict": drawn}, tmp_path / "whole.pth")
+    torch.save({"state_dict": drawn_wav2lip}, tmp_path / "whole.pth")
     path.write_bytes((tmp_path / "whole.pth").read_bytes()[:-5000])
     refused(path, "not_a_checkpoint", "download complete")
     torch.save({"state_dict": {"a": 1}}, path)
@@ -129,12 +117,12 @@ def test_what_is_not_a_checkpoint_is_named(drawn: dict[str, torch.Tensor], tmp_p
     refused(path, "not_a_checkpoint")
 
 
-def test_another_variant_is_named_with_its_shapes(drawn: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_another_variant_is_named_with_its_shapes(drawn_wav2lip: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "wav2lip256.pth"
     name = "face_decoder_blocks.6.0.conv_block.0.weight"
-    torch.save({"state_dict": {**drawn, name: torch.zeros(80, 64, 3, 3), "extra.weight": torch.zeros(1)}}, path)
+    torch.save({"state_dict": {**drawn_wav2lip, name: torch.zeros(80, 64, 3, 3), "extra.weight": torch.zeros(1)}}, path)
     refused(path, "wrong_shapes", f"{name} is (80, 64, 3, 3), not (160, 64, 3, 3)", "1 tensors are not Wav2Lip's")
-    torch.save({"state_dict": {key: value for key, value in drawn.items() if key != name}}, path)
+    torch.save({"state_dict": {key: value for key, value in drawn_wav2lip.items() if key != name}}, path)
     refused(path, "wrong_shapes", f"1 tensors are missing ({name})")
 
 

@@ -25,7 +25,7 @@ def noise(count: int, seed: int = 0) -> np.ndarray:
 
 
 def naive_mel(x: np.ndarray) -> np.ndarray:
-    """float[80, 1 + N // 200], step by step: pre-emphasis, mirrored ends, a DFT by its definition, triangles, decibels."""
+    """float[80, 1 + N // 200], by the definitions: pre-emphasis, mirrored ends, a DFT, triangles, decibels."""
     y = [float(x[0]), *(float(x[n]) - 0.97 * float(x[n - 1]) for n in range(1, len(x)))]
     y = y[400:0:-1] + y + y[-2:-402:-1]
     window = [0.5 - 0.5 * math.cos(2 * math.pi * n / 800) for n in range(800)]

@@ -119,6 +119,8 @@ def generate(
         raise UsageError("give --face and --audio, or a list with --pairs")
     else:
         jobs = [lists.Pair(face, audio, out)]
+    if score:
+        task.check_scoring(protocol, score_model, score_detections)
     where = runtime.pick_device(device)
     runtime.configure()
     loaded = task.load_checkpoint(model, checkpoint, weights_dir, allow_unverified)

@@ -14,6 +14,7 @@ import torch
 
 from lipscore import __version__
 from lipscore.errors import MediaError, MissingError, UsageError, WeightsError
+from lipscore.eval.models import MODELS as SCORE_MODELS
 from lipscore.eval.run.batch import ScoreOptions, score
 from lipscore.eval.store.appending import replace_whole
 from lipscore.eval.store.records import hash_of
@@ -27,9 +28,10 @@ from lipscore.generate.wav2lip.flow import Generated, Progress, generate
 from lipscore.generate.wav2lip.generator import Generator
 from lipscore.generate.wav2lip.lists import Pair
 from lipscore.generate.wav2lip.options import Options
-from lipscore.generate.wav2lip.write import metadata
+from lipscore.generate.wav2lip.write import check_target, metadata
 from lipscore.media import ffmpeg, read
 from lipscore.media.edit import written_aside
+from lipscore.syncnet.protocols import get_protocol
 from lipscore.types import Detector
 from lipscore.weights import catalogue, fetch
 
@@ -224,6 +226,7 @@ def record_path(target: Path) -> Path:
 def _make(pair: Pair, setup: Setup, options: Options, resume: bool, overwrite: bool, progress: Progress | None) -> Made:
     if pair.problem:
         raise UsageError(pair.problem)
+    check_target(pair.target, options.codec, (pair.face, pair.audio))
     held = _held(pair.target)
     if pair.target.exists() and held is None and not overwrite:
         raise UsageError(
@@ -333,6 +336,20 @@ def _sentence(pair: Pair, done: Generated) -> str:
         notes.append(f"the picture's {done.picture_frames} frames are repeated")
     text = f"{pair.target}: {len(done.states)} frames, {', '.join(counts)}"
     return "; ".join([text, *notes])
+
+
+def check_scoring(protocol: str, model: str, detections: Path | None) -> None:
+    """See, before anything is generated, that it could be scored.
+
+    Raises:
+        UsageError: no such protocol or model.
+        MissingError: the boxes are not there.
+    """
+    get_protocol(protocol)
+    if model not in SCORE_MODELS:
+        raise UsageError(f"--score-model {model}: no such model; use one of {', '.join(SCORE_MODELS)}")
+    if detections is not None:
+        GivenBoxes(detections)
 
 
 def score_made(

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lipscore.errors import UsageError
 from lipscore.faces.scan import scan
 from lipscore.generate.wav2lip import boxes as placing
 from lipscore.generate.wav2lip import paste
@@ -101,9 +100,7 @@ def generate(
         MissingError: the target's folder cannot be written.
     """
     options = options or Options()
-    check_target(target, options.codec)
-    if target.resolve() in (face.resolve(), audio.resolve()):
-        raise UsageError(f"--out {target}: is one of the inputs; name another file")
+    check_target(target, options.codec, (face, audio))
     picture = open_picture(face, options.fps)
     fps = picture.fps if options.fixed_fps is None else Fraction(options.fixed_fps)
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
@@ -226,7 +223,7 @@ def _constant(job: _Job, box: Box, first: Frame) -> Placement:
 
 
 def _factor(job: _Job, detector: Detector, first: Frame) -> int:
-    """real_videos_inference.py's rescale_frames: the whole number that brings the face nearest to face_px."""
+    """real_videos_inference.py's rescale_frames: the whole number that brings the face to about face_px."""
     faces = detector([first], [0])[0]
     box = placing.padded(faces[0], Pads(0, 0, 0, 0), first.shape[1], first.shape[0]) if faces else None
     wanted, least = job.options.face_px, job.options.least_side

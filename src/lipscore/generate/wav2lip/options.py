@@ -33,8 +33,8 @@ class Options:
     with "keep", the measure that tells another's face. shorter: a picture that ends before the sound starts "again"
     (inference.py), is "refuse"d or "stretch"ed by repeating frames evenly (the evaluation scripts). last_chunk: a frame
     more, for the sound's last 0.2 s (inference.py only). fixed_fps: the picture's frames are taken to come at this rate
-    whatever the file says. face_px: frames shrink by the whole number that brings the first face nearest to so many
-    pixels, while their shorter side stays at least least_side.
+    whatever the file says. face_px: frames shrink by the largest whole number up to which the first face comes nearer
+    to so many pixels than it is, while their shorter side stays at least least_side (real_videos_inference.py).
 
     Raises:
         UsageError: a value is none of its choices, or out of range.
