@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from memory import SHORT, measure
 
-from lipscore.eval.report.chart import Chart, draw, png
+from lipscore.eval.report.chart import Chart, png
 from lipscore.media import ffmpeg, read
 
 SECONDS = (5, 20, 60, 180, 600)
@@ -75,7 +75,7 @@ def main() -> None:
                 chart = Chart(f"{name}: {what}", "minutes of video", unit, x, y.tolist(), dots=True, from_zero=True)
                 charts.append(chart)
     if arguments.plot:
-        arguments.plot.write_bytes(png(draw(charts)))
+        arguments.plot.write_bytes(png(charts))
 
 
 if __name__ == "__main__":

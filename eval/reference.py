@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import cv2
 import torch
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.regions import Region, Regions, face_tracks
+from lipscore.eval.options import ReferenceOptions
+from lipscore.eval.regions import Regions, face_tracks
 from lipscore.media import read
-from lipscore.metrics.image.align import Method, Pair, Pairs, Resize, best_shift, fit, length_warning
+from lipscore.metrics import catalogue
+from lipscore.metrics.image.align import Pair, Pairs, best_shift, fit, length_warning
 from lipscore.metrics.image.luma import luma
-from lipscore.metrics.image.psnr import pooled_psnr, psnr
-from lipscore.metrics.image.variants import (
-    DEFAULT_PSNR,
-    DEFAULT_SSIM,
-    LEAST_SIDE,
-    PEAK,
-    PSNR_PLANES,
-    SSIM_VARIANTS,
-    Measured,
-    measure,
-)
-from lipscore.pool import spread
-from lipscore.types import Alignment, Frame, ReferenceScore, Track
+from lipscore.metrics.image.measure import Images, Measure, Variant
+from lipscore.metrics.image.variants import LEAST_SIDE
+from lipscore.pool import Pool
+from lipscore.syncnet.window import FRAME_RATE
+from lipscore.types import Alignment, Frame, ReferenceScore, Region, Resize, Track
 
-TRACK_FPS = 25
-MAX_SHIFT = 15  # frames, as SyncNet's range
 SHIFT_SIDE = 320  # pixels of the longer side when a shift is searched for
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceOptions:
-    """How a video is compared with its reference.
-
-    align: "timestamp": both resampled to one frame rate; "index": frame i with frame i, each at its own rate; "shift":
-    as timestamp, moved by the shift within max_shift frames at which PSNR is highest. region: see eval/regions.py.
-    resize: how generated frames of another size are brought to the reference's. all_variants: every variant of SSIM,
-    not the default one alone. device: as torch names it.
-    """
-
-    align: Method = "timestamp"
-    max_shift: int = MAX_SHIFT
-    region: Region = "frame"
-    resize: Resize = "area"
-    all_variants: bool = False
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Raises UsageError where a choice is none."""
-        for name, kind in (("align", Method), ("region", Region), ("resize", Resize)):
-            if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"--{name} {getattr(self, name)}: choose one of {', '.join(get_args(kind))}")
-        if self.max_shift < 0:
-            raise UsageError(f"--max-shift {self.max_shift}: give 0 or more frames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +65,12 @@ def missing_reference(video: Path, folder: Path, region: Region = "frame") -> Re
 def score_reference(
     generated: Path,
     reference: Path,
-    fps: Fraction | int | None = 25,
+    fps: Fraction | int | None = FRAME_RATE,
     tracks: Sequence[Track] | None = None,
     options: ReferenceOptions | None = None,
     *,
+    device: torch.device | str = "cpu",
+    pool: Pool | None = None,
     per_frame: Callable[[FrameScore], object] | None = None,
 ) -> ReferenceScore:
     """Compare two videos frame by frame, in memory that does not grow with their length.
@@ -110,6 +78,8 @@ def score_reference(
     Args:
         fps: the protocol's frame rate, at which the two are aligned; None: the reference's own.
         tracks: the reference's face tracks at 25 fps, for the regions face and mouth; None: found here.
+        device: where the numbers are computed.
+        pool: the threads that compute them.
         per_frame: called with each pair's values, in order.
 
     Returns:
@@ -117,7 +87,7 @@ def score_reference(
     """
     options = options or ReferenceOptions()
     try:
-        return _score(generated, reference, fps, tracks, options, per_frame)
+        return _score(generated, reference, fps, tracks, options, per_frame, str(device), pool or Pool())
     except MediaError as error:
         status = "media_error" if reference.exists() else "no_reference"
         return _failed(status, str(error), reference, options.region)
@@ -130,6 +100,8 @@ def _score(
     tracks: Sequence[Track] | None,
     options: ReferenceOptions,
     per_frame: Callable[[FrameScore], object] | None,
+    device: str,
+    pool: Pool,
 ) -> ReferenceScore:
     theirs, ours = read.probe(reference), read.probe(generated)
     by_index = options.align == "index"
@@ -141,12 +113,12 @@ def _score(
         sizes = f"{ours.width}x{ours.height} generated, {theirs.width}x{theirs.height} in the reference"
         warnings.append(f"aspect ratios differ: {sizes}")
     if options.region != "frame" and not tracks:
-        tracks = face_tracks(reference) if tracks is None else tracks
+        tracks = face_tracks(reference, pool) if tracks is None else tracks
         if not tracks:
             return _failed(
                 "no_face", f"--region {options.region}: no face track in the reference", reference, options.region
             )
-    regions = Regions(options.region, tracks or (), TRACK_FPS, float(rate or theirs.fps))
+    regions = Regions(options.region, tracks or (), FRAME_RATE, float(rate or theirs.fps))
     shift = 0
     if options.align == "shift":
         size = _small_size(theirs.width, theirs.height)
@@ -154,8 +126,8 @@ def _score(
         if options.max_shift and abs(shift) == options.max_shift:
             warnings.append(f"the best shift lies at the edge of the range; try --max-shift {2 * options.max_shift}")
     pairs = Pairs(read.frames_at(generated, rate), read.frames_at(reference, rate), shift)
-    tally = _Tally(per_frame)
-    for work in spread(_measure_pair, _jobs(pairs, regions, options, tally)):
+    tally = _Tally(catalogue.image_variants(options.all_variants), per_frame)
+    for work in pool.spread(tally.look, _jobs(pairs, regions, options, tally, device)):
         tally.add(*work)
     warning = length_warning(pairs.n_generated, pairs.n_reference)
     warnings += [warning] if warning else []
@@ -174,17 +146,15 @@ def _score(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Two regions of one size, uint8[H, W, 3], and what is to be measured."""
+    """Two regions of one size, uint8[H, W, 3], and where they are to be measured."""
 
     pair: tuple[int, int]
     generated: Frame
     reference: Frame
-    variants: Sequence[str]
     device: str
 
 
-def _jobs(pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally) -> Iterator[_Job]:
-    variants = SSIM_VARIANTS if options.all_variants else (DEFAULT_SSIM,)
+def _jobs(pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally, device: str) -> Iterator[_Job]:
     for pair in pairs:
         generated = _fitted(pair, options.resize, tally)
         cut = regions.cut(pair.reference_index, generated, pair.reference)
@@ -193,7 +163,7 @@ def _jobs(pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tal
         elif min(cut[0].shape[:2]) < LEAST_SIDE:
             tally.too_small += 1
         else:
-            yield _Job((pair.generated_index, pair.reference_index), *cut, variants, options.device)
+            yield _Job((pair.generated_index, pair.reference_index), *cut, device)
 
 
 def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
@@ -202,40 +172,32 @@ def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
     return generated
 
 
-def _measure_pair(job: _Job) -> tuple[_Job, Measured]:
-    a, b = (torch.from_numpy(frame).unsqueeze(0).to(job.device) for frame in (job.generated, job.reference))
-    return job, measure(a, b, job.variants)
-
-
 class _Tally:
-    """Sums over the pairs."""
+    """The measures of a video, and how many pairs they are over."""
 
-    def __init__(self, per_frame: Callable[[FrameScore], object] | None) -> None:
+    def __init__(self, variants: Sequence[Variant], per_frame: Callable[[FrameScore], object] | None) -> None:
         self.n = self.n_identical = self.without_face = self.too_small = 0
         self.resized = False
         self._per_frame = per_frame
-        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._variants = variants
+        self._measures: dict[str, Measure] = {variant.name: variant.measure() for variant in variants}
         self._counts: Counter[str] = Counter()
-        self._squared: defaultdict[str, float] = defaultdict(float)
-        self._n_values: Counter[str] = Counter()
 
-    def add(self, job: _Job, measured: Measured) -> None:
-        """One pair more."""
-        pixels = job.reference.shape[0] * job.reference.shape[1]
-        values: dict[str, float] = {}
-        for planes, error in measured.mse.items():
-            n_values = pixels * (3 if planes == "rgb" else 1)
-            self._squared[planes] += float(error[0]) * n_values
-            self._n_values[planes] += n_values
-            values[f"psnr-{planes}"] = float(psnr(error, PEAK)[0])
-        values |= {name: float(value[0]) for name, value in measured.ssim.items()}
-        for name, value in values.items():
-            self._sums[name] += value
-            self._counts[name] += 1
-        identical = float(measured.mse["rgb"][0]) == 0
+    def look(self, job: _Job) -> tuple[_Job, bool, dict[str, Any]]:
+        """(the job, whether its two frames are identical, what each measure saw); on any thread."""
+        images = Images(job.generated, job.reference, job.device)
+        fitting = [variant.name for variant in self._variants if images.least_side >= variant.least_side]
+        seen = {name: self._measures[name].look(images) for name in fitting}
+        return job, images.squared_error("rgb") == 0, seen
+
+    def add(self, job: _Job, identical: bool, seen: dict[str, Any]) -> None:
+        """One pair more, in order."""
+        found = {name: self._measures[name].add(saw) for name, saw in seen.items()}
+        self._counts.update(seen.keys())
         self.n += 1
         self.n_identical += identical
         if self._per_frame is not None:
+            values = {name: value for name, value in found.items() if value is not None}
             self._per_frame(FrameScore(*job.pair, identical, values))
 
     def left_out(self, region: Region) -> list[str]:
@@ -251,23 +213,22 @@ class _Tally:
             status = "too_small" if self.too_small else "no_face" if self.without_face else "no_overlap"
             reason = "not one pair of frames could be compared"
             return _failed(status, f"{reason}: {alignment.warning or 'the two do not overlap'}", reference, region)
-        values = {name: self._sums[name] / self.n for name in self._sums if self._counts[name] == self.n}
-        for planes in PSNR_PLANES:
-            squared = torch.tensor([self._squared[planes]], dtype=torch.float64)
-            values[f"psnr-{planes}-pooled"] = pooled_psnr(squared, self._n_values[planes], PEAK)
+        # a measure that not every pair was large enough for says nothing of the video
+        values = {name: measure.result() for name, measure in self._measures.items() if self._counts[name] == self.n}
+        named = catalogue.against_reference(values)
         return ReferenceScore(
             status="ok",
             reason="",
             reference=str(reference),
             region=region,
-            psnr=values[DEFAULT_PSNR],
-            ssim=values[DEFAULT_SSIM],
+            psnr=named["psnr"],
+            ssim=named["ssim"],
             values=values,
             n_identical=self.n_identical,
             alignment=alignment,
-            psnr_pooled=values[f"{DEFAULT_PSNR}-pooled"],
-            psnr_variant=DEFAULT_PSNR,
-            ssim_variant=DEFAULT_SSIM,
+            psnr_pooled=named["psnr_pooled"],
+            psnr_variant=catalogue.variant_of("psnr"),
+            ssim_variant=catalogue.variant_of("ssim"),
         )
 
 

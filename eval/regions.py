@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from lipscore.media import read
+from lipscore.pool import Pool
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import Detector, Frame, Track
+from lipscore.types import Detector, Frame, Region, Track
 
-Region = Literal["frame", "face", "mouth"]
 # No window of SyncNet's has to fit here, so shorter tracks and smaller faces than the protocols' will do.
 _PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
 
 
-def face_tracks(video: Path, detector: Detector | None = None) -> tuple[Track, ...]:
+def face_tracks(video: Path, pool: Pool, detector: Detector | None = None) -> tuple[Track, ...]:
     """The face tracks of a video at 25 fps; by default with dlib's detector, which needs no weights.
 
     Raises:
@@ -34,7 +33,7 @@ def face_tracks(video: Path, detector: Detector | None = None) -> tuple[Track, .
 
     frames = FrameSource(Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate)), lambda frame: frame)
     shots = find_shots(frames.packed(), _PROTOCOL.shot_threshold)
-    faces = scan(frames, shots, detector or HogDetector())
+    faces = scan(frames, shots, detector or HogDetector(), pool)
     return find_tracks(faces.boxes, shots, _PROTOCOL).tracks
 
 

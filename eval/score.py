@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,33 +15,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
-from lipscore.eval.models import Models
-from lipscore.eval.observer import Observer
-from lipscore.eval.reference import ReferenceOptions, score_reference
-from lipscore.faces.scan import Faces, scan
+from lipscore.eval.reasons import check_length, no_track, too_few_windows
+from lipscore.eval.reference import score_reference
+from lipscore.eval.setup import Setup
+from lipscore.eval.stop import Stop
+from lipscore.eval.trace import Trace, TracedTrack
+from lipscore.faces.scan import scan
 from lipscore.media import read
 from lipscore.media.passes import FrameSource
-from lipscore.metrics import lse
-from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
+from lipscore.metrics import catalogue, lse
+from lipscore.metrics.reduce import most_confident
+from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
-from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import Source, direct_input, prepare
 from lipscore.syncnet.sync_pass import SyncPass
-from lipscore.syncnet.tracks import Tracking, find_tracks
-from lipscore.syncnet.window import N_FRAMES
-from lipscore.types import MediaInfo, Shot, SyncCurve, Track, TrackScore, VideoScore
+from lipscore.syncnet.tracks import find_tracks
+from lipscore.types import Embedder, MediaInfo, SyncCurve, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
-MIN_FRAMES = N_FRAMES + 1  # the least that gives a window
 
 
 class Stopwatch:
-    """Seconds by stage; a stage that is entered twice counts both times. The observer is told of each entry."""
+    """Seconds by stage; a stage that is entered twice counts both times.
 
-    def __init__(self, observer: Observer) -> None:
+    Args:
+        on_stage: told the name of each stage as it is entered.
+        stop: asked at each entry.
+    """
+
+    def __init__(self, on_stage: Callable[[str], None] | None, stop: Stop) -> None:
         self.seconds: dict[str, float] = {}
-        self._observer = observer
+        self._on_stage, self._stop = on_stage, stop
 
     def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
         """Time what an iterator does between its items, not what is done with them."""
@@ -56,7 +61,9 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block."""
-        self._observer.stage(name)
+        self._stop.check()
+        if self._on_stage is not None:
+            self._on_stage(name)
         start = time.perf_counter()
         try:
             yield
@@ -66,13 +73,14 @@ class Stopwatch:
 
 def score_video(
     path: Path | str,
-    protocol: Protocol,
-    models: Models,
-    reference: Path | None = None,
+    setup: Setup,
+    reference: Path | str | None = None,
     *,
     name: str | None = None,
-    reference_options: ReferenceOptions | None = None,
-    observer: Observer | None = None,
+    sha256: str | None = None,
+    trace: Trace | None = None,
+    stop: Stop | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> VideoScore:
     """Score one video; what goes wrong with it becomes the record's status and reason, never an exception.
 
@@ -80,222 +88,224 @@ def score_video(
         path: the video file.
         reference: the video to take PSNR and SSIM against.
         name: what the record calls the video; default its stem.
-        observer: is shown boxes, crop files and distances on the way.
+        sha256: the file's hash where the caller has it; computed otherwise.
+        trace: gets boxes, shots, tracks and curves.
+        stop: breaks the scoring off (by Stopped) once it is set.
+        on_stage: told the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed or
+            reference; stages may recur.
 
     Raises:
-        MissingError: FFmpeg is not there, or the temporary folder cannot be written: no fault of the video.
+        MissingError: FFmpeg is not there, or the temporary folder cannot be written: not a fault of the video.
     """
     path = Path(path)
-    observer = observer or Observer()
-    watch = Stopwatch(observer)
-    record = VideoScore(
-        video=str(path),
-        name=name if name is not None else path.stem,
-        sha256="",
-        status="ok",
-        reason="",
-        protocol=protocol.name,
-        protocol_hash=protocol.hash,
-        model=models.embedder.name,
-        detector="none" if protocol.direct else models.detector,
-        comparable=models.comparable(protocol),
-        changed=protocol.changed + models.changed,
-        notes=models.weights_notes,
-    )
+    stop = stop or Stop()
+    watch = Stopwatch(on_stage, stop)
+    record = replace(setup.blank(str(path), name if name is not None else path.stem), status="ok")
+    job: _Job | None = None
     try:
         with watch.stage("probe"):
             info = read.probe(path)
-        record = replace(
-            record,
-            sha256=info.sha256,
-            fps=float(info.fps),
-            n_frames=info.n_frames,
-            duration_s=round(info.duration_s, 4),
-        )
+            record = replace(record, sha256=sha256 or read.file_sha256(path))
+        record = replace(record, fps=float(info.fps), n_frames=info.n_frames, duration_s=round(info.duration_s, 4))
         with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-            job = _Job(info, protocol, models, watch, Path(folder), observer)
-            if protocol.direct:
-                record = replace(record, tracks=(_score_direct(job),))
-            else:
-                found = _Found()
-                try:
-                    scores = _score_tracks(job, found)
-                finally:
-                    record = replace(record, shots=found.shots, notes=record.notes + found.notes)
-                record = replace(record, tracks=scores)
-        lse_d, lse_c, offset = reduce_tracks(record.tracks, protocol.reduce)
-        record = replace(record, lse_d=lse_d, lse_c=lse_c, offset=offset)
+            job = _Job(setup, watch, trace or Trace(), stop, Path(folder))
+            scores = _score_crop(info, job) if setup.protocol.direct else _score_file(info, job)
+        record = _with_tracks(record, scores, setup)
     except NotScoredError as error:
         record = replace(record, status=error.status, reason=error.reason)  # type: ignore[arg-type]
     except MediaError as error:
         record = replace(record, status="media_error", reason=str(error))
+    if job is not None:
+        record = replace(record, shots=job.trace.shots, notes=record.notes + tuple(job.notes))
     if reference is not None and record.status != "media_error":
         with watch.stage("reference"):
-            compared = score_reference(path, reference, protocol.frame_rate, options=reference_options)
+            compared = score_reference(
+                path,
+                Path(reference),
+                setup.protocol.frame_rate,
+                options=setup.reference,
+                device=setup.models.device,
+                pool=setup.models.pool,
+            )
         record = replace(
-            record, reference=compared, psnr=compared.psnr, ssim=compared.ssim, alignment=compared.alignment
+            record,
+            reference=compared,
+            psnr=compared.psnr,
+            ssim=compared.ssim,
+            scores=record.scores | catalogue.without_field(compared.values),
+            alignment=compared.alignment,
         )
     return replace(record, seconds=watch.seconds)
 
 
-@dataclass(frozen=True, slots=True)
+def score_source(
+    source: Source, setup: Setup, *, name: str = "", trace: Trace | None = None, stop: Stop | None = None
+) -> VideoScore:
+    """Score frames and samples that are at hand, by the protocol's steps after transcoding.
+
+    Args:
+        source: frames at the protocol's frame rate, and int16 samples at 16 kHz that start with the first frame.
+    """
+    stop = stop or Stop()
+    watch = Stopwatch(None, stop)
+    record = replace(setup.blank("", name), status="ok")
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        job = _Job(setup, watch, trace or Trace(), stop, Path(folder))
+        try:
+            record = _with_tracks(record, _score_tracks(source, job), setup)
+        except NotScoredError as error:
+            record = replace(record, status=error.status, reason=error.reason)  # type: ignore[arg-type]
+    frames = job.trace.shots[-1].end if job.trace.shots else None
+    notes = record.notes + tuple(job.notes)
+    return replace(record, shots=job.trace.shots, notes=notes, n_frames=frames, seconds=watch.seconds)
+
+
+def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
+    lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
+    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset)
+
+
 class _Job:
-    """What every stage of one video needs; folder is for its temporary files."""
+    """What every stage of one video needs; folder is for its temporary files, notes are for the record."""
 
-    info: MediaInfo
-    protocol: Protocol
-    models: Models
-    watch: Stopwatch
-    folder: Path
-    observer: Observer
+    def __init__(self, setup: Setup, watch: Stopwatch, trace: Trace, stop: Stop, folder: Path) -> None:
+        self.setup, self.watch, self.trace, self.stop, self.folder = setup, watch, trace, stop, folder
+        self.protocol, self.models = setup.protocol, setup.models
+        self.notes: list[str] = []
 
-
-class _Found:
-    """What is known of a video even if its scoring breaks off."""
-
-    def __init__(self) -> None:
-        self.shots: tuple[Shot, ...] = ()
-        self.notes: tuple[str, ...] = ()
+    def open_pass(self, pcm: NDArray[np.int16], n_frames: int) -> SyncPass:
+        """A track's way through the model."""
+        return SyncPass(self.models.embedder, mfcc(pcm), len(pcm), n_frames, self.protocol.vshift)
 
 
-def _score_tracks(job: _Job, found: _Found) -> tuple[TrackScore, ...]:
-    protocol, watch = job.protocol, job.watch
-    with watch.stage("transcode"):
-        source = _watched(prepare(job.info, protocol, job.folder), job.observer)
+def _score_file(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
+    with job.watch.stage("transcode"):
+        source = prepare(info, job.protocol, job.folder)
+    return _score_tracks(source, job, info.path)
+
+
+def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
+    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
+    protocol, watch, pool = job.protocol, job.watch, job.models.pool
+    frames = FrameSource(lambda: job.stop.through(source.frames.packed()), source.frames.unpack)
     with watch.stage("shots"):
-        found.shots = tuple(find_shots(source.shot_frames(), protocol.shot_threshold))
-    _check_length(found.shots, protocol)
-    detector = job.models.detector_for(job.info.path)
+        shots = tuple(find_shots(job.stop.through(source.shot_frames()), protocol.shot_threshold))
+    job.trace.shots = shots
+    check_length(shots, protocol)
+    detector = job.models.detector_for(path)
     with detector.turn, watch.stage("faces"):
-        faces = scan(source.frames, found.shots, detector)
-    job.observer.faces(faces, found.shots)
+        faces = scan(frames, shots, detector, pool)
+    job.trace.faces = faces
     if detector.stride > 1:
-        found.notes = (f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames",)
+        job.notes.append(f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames")
     with watch.stage("tracks"):
-        tracking = find_tracks(faces.boxes, found.shots, protocol)
+        tracking = find_tracks(faces.boxes, shots, protocol)
     if not tracking.tracks:
-        raise _no_track(faces, tracking, protocol)
+        raise no_track(faces, tracking, protocol)
+    make = _InMemory if protocol.crop_codec == "none" else _ThroughFile
     scores: list[TrackScore] = []
-    lanes: dict[int, _Lane] = {}
-    for index, chunk, last in watch.each("crops", cut_tracks(source.frames, tracking.tracks, protocol.crop_scale)):
-        if index not in lanes:
-            lanes[index] = _Lane(tracking.tracks[index], source, job)
-        lanes[index].feed(chunk)
+    under_way: dict[int, _InMemory | _ThroughFile] = {}
+    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracking.tracks, protocol.crop_scale)):
+        if index not in under_way:
+            track = tracking.tracks[index]
+            under_way[index] = make(track, track_pcm(source.pcm, track, protocol.frame_rate), job)
+        under_way[index].feed(chunk)
         if last:
-            scores.append(lanes.pop(index).finish())
+            scores.append(under_way.pop(index).finish())
     kept = tuple(score for score in sorted(scores, key=lambda score: score.track_id) if score.n_windows)
     if not kept:
-        raise _too_few_windows(len(source.pcm), protocol)
+        raise too_few_windows(len(source.pcm), protocol)
     return kept
 
 
-def _watched(source: Source, observer: Observer) -> Source:
-    """The same source, whose streams tell the observer of every frame."""
+class _InMemory:
+    """A track whose crops go straight to the model.
 
-    def told(stream: Iterator[T]) -> Iterator[T]:
-        for item in stream:
-            observer.working()
-            yield item
+    Args:
+        pcm: int16[N] at 16 kHz, the audio beneath the track.
+    """
 
-    frames = FrameSource(lambda: told(source.frames.packed()), source.frames.unpack)
-    return replace(source, frames=frames, shot_frames=lambda: told(source.shot_frames()))
-
-
-class _Lane:
-    """One track on its way from crops to its score, through the protocol's crop file where it has one."""
-
-    def __init__(self, track: Track, source: Source, job: _Job) -> None:
+    def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
         self._track, self._job = track, job
-        self._pcm = track_pcm(source.pcm, track, job.protocol.frame_rate)
-        self._file: CropFile | None = None
-        self._pass: SyncPass | None = None
-        if job.protocol.crop_codec == "none":
-            self._pass = _open_pass(self._pcm, len(track.frames), job)
-        else:
-            self._file = CropFile(job.folder, track.id, job.protocol)
+        self._pass = job.open_pass(pcm, len(track.frames))
 
     def feed(self, chunk: NDArray[np.uint8]) -> None:
         """The track's next crops."""
-        if self._pass is not None:
-            with self._job.watch.stage("embed"):
-                self._pass.feed(chunk)
-        elif self._file is not None:
-            with self._job.watch.stage("crops"):
-                self._file.write(chunk)
+        with self._job.watch.stage("embed"):
+            self._pass.feed(chunk)
 
     def finish(self) -> TrackScore:
         """The track's score, once all crops were fed."""
-        if self._file is not None:
-            with self._job.watch.stage("crops"):
-                self._file.finish(self._pcm)
-            sync = _run_pass(self._file.pcm(), self._file.chunks, len(self._track.frames), self._job)
-            self._job.observer.crop_file(self._track, self._file.path)
-            self._file.path.unlink()
-        else:
-            assert self._pass is not None
-            sync = self._pass
-        curve = _curve_of(sync)
-        score = track_score(self._track.id, self._track.first_frame, self._track.last_frame, curve, self._job.models)
-        self._job.observer.scored(self._track, score, curve)
-        return score
+        return _scored(self._track, self._track.first_frame, self._track.last_frame, self._pass, self._job)
 
 
-def _score_direct(job: _Job) -> TrackScore:
-    """The whole file as one track."""
+class _ThroughFile:
+    """A track whose crops go through the video file that the protocol writes."""
+
+    def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
+        self._track, self._pcm, self._job = track, pcm, job
+        self._file = CropFile(job.folder, track.id, job.protocol)
+
+    def feed(self, chunk: NDArray[np.uint8]) -> None:
+        """The track's next crops."""
+        with self._job.watch.stage("crops"):
+            self._file.write(chunk)
+
+    def finish(self) -> TrackScore:
+        """The track's score, once all crops were fed."""
+        track, job = self._track, self._job
+        with job.watch.stage("crops"):
+            self._file.finish(self._pcm)
+        sync = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
+        if job.trace.on_crop is not None:
+            job.trace.on_crop(track, self._file.path)
+        self._file.path.unlink()
+        return _scored(track, track.first_frame, track.last_frame, sync, job)
+
+
+def _score_crop(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
+    """The whole file as one track, under a protocol that takes the file itself as the crop."""
     with job.watch.stage("transcode"):
-        pcm, frames = direct_input(job.info)
-    curve = _curve_of(_run_pass(pcm, lambda: chunked(frames()), job.info.n_frames, job))
-    if not len(curve.distances):
-        raise _too_few_windows(len(pcm), job.protocol)
-    score = track_score(0, 0, job.info.n_frames - 1, curve, job.models)
-    job.observer.scored(None, score, curve)
-    return score
-
-
-def _open_pass(pcm: NDArray[np.int16], n_frames: int, job: _Job) -> SyncPass:
-    return SyncPass(job.models.embedder, mfcc(pcm), len(pcm), n_frames, job.protocol.vshift, lse.shifted_distances)
+        pcm, frames = direct_input(info)
+    sync = _run_pass(pcm, lambda: chunked(job.stop.through(frames())), info.n_frames, job)
+    score = _scored(None, 0, info.n_frames - 1, sync, job)
+    if not score.n_windows:
+        raise too_few_windows(len(pcm), job.protocol)
+    return (score,)
 
 
 def _run_pass(
-    pcm: NDArray[np.int16],
-    chunks: Callable[[], Iterator[NDArray[np.uint8]]],
-    n_frames: int,
-    job: _Job,
+    pcm: NDArray[np.int16], chunks: Callable[[], Iterator[NDArray[np.uint8]]], n_frames: int, job: _Job
 ) -> SyncPass:
-    """A pass over crops that are read from a file: once more where the file holds another number than was expected."""
+    """A pass over crops that are read from a file; repeated where the file holds another number than was expected."""
     while True:
-        sync = _open_pass(pcm, n_frames, job)
-        read = 0
+        sync = job.open_pass(pcm, n_frames)
+        read_ = 0
         for chunk in job.watch.each("crops", chunks()):
-            read += len(chunk)
+            read_ += len(chunk)
             with job.watch.stage("embed"):
                 sync.feed(chunk)
-        if read == n_frames:
+        if read_ == n_frames:
             return sync
-        n_frames = read
+        n_frames = read_
 
 
-def _curve_of(sync: SyncPass) -> SyncCurve:
-    distances = sync.distances()
-    return SyncCurve(distances, lse.mean_curve(distances), sync.lip(), sync.mfcc)
+def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Job) -> TrackScore:
+    """A track's score, which the trace gets too."""
+    curve = sync.curve()
+    score = track_score(0 if track is None else track.id, first, last, curve, job.models.embedder)
+    job.trace.add(TracedTrack(track, score, curve))
+    return score
 
 
-def track_score(track_id: int, first: int, last: int, curve: SyncCurve, models: Models) -> TrackScore:
+def track_score(track_id: int, first: int, last: int, curve: SyncCurve, embedder: Embedder) -> TrackScore:
     """A track's numbers from its curve; first and last frame are passed on."""
     if not len(curve.distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
     sync = lse.sync_of(curve.mean)
-    lse_d, lse_c = models.embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
-    return TrackScore(
-        track_id,
-        first,
-        last,
-        sync.offset,
-        lse_d,
-        lse_c,
-        len(curve.distances),
-        tuple(round(float(v), 6) for v in curve.mean),
-    )
+    lse_d, lse_c = embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
+    mean = tuple(round(float(v), 6) for v in curve.mean)
+    return TrackScore(track_id, first, last, sync.offset, lse_d, lse_c, len(curve.distances), mean)
 
 
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:
@@ -310,48 +320,4 @@ def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float
         numbers = float(np.mean(lse_d)), float(np.mean(lse_c))
     if rule == "mean_offset":
         return *numbers, int(np.mean([track.offset for track in tracks]))
-    return *numbers, max(tracks, key=lambda track: track.lse_c).offset
-
-
-def _check_length(shots: Sequence[Shot], protocol: Protocol) -> None:
-    """Turn a video down before any face is looked for where no shot can hold a track."""
-    longest = max((shot.end - shot.start for shot in shots), default=0)
-    if longest > protocol.min_track:
-        return
-    what = f"{longest} frames" if len(shots) == 1 else f"{len(shots)} shots, the longest of {longest} frames"
-    advice = f": --min-track {_shorter(longest)}" if longest > 2 * MIN_FRAMES else ""
-    status = "too_short" if len(shots) == 1 else "no_track"
-    raise NotScoredError(status, f"{what}; this protocol needs more than {protocol.min_track}{advice}")
-
-
-def _no_track(faces: Faces, tracking: Tracking, protocol: Protocol) -> NotScoredError:
-    """Why no track came of the boxes: what was measured, and which option would change it."""
-    with_face = [frame for frame in faces.boxes if frame]
-    if not with_face:
-        return NotScoredError("no_face", f"no face in any of {len(faces.boxes)} frames ({faces.looked_at} looked at)")
-    sizes = [max(box[2] - box[0], box[3] - box[1]) for frame in with_face for box in (frame[0].box_xyxy,)]
-    seen = f"a face in {len(with_face)} of {len(faces.boxes)} frames, {np.mean(sizes):.0f} px on average"
-    if tracking.longest > protocol.min_track:
-        size = tracking.largest_px
-        return NotScoredError(
-            "no_track",
-            f"{seen}; tracks need more than {protocol.min_face_size} px: --min-face-size {max(0, int(size) - 1)}",
-        )
-    return NotScoredError(
-        "no_track",
-        f"{seen}, {tracking.longest} in a row; tracks need more than {protocol.min_track} detections: "
-        f"--min-track {_shorter(tracking.longest)}",
-    )
-
-
-def _shorter(longest: int) -> int:
-    """A min_track with room for frames without a face: the 50 of other lineages, where that is short enough."""
-    return 50 if longest > 60 else longest // 2
-
-
-def _too_few_windows(n_samples: int, protocol: Protocol) -> NotScoredError:
-    return NotScoredError(
-        "too_short",
-        f"{n_samples / SAMPLE_RATE:.2f} s of audio beneath the video; "
-        f"{MIN_FRAMES} frames ({MIN_FRAMES / protocol.frame_rate:.2f} s) are the least that can be scored",
-    )
+    return *numbers, most_confident(tracks).offset

@@ -55,8 +55,8 @@ class Sync:
 def sync_of(curve: Floats) -> Sync:
     """Offset, LSE-D and LSE-C of a curve float32[2 * vshift + 1]; shifts without a value (NaN) take no part.
 
-    LSE-D is the smallest mean distance, LSE-C the median (of an even number the lower middle one, as torch.median's)
-    minus it.
+    LSE-D is the smallest mean distance, LSE-C the median minus it. The number of known shifts is odd: 2 * vshift + 1 or
+    2 n - 1 of n windows where these are fewer and the model does not pad.
 
     Raises:
         ValueError: the curve has no value at all.

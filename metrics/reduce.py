@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lipscore.types import TrackScore
+
 RESAMPLES = 9999
 BATCH_VALUES = 1 << 22  # resampled values held at once
 
@@ -52,6 +54,11 @@ def mean(values: Sequence[float]) -> Mean:
     """
     finite = [value for value in values if math.isfinite(value)]
     return Mean(math.fsum(finite) / len(finite) if finite else math.nan, len(finite))
+
+
+def most_confident(tracks: Sequence[TrackScore]) -> TrackScore:
+    """The track with the highest LSE-C, of equals the first: its offset is the video's."""
+    return max(tracks, key=lambda track: track.lse_c)
 
 
 def bootstrap_mean(videos: Sequence[Sequence[float]], seed: int = 0) -> Interval:

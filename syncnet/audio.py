@@ -10,9 +10,9 @@ import numpy as np
 import python_speech_features
 from numpy.typing import NDArray
 
+from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Floats
 
-SAMPLE_RATE = 16000
 HOP, WINDOW = 160, 400  # samples: 10 ms and 25 ms
 PREEMPHASIS = 0.97
 BLOCK = 6000  # MFCC frames at a time: a minute

@@ -17,8 +17,8 @@ from scipy.ndimage import median_filter
 
 from lipscore.media import read, write
 from lipscore.media.passes import FrameSource
-from lipscore.syncnet.audio import SAMPLE_RATE
-from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.protocols import CropAudio, CropCodec, Protocol
+from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, Track
 
 SIZE = 224  # pixels, both ways
@@ -102,15 +102,33 @@ def track_pcm(pcm: NDArray[np.int16], track: Track, frame_rate: int) -> NDArray[
     return pcm[start : round((track.last_frame + 1) / frame_rate * SAMPLE_RATE)]
 
 
+@dataclass(frozen=True, slots=True)
+class CropFormat:
+    """A crop file: its suffix, OpenCV's code for the pictures' codec, and FFmpeg's audio codec ("copy" keeps PCM)."""
+
+    suffix: str
+    fourcc: str
+    audio: str
+
+    def name_of(self, track: int) -> str:
+        """The name of a track's file, as the original numbers them."""
+        return f"{track:05d}{self.suffix}"
+
+
+CROP_FORMATS: dict[CropCodec, CropFormat] = {
+    "xvid": CropFormat(".avi", "XVID", "copy"),
+    "mp4v": CropFormat(".mp4", "mp4v", "aac"),
+}
+
+
 class CropFile:
     """A track's crops on their way through the video file that a protocol writes them to, below `folder`."""
 
     def __init__(self, folder: Path, index: int, protocol: Protocol) -> None:
-        suffix, fourcc = {"xvid": (".avi", "XVID"), "mp4v": (".mp4", "mp4v")}[protocol.crop_codec]
-        self._protocol = protocol
-        self._video = folder / f"{index:05d}t{suffix}"
-        self.path = folder / f"{index:05d}{suffix}"
-        self._writer = write.open_writer(self._video, fourcc, protocol.frame_rate, (SIZE, SIZE))
+        self._protocol, self._format = protocol, CROP_FORMATS[protocol.crop_codec]
+        self._video = folder / f"{index:05d}t{self._format.suffix}"
+        self.path = folder / self._format.name_of(index)
+        self._writer = write.open_writer(self._video, self._format.fourcc, protocol.frame_rate, (SIZE, SIZE))
 
     def write(self, crops: NDArray[np.uint8]) -> None:
         """uint8[n, 224, 224, 3] BGR, the next frames."""
@@ -120,8 +138,7 @@ class CropFile:
     def finish(self, pcm: NDArray[np.int16]) -> None:
         """Join the frames and their audio (int16[N] at 16 kHz) in `path`."""
         self._writer.release()
-        codec = "copy" if self._protocol.crop_codec == "xvid" else "aac"
-        write.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, codec)
+        write.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, self._format.audio)
         self._video.unlink()
 
     def pcm(self) -> NDArray[np.int16]:
@@ -134,7 +151,11 @@ class CropFile:
         return chunked(read.decode_jpeg(data) for data in read.jpeg_pipe(self.path))
 
 
-SYNC_OPTIONS = {"async": ("-async", "1"), "aresample": ("-af", "aresample=async=1"), "none": ()}
+SYNC_OPTIONS: dict[CropAudio, tuple[str, ...]] = {
+    "async": ("-async", "1"),
+    "aresample": ("-af", "aresample=async=1"),
+    "none": (),
+}
 
 
 def chunked(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lipscore.errors import WeightsError
+from lipscore.pool import Pool
+from lipscore.runtime import arithmetic
+from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
 from lipscore.types import Floats, SyncCurve
 
 WEIGHTS = Path(__file__).with_name("mini.safetensors")
@@ -32,7 +36,6 @@ RECORD = Path(__file__).with_name("mini.json")
 AROUND = (slice(49, 209), slice(32, 192))  # rows and columns of the protocols' 224x224 crop: the mouth and room to move
 CROP = 84  # the side that these 160 x 160 are brought to
 MOUTH = (slice(18, 66), slice(18, 66))  # rows and columns of that which the lip tower sees: 48 x 48
-N_FRAMES, N_MFCC, MFCC_PER_FRAME = 5, 20, 4  # a window, as SyncNet has it
 LIP_CONTEXT = 2  # frames that a window sees beyond its own five, on either side
 AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on either side
 AUDIO_LAG = 2  # MFCC frames (half a video frame) that a window's audio is taken earlier: docs/model-card.md says why
@@ -214,38 +217,39 @@ class MiniEmbedder:
     pads = False
     context = max(LIP_CONTEXT, -(-(AUDIO_CONTEXT + AUDIO_LAG) // MFCC_PER_FRAME))
 
-    def __init__(self, net: MiniSyncNet, calibration: Calibration, device: torch.device) -> None:
+    def __init__(
+        self, net: MiniSyncNet, calibration: Calibration, device: torch.device, pool: Pool | None = None
+    ) -> None:
         self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._calibration = calibration
-        self._device = device
+        self._device, self._pool = device, pool or Pool()
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 130], one per window of five frames."""
         return self.lip_of_mouths(grey_crops(frames)[:, MOUTH[0], MOUTH[1]])
 
-    @torch.inference_mode()
     def lip_of_mouths(self, mouths: NDArray[np.uint8]) -> Floats:
         """uint8[T, 48, 48], grey mouth regions, T >= 5 -> float32[T - 4, 130]."""
         source = torch.from_numpy(np.pad(mouths, ((LIP_CONTEXT, LIP_CONTEXT), (0, 0), (0, 0)), mode="edge"))
-        beyond = N_FRAMES - 1 + 2 * LIP_CONTEXT
-        parts = [
-            self._net.lip(source[None, start : start + BATCH + beyond].to(self._device))[0]
-            for start in range(0, len(source) - beyond, BATCH)
-        ]
-        return torch.cat(parts).cpu().numpy()
+        return self._through(self._net.lip, source, hop=BATCH, beyond=N_FRAMES - 1 + 2 * LIP_CONTEXT)
 
-    @torch.inference_mode()
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, 130], one per window of twenty."""
         around = (AUDIO_CONTEXT + AUDIO_LAG, AUDIO_CONTEXT - AUDIO_LAG)
         source = torch.from_numpy(np.pad(mfcc, (around, (0, 0)), mode="edge"))
         beyond = N_MFCC + 2 * AUDIO_CONTEXT - MFCC_PER_FRAME
-        hop = BATCH * MFCC_PER_FRAME
-        parts = [
-            self._net.audio(source[None, start : start + hop + beyond].to(self._device))[0]
-            for start in range(0, len(source) - beyond - MFCC_PER_FRAME + 1, hop)
-        ]
-        return torch.cat(parts).cpu().numpy()
+        usable = source[: len(source) - (len(source) - beyond) % MFCC_PER_FRAME]
+        return self._through(self._net.audio, usable, hop=BATCH * MFCC_PER_FRAME, beyond=beyond)
+
+    def _through(self, tower: Callable[[Tensor], Tensor], source: Tensor, hop: int, beyond: int) -> Floats:
+        """The tower over steps of `hop` rows, each with the `beyond` rows after it that its last window sees."""
+
+        @torch.inference_mode()
+        def embed(start: int) -> Tensor:
+            with arithmetic(self._device):
+                return tower(source[None, start : start + hop + beyond].to(self._device))[0].cpu()
+
+        return torch.cat(list(self._pool.spread(embed, range(0, len(source) - beyond, hop)))).numpy()
 
     def estimate(self, curve: SyncCurve) -> tuple[float, float]:
         """(LSE-D, LSE-C) as SyncNet v2 would give them under protocol mochabench, as far as this model can tell."""
@@ -260,7 +264,7 @@ def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:
     path.write_bytes(save(stored, {"format": "lipscore-mini-3", "calibration": numbers}))
 
 
-def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:
+def load_mini(device: torch.device, path: Path = WEIGHTS, pool: Pool | None = None) -> MiniEmbedder:
     """The shipped model, or one that `lipscore train mini` wrote.
 
     Raises:
@@ -280,7 +284,7 @@ def load_mini(device: torch.device, path: Path = WEIGHTS) -> MiniEmbedder:
         raise WeightsError(
             f"{path}: not the built-in model's weights ({error}); install lipscore again, or run lipscore train mini"
         ) from error
-    return MiniEmbedder(net, calibration, device)
+    return MiniEmbedder(net, calibration, device, pool)
 
 
 @cache

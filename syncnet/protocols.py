@@ -12,9 +12,10 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from lipscore.errors import UsageError
+from lipscore.syncnet.window import FRAME_RATE, VSHIFT
 
 JOONSON = "joonson/syncnet_python@6efbb1c"
 WAV2LIP = "Rudrabha/Wav2Lip@5c90fa9"
@@ -34,7 +35,10 @@ FIELDS: dict[str, tuple[str, str]] = {
         "the audio beneath the tracks: transcoded, input (the input file), clock (the input on the video's clock)",
         f"{JOONSON} run_pipeline.py; input: {MOCHABENCH} eval-lipsync",
     ),
-    "frame_rate": ("frames per second of the transcoded video", f"{JOONSON} run_pipeline.py --frame_rate"),
+    "frame_rate": (
+        f"frames per second of the transcoded video: {FRAME_RATE}, what SyncNet was trained on, and nothing else",
+        f"{JOONSON} run_pipeline.py --frame_rate",
+    ),
     "facedet_scale": ("factor on the frame before S3FD", f"{JOONSON} run_pipeline.py --facedet_scale"),
     "face_confidence": ("S3FD boxes must score more", f"{JOONSON} run_pipeline.py inference_video"),
     "shot_threshold": ("ContentDetector's threshold", "scenedetect 0.6.0, its default"),
@@ -74,14 +78,12 @@ FIELDS: dict[str, tuple[str, str]] = {
     ),
 }
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "transcode": ("avi", "mp4", "none"),
-    "audio_from": ("transcoded", "input", "clock"),
-    "low_iou": ("next_box", "next_frame"),
-    "crop_codec": ("xvid", "mp4v", "none"),
-    "crop_audio": ("async", "aresample", "none"),
-    "reduce": ("mean", "extremes", "mean_offset"),
-}
+Transcode = Literal["avi", "mp4", "none"]
+AudioFrom = Literal["transcoded", "input", "clock"]
+LowIou = Literal["next_box", "next_frame"]
+CropCodec = Literal["xvid", "mp4v", "none"]
+CropAudio = Literal["async", "aresample", "none"]
+Reduce = Literal["mean", "extremes", "mean_offset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,10 @@ class Protocol:
     name: str
     about: str
     source: str
-    transcode: str = "avi"
+    transcode: Transcode = "avi"
     direct: bool = False
-    audio_from: str = "transcoded"
-    frame_rate: int = 25
+    audio_from: AudioFrom = "transcoded"
+    frame_rate: int = FRAME_RATE
     facedet_scale: float = 0.25
     face_confidence: float = 0.9
     shot_threshold: float = 27.0
@@ -102,14 +104,14 @@ class Protocol:
     min_face_size: int = 100
     max_gap: int = 25
     track_iou: float = 0.5
-    low_iou: str = "next_box"
+    low_iou: LowIou = "next_box"
     iou_epsilon: float = 0.0
     crop_scale: float = 0.4
-    crop_codec: str = "xvid"
-    crop_audio: str = "async"
-    vshift: int = 15
+    crop_codec: CropCodec = "xvid"
+    crop_audio: CropAudio = "async"
+    vshift: int = VSHIFT
     batch_size: int = 20
-    reduce: str = "mean"
+    reduce: Reduce = "mean"
     changed: tuple[str, ...] = ()
 
     @property
@@ -187,15 +189,15 @@ def get_protocol(name: str) -> Protocol:
         return PROTOCOLS[name]
     path = Path(name)
     if path.suffix != ".toml":
-        raise UsageError(
-            f"--protocol {name}: there is no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
+        raise UsageError.about(
+            "protocol", name, f"no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"--protocol {name}: cannot be read ({error.strerror})") from error
+        raise UsageError.about("protocol", name, f"cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--protocol {name}: no valid TOML ({error})") from error
+        raise UsageError.about("protocol", name, f"not valid TOML ({error})") from error
     inherit = table.pop("inherit", "wav2lip")
     if inherit not in PROTOCOLS:
         raise UsageError(f"{name}: inherit = {inherit!r} is no named protocol; use one of {', '.join(PROTOCOLS)}")
@@ -217,15 +219,22 @@ def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Proto
     for field, value in values.items():
         if field not in FIELDS:
             raise UsageError(f"{prefix}{field} is no field of a protocol; the fields are {', '.join(FIELDS)}")
-        if types[field] is float and type(value) is int:
+        choices = get_args(types[field])
+        wanted = str if choices else types[field]
+        if wanted is float and type(value) is int:
             values = {**values, field: float(value)}
-        elif type(value) is not types[field]:
-            raise UsageError(f"{prefix}{field} = {value!r}: must be of type {types[field].__name__}")
-        if field in CHOICES and value not in CHOICES[field]:
-            raise UsageError(f"{prefix}{field} = {value!r}: must be one of {', '.join(CHOICES[field])}")
+        elif type(value) is not wanted:
+            raise UsageError(f"{prefix}{field} = {value!r}: must be of type {wanted.__name__}")
+        if choices and value not in choices:
+            raise UsageError(f"{prefix}{field} = {value!r}: must be one of {', '.join(choices)}")
         if type(value) in (int, float) and (value < 0 or (value == 0 and field in POSITIVE)):
             raise UsageError(
                 f"{prefix}{field} = {value!r}: must be {'more than 0' if field in POSITIVE else '0 or more'}"
+            )
+        if field == "frame_rate" and value != FRAME_RATE:
+            raise UsageError(
+                f"{prefix}frame_rate = {value}: must be {FRAME_RATE}, the rate of SyncNet's window; other rates give "
+                "wrong scores. Leave it out: a video of any rate is brought to it"
             )
     notes = tuple(
         f"{field}={value} ({protocol.name}: {getattr(protocol, field)})"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from lipscore.errors import NotScoredError
 from lipscore.media import read, write
 from lipscore.media.passes import FrameSource, Remembered, Stored
-from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]

@@ -6,17 +6,16 @@ feeds either with a track's crops chunk by chunk and keeps only what the next ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
+from lipscore.metrics import lse
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
-from lipscore.types import Embedder, Floats
+from lipscore.types import Embedder, Floats, SyncCurve
 
 
 class SyncPass:
-    """One track's way through the model: feed() its crops in order, then take distances() and lip().
+    """One track's way through the model: feed() its crops in order, then take curve().
 
     Args:
         embedder: the model.
@@ -24,7 +23,6 @@ class SyncPass:
         n_samples: of the audio at 16 kHz.
         n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
         vshift: shifts to either side.
-        distance: (lip[B, D], audio[B + 2 vshift, D], vshift) -> [B, 2 vshift + 1].
     """
 
     def __init__(
@@ -34,11 +32,10 @@ class SyncPass:
         n_samples: int,
         n_frames: int,
         vshift: int,
-        distance: Callable[[Floats, Floats, int], Floats],
     ) -> None:
         self.n_windows = max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - N_FRAMES)
         self.mfcc = mfcc
-        self._embedder, self._vshift, self._distance = embedder, vshift, distance
+        self._embedder, self._vshift = embedder, vshift
         self._n_frames = n_frames
         self._pending = np.zeros((0, 224, 224, 3), np.uint8)
         self._pending_from = 0  # the frame that the first pending one is
@@ -60,11 +57,16 @@ class SyncPass:
             return
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
         lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
-        self._distances.append(self._distance(lip, self._audio_around(self._done, stop), self._vshift))
+        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
         self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         keep_from = max(0, stop - self._embedder.context)
         self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
         self._done = stop
+
+    def curve(self) -> SyncCurve:
+        """What was fed so far as a curve."""
+        distances = self.distances()
+        return SyncCurve(distances, lse.mean_curve(distances), self.lip(), self.mfcc)
 
     def distances(self) -> Floats:
         """float32[windows fed, 2 * vshift + 1], NaN where the model does not pad and a shift has no partner."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lipscore.faces.boxes import paired_iou
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Detection, Shot, Track
 
@@ -21,13 +22,12 @@ class Tracking:
     """The tracks of a video, and the best that was turned down, so that a reason can say what was missing.
 
     longest: detections in the longest candidate; largest_px: the mean face size of the largest candidate that was long
-    enough; longest_shot: frames in the longest shot.
+    enough.
     """
 
     tracks: tuple[Track, ...]
     longest: int
     largest_px: float
-    longest_shot: int
 
 
 def find_tracks(detections: Sequence[Sequence[Detection]], shots: Sequence[Shot], protocol: Protocol) -> Tracking:
@@ -53,7 +53,7 @@ def find_tracks(detections: Sequence[Sequence[Detection]], shots: Sequence[Shot]
             largest = max(largest, float(size))
             if size > protocol.min_face_size:
                 tracks.append(Track(len(tracks), shot, frames, boxes))
-    return Tracking(tuple(tracks), longest, largest, max((shot.end - shot.start for shot in shots), default=0))
+    return Tracking(tuple(tracks), longest, largest)
 
 
 def _take_chain(remaining: list[list[Detection]], protocol: Protocol) -> list[Detection]:
@@ -67,21 +67,12 @@ def _take_chain(remaining: list[list[Detection]], protocol: Protocol) -> list[De
                 chain.append(boxes.pop(at))
             elif box.frame - chain[-1].frame > protocol.max_gap:
                 break
-            elif iou(box.box_xyxy, chain[-1].box_xyxy, protocol.iou_epsilon) > protocol.track_iou:
+            elif paired_iou(box.box_xyxy, chain[-1].box_xyxy, protocol.iou_epsilon) > protocol.track_iou:
                 chain.append(boxes.pop(at))
             elif protocol.low_iou == "next_frame":
                 break
             at += 1  # also after a box was taken: the walk steps over the one that moved into its place
     return chain
-
-
-def iou(a: NDArray[np.floating], b: NDArray[np.floating], epsilon: float = 0.0) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2."""
-    ax1, ay1, ax2, ay2 = (float(v) for v in a)
-    bx1, by1, bx2, by2 = (float(v) for v in b)
-    shared = max(0.0, min(ax2, bx2) - max(ax1, bx1)) * max(0.0, min(ay2, by2) - max(ay1, by1))
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared + epsilon
-    return shared / union if union else 0.0
 
 
 def _fill_gaps(chain: Sequence[Detection]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lipscore.errors import WeightsError
-from lipscore.pool import spread
-from lipscore.runtime import to_device
+from lipscore.pool import Pool
+from lipscore.runtime import arithmetic, to_device
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
 from lipscore.types import Floats, SyncCurve
 
 
 class SyncNet(nn.Module):
-    """The network as the weight file names it; only there to check and to hold its tensors (see FoldedSyncNet)."""
+    """The network as the weight file names it; only there to check and to hold its tensors (see FoldedSyncNet).
+
+    forward_aud and forward_lip are what tests and benchmarks hold FoldedSyncNet against; nothing else calls them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,6 +157,9 @@ class SyncNetEmbedder:
         device: torch.device,
         batch_size: int = 20,
         dtype: torch.dtype = torch.float32,
+        *,
+        tf32: bool = False,
+        pool: Pool | None = None,
     ) -> None:
         with torch.device("meta"):
             net = SyncNet()
@@ -162,7 +168,8 @@ class SyncNetEmbedder:
         except RuntimeError as error:
             raise WeightsError(f"syncnet_v2.model does not hold SyncNet's tensors: {error}") from error
         self._net = FoldedSyncNet(net.eval()).to(device, dtype)
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._tf32 = device, dtype, tf32
+        self._pool = pool or Pool()
         self._batch = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
@@ -175,17 +182,22 @@ class SyncNetEmbedder:
             stop = min(start + self._batch, n_windows)
             windows = source[start : stop + N_FRAMES - 1].unfold(0, N_FRAMES, 1)  # [B, H, W, 3, 5]
             stacked = windows.permute(0, 1, 2, 4, 3).reshape(*windows.shape[:3], 3 * N_FRAMES).to(self._dtype)
-            return self._net.lip(stacked.permute(0, 3, 1, 2)).float().cpu()
+            with arithmetic(self._device, self._tf32):
+                return self._net.lip(stacked.permute(0, 3, 1, 2)).float().cpu()
 
-        return torch.cat(list(spread(embed, range(0, n_windows, self._batch)))).numpy()
+        return torch.cat(list(self._pool.spread(embed, range(0, n_windows, self._batch)))).numpy()
 
-    @torch.inference_mode()
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13], M >= 20 -> float32[(M - 20) // 4 + 1, 1024]."""
         windows = torch.from_numpy(np.ascontiguousarray(mfcc)).to(self._device).unfold(0, N_MFCC, MFCC_PER_FRAME)
+
+        @torch.inference_mode()
+        def embed(part: torch.Tensor) -> torch.Tensor:
+            with arithmetic(self._device, self._tf32):
+                return self._net.audio(part).float().cpu()
+
         parts = torch.split(windows.unsqueeze(1).to(self._dtype), 4 * self._batch)
-        out = [self._net.audio(part).float().cpu() for part in parts]
-        return torch.cat(out).numpy()
+        return torch.cat(list(self._pool.spread(embed, parts))).numpy()
 
     def estimate(self, curve: SyncCurve) -> None:
         """None: LSE-D and LSE-C are defined by this model's own curve."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,13 +20,29 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A loaded machine is no fault of a test: examples have no deadline
+settings.register_profile("lipscore", deadline=None)
+settings.load_profile("lipscore")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why, a line per reason: pytest's own -rs has one per test."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with the conformance kit and the clips (LIPSCORE_SHARED, or ../shared); skips where it is not."""
     folder = Path(os.environ.get("LIPSCORE_SHARED", ROOT.parent / "shared"))
     if not (folder / "conformance" / "golden.json").is_file():
-        pytest.skip(f"no conformance kit at {folder} (set LIPSCORE_SHARED)")
+        pytest.skip(
+            f"no conformance kit at {folder}. It holds real clips and the original implementations' numbers and is "
+            "not part of the repository: put it there, or set LIPSCORE_SHARED to its folder"
+        )
     return folder
 
 
@@ -93,8 +112,6 @@ def wav2lip_weights(wav2lip_kit: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def drawn_wav2lip() -> dict[str, Tensor]:
     """Wav2Lip's tensors with weights of our own: its output spreads, and depends on the sound and on the face."""
-    import torch
-
     from lipscore.generate.wav2lip.network import Wav2LipNet
 
     torch.manual_seed(0)
@@ -107,3 +124,29 @@ def drawn_wav2lip() -> dict[str, Tensor]:
     with torch.no_grad():
         network(torch.rand(16, 1, 80, 16) * 8 - 4, torch.rand(16, 6, 96, 96))
     return network.state_dict()
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both official weight files' names, keys and shapes, and seeded random values: in any clone."""
+    from lipscore.faces.s3fd.detector import S3FDNet
+    from lipscore.syncnet.v2 import SyncNet
+
+    folder = tmp_path_factory.mktemp("random-weights")
+    torch.manual_seed(16)
+    s3fd = S3FDNet()
+    for norm in (s3fd.L2Norm3_3, s3fd.L2Norm4_3, s3fd.L2Norm5_3):
+        torch.nn.init.constant_(norm.weight, 10)
+    torch.save(SyncNet().state_dict(), folder / "syncnet_v2.model")
+    torch.save(s3fd.state_dict(), folder / "sfd_face.pth")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn head that talks for 5.6 seconds, its audio early by 3 frames."""
+    from lipscore.demo.clips import render_clip
+
+    path = tmp_path_factory.mktemp("talk") / "talk.mp4"
+    render_clip(path, seed=5, shift_frames=3)
+    return path

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lipscore.syncnet import audio
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 5000), st.integers(0, 1000))
 def test_as_python_speech_features_gives_them(n: int, seed: int) -> None:
     pcm = np.random.default_rng(seed).integers(-9000, 9000, n).astype(np.int16)

@@ -28,7 +28,7 @@ def test_mean_leaves_out_what_is_no_number() -> None:
     assert math.isnan(nothing.value) and nothing.n == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows_of_videos)
 def test_interval_lies_between_the_extreme_videos_and_repeats(videos: list[list[float]]) -> None:
     interval = reduce.bootstrap_mean(videos, seed=3)

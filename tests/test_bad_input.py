@@ -16,15 +16,7 @@ from lipscore.syncnet.protocols import change
 from lipscore.types import VideoScore
 
 WAV2LIP = get_protocol("wav2lip")
-SHIFT = 3
-
-
-@pytest.fixture(scope="module")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn head that talks for 5.6 seconds, its audio early by SHIFT frames."""
-    path = tmp_path_factory.mktemp("talk") / "talk.mp4"
-    render_clip(path, seed=5, shift_frames=SHIFT)
-    return path
+SHIFT = 3  # of `talk`
 
 
 @pytest.fixture(autouse=True)

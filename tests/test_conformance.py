@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lipscore.eval.models import Models, load_models
-from lipscore.eval.score import score_video
+from lipscore import score_video
+from lipscore.eval.setup import Models, load_models
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.scan import scan
 from lipscore.media import ffmpeg, read
+from lipscore.pool import Pool
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import prepare
@@ -92,7 +93,7 @@ def test_frames_samples_and_boxes(
     assert len(source.pcm) == want["n_samples"]
     shots = find_shots(source.shot_frames(), settings.shot_threshold)
     detector = GivenBoxes(boxes_of(shared, protocol)).for_video(clip_paths[name])
-    tracks = find_tracks(scan(source.frames, shots, detector).boxes, shots, settings).tracks
+    tracks = find_tracks(scan(source.frames, shots, detector, Pool(2)).boxes, shots, settings).tracks
     for track, golden_track in zip(tracks, want["tracks"], strict=True):
         sample = track.boxes_xyxy[[0, len(track.frames) // 2, -1]]
         assert np.abs(sample - golden_track["boxes_xyxy_first_mid_last"]).max() < 1e-3

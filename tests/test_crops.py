@@ -31,7 +31,7 @@ def naive(frame: np.ndarray, half: float, x: float, y: float, cs: float) -> np.n
     return cv2.resize(whole[rows, int(mx - half * (1 + cs)) : int(mx + half * (1 + cs))], (224, 224))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.floats(0, 120), st.floats(0, 90), st.floats(4, 80), st.sampled_from([0.0, 0.4, 0.7]))
 def test_cut_equals_padding_the_whole_frame(x: float, y: float, half: float, scale: float) -> None:
     path = CropPath(np.array([half]), np.array([x]), np.array([y]))

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import dlib
 import numpy as np
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio
 from typer.testing import CliRunner
 
-from lipscore.demo.clips import EARLY_FRAMES, FILE_RATE, DemoClip, make_clip, render_clip, render_demo
+from lipscore import score_video
+from lipscore.demo.clips import EARLY_FRAMES, FILE_RATE, Clip, DemoClip, make_clip, render_clip, render_demo
 from lipscore.demo.phones import draw_utterance
-from lipscore.demo.voice import LIP_LEAD_S, RATE, speak
-from lipscore.errors import MissingError, NotScoredError
-from lipscore.eval.cli.demo import demo
-from lipscore.eval.models import load_models
-from lipscore.eval.score import score_video
+from lipscore.demo.voice import LIP_LEAD_S, speak
+from lipscore.errors import NotScoredError
+from lipscore.eval.cli.main import app
+from lipscore.eval.setup import load_models
+from lipscore.media.rates import SAMPLE_RATE
 from lipscore.media.read import frames_at, probe, read_pcm
 from lipscore.syncnet.protocols import PROTOCOLS
 
-SAMPLES = RATE // 25  # beneath one frame
+SAMPLES = SAMPLE_RATE // 25  # beneath one frame
+
+
+def sound_of(clip: Clip) -> NDArray[np.int16]:
+    assert clip.pcm is not None
+    return clip.pcm
 
 
 def loudness(pcm: NDArray[np.int16], n_frames: int) -> NDArray[np.float64]:
     beneath = pcm[: n_frames * SAMPLES].astype(np.float64).reshape(n_frames, SAMPLES)
-    return np.sqrt(np.sqrt(np.mean(beneath**2, axis=1)))
+    level: NDArray[np.float64] = np.sqrt(np.sqrt(np.mean(beneath**2, axis=1)))
+    return level
 
 
 def found_offset(opening: NDArray[np.float64], pcm: NDArray[np.int16], reach: int = 15) -> int:
@@ -70,8 +77,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[DemoClip]:
 def test_the_same_seed_draws_the_same_clip_and_another_seed_another() -> None:
     takes = [make_clip(seed=seed, seconds=0.2) for seed in (7, 7, 8)]
     frames = [np.stack(list(take.frames)) for take in takes]
-    assert np.array_equal(frames[0], frames[1]) and np.array_equal(takes[0].pcm, takes[1].pcm)
-    assert not np.array_equal(frames[0], frames[2]) and not np.array_equal(takes[0].pcm, takes[2].pcm)
+    sounds = [sound_of(take) for take in takes]
+    assert np.array_equal(frames[0], frames[1]) and np.array_equal(sounds[0], sounds[1])
+    assert not np.array_equal(frames[0], frames[2]) and not np.array_equal(sounds[0], sounds[2])
 
 
 @pytest.mark.parametrize("face_px", [130, 240, 450])
@@ -99,7 +107,7 @@ def test_as_many_faces_as_asked_for_and_only_the_first_speaks(faces: int) -> Non
         assert np.ptp(heights[0] / heights[1]) > 0.01  # the speaker's chin moves
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), shift=st.integers(-12, 12))
 def test_a_shift_moves_the_sound_and_the_correlation_with_it(seed: int, shift: int) -> None:
     still, moved = make_clip(seed=seed), make_clip(seed=seed, shift_frames=shift)
@@ -108,7 +116,7 @@ def test_a_shift_moves_the_sound_and_the_correlation_with_it(seed: int, shift: i
     lead = shift * SAMPLES
     inside = np.arange(15 * SAMPLES, len(still.pcm) - 15 * SAMPLES)
     assert np.array_equal(moved.pcm[inside], still.pcm[inside + lead])  # heard earlier by the shift
-    assert abs(found_offset(moved.mouth.opening, moved.pcm) - shift) <= 1
+    assert abs(found_offset(moved.mouth.opening.astype(np.float64), moved.pcm) - shift) <= 1
 
 
 def test_bilabials_shut_the_mouth_and_open_vowels_open_it() -> None:
@@ -130,12 +138,12 @@ def test_a_written_clip_has_its_frames_and_samples(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     clip = render_clip(path, seed=3, seconds=2.0, size=(320, 240))
     info = probe(path)
-    assert (info.width, info.height, info.fps, info.sample_rate) == (320, 240, 25, FILE_RATE)
+    assert (info.width, info.height, info.fps, info.sample_rate) == (320, 240, Fraction(25), FILE_RATE)
     assert sum(1 for _ in frames_at(path)) == 50
     heard = read_pcm(path)
-    assert clip.pcm is not None and len(clip.pcm) == 2 * RATE
-    assert abs(len(heard) - 2 * RATE) <= 1024  # AAC's last packet
-    assert np.corrcoef(heard[: 2 * RATE - 1024], clip.pcm[: 2 * RATE - 1024])[0, 1] > 0.95  # and no delay
+    assert clip.pcm is not None and len(clip.pcm) == 2 * SAMPLE_RATE
+    assert abs(len(heard) - 2 * SAMPLE_RATE) <= 1024  # AAC's last packet
+    assert np.corrcoef(heard[: 2 * SAMPLE_RATE - 1024], clip.pcm[: 2 * SAMPLE_RATE - 1024])[0, 1] > 0.95  # and no delay
 
 
 def test_a_clip_without_audio(tmp_path: Path) -> None:
@@ -148,7 +156,7 @@ def test_a_clip_without_audio(tmp_path: Path) -> None:
 def test_other_frame_rates_take_the_shift_in_their_own_frames() -> None:
     at_50, at_25 = make_clip(seed=4, fps=50, shift_frames=6), make_clip(seed=4, shift_frames=3)
     assert len(at_50.mouth) == 2 * len(at_25.mouth)
-    assert np.array_equal(at_50.pcm, at_25.pcm)
+    assert np.array_equal(sound_of(at_50), sound_of(at_25))
 
 
 def test_a_shift_beyond_the_speech_is_refused() -> None:
@@ -182,13 +190,11 @@ def test_the_distorted_clip_is_its_reference_distorted(rendered: list[DemoClip])
 
 
 def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
-    app = typer.Typer()
-    app.command()(demo)
     mine = [tmp_path / name for name in ("demo_in_sync.mp4", "demo_distorted.mp4", "reference/demo_distorted.mp4")]
     (tmp_path / "reference").mkdir()
     for path in mine:
         path.write_bytes(b"mine")
-    result = CliRunner().invoke(app, [str(tmp_path)])
+    result = CliRunner().invoke(app, ["demo", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert [path.read_bytes() for path in mine] == [b"mine"] * 3
     early = tmp_path / "demo_audio_early.mp4"
@@ -202,5 +208,5 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("")
-    with pytest.raises(MissingError, match="a file"):
-        demo(blocked)
+    result = CliRunner().invoke(app, ["demo", str(blocked)])
+    assert (result.exit_code, "a file" in result.stderr) == (3, True), result.stderr

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from lipscore import score_video
 from lipscore.eval.cli.main import app
-from lipscore.eval.models import Models
-from lipscore.eval.score import score_video
+from lipscore.eval.setup import Models, Setup
+from lipscore.eval.tools import fix as task
 from lipscore.eval.tools.fix import fix, why_not
 from lipscore.media import edit, ffmpeg, read
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -54,15 +55,35 @@ def test_formats_without_edit_lists_are_encoded(clip: Path, tmp_path: Path) -> N
 def test_a_shifted_video_is_mended(clip: Path, mini_models: Models, tmp_path: Path, frames: int, audio: str) -> None:
     off, target = tmp_path / "it's off.mp4", tmp_path / "to" / "mended.mp4"
     edit.shift_audio(clip, off, Fraction(-frames, 25))
-    done = fix(off, target, WAV2LIP, mini_models)
+    done = fix(off, target, Setup(WAV2LIP, mini_models))
     assert (done.verdict, done.audio, done.before.offset) == ("fixed", audio, frames), done.message
     assert f"offset {frames:+d} -> 0" in done.message
     assert score_video(target, WAV2LIP, mini_models).offset == 0
     assert [path.name for path in target.parent.iterdir()] == ["mended.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("lse_c", "verdict"), [(None, "fixed"), ((10.0, 9.71), "fixed"), ((10.0, 9.69), "not_better"), ((2, 3), "fixed")]
+)
+def test_the_lse_c_may_fall_by_three_hundredths(
+    talk: Path,
+    mini_models: Models,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lse_c: tuple[float, float] | None,
+    verdict: str,
+) -> None:
+    """A drawn head whose audio comes 3 frames early; lse_c, where given, replaces what is measured before and after."""
+    if lse_c is not None:
+        monkeypatch.setattr(task, "_confidences", lambda *_: lse_c)
+    target = tmp_path / "out.mp4"
+    done = task.fix(talk, target, Setup(PROTOCOLS["lipscore-1"], mini_models))
+    assert (done.verdict, target.exists()) == (verdict, verdict == "fixed"), done.message
+    assert done.after is not None and done.after.offset == 0
+
+
 def test_a_video_in_sync_is_left_alone(clip: Path, mini_models: Models, tmp_path: Path) -> None:
-    done = fix(clip, tmp_path / "out.mp4", WAV2LIP, mini_models)
+    done = fix(clip, tmp_path / "out.mp4", Setup(WAV2LIP, mini_models))
     assert done.verdict == "in_sync"
     assert not list(tmp_path.iterdir())
 
@@ -87,7 +108,7 @@ def test_a_result_that_scores_no_better_is_not_kept(
     edit.shift_audio(clip, off, Fraction(frames, 25))
     true_shift = edit.shift_audio
     monkeypatch.setattr(edit, "shift_audio", lambda source, target, delay: true_shift(source, target, delay * factor))
-    done = fix(off, tmp_path / "out.mp4", WAV2LIP, mini_models)
+    done = fix(off, tmp_path / "out.mp4", Setup(WAV2LIP, mini_models))
     assert (done.verdict, message in done.message) == ("not_better", True), done.message
     assert [path.name for path in tmp_path.iterdir()] == ["off.mp4"]
 
@@ -99,7 +120,7 @@ def test_audio_that_ends_a_frame_off_is_moved_once_more(
     edit.shift_audio(clip, off, Fraction(4, 25))
     true_shift = edit.shift_audio
     monkeypatch.setattr(edit, "shift_audio", lambda source, to, delay: true_shift(source, to, delay + Fraction(1, 25)))
-    done = fix(off, target, WAV2LIP, mini_models)
+    done = fix(off, target, Setup(WAV2LIP, mini_models))
     assert (done.verdict, "moved the audio 200 ms earlier" in done.message) == ("fixed", True), done.message
     assert score_video(target, WAV2LIP, mini_models).offset == 0
 

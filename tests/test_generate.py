@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -25,6 +26,7 @@ from lipscore.generate.wav2lip.options import Box, Options
 from lipscore.generate.wav2lip.picture import Crop, Framing
 from lipscore.media.encode import frame_sink
 from lipscore.media.read import frames_at, read_pcm
+from lipscore.pool import Pool, available_cores
 from lipscore.types import Detection, Frame
 
 SIZE = (128, 96)
@@ -36,7 +38,7 @@ class Echo(Generator):
     """In the network's place: gives the face that it got."""
 
     def __init__(self, batch_size: int = 4) -> None:
-        self.device, self.batch_size = torch.device("cpu"), batch_size
+        self.device, self.batch_size, self.pool = torch.device("cpu"), batch_size, Pool()
         self.checkpoint = Checkpoint({}, Path("echo"), "0" * 64, "")
 
     def __call__(self, mels: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -100,7 +102,7 @@ def given(*boxes: Sequence[int] | None) -> Callable[[Path], Boxes]:
     return lambda _: Boxes(boxes)
 
 
-def reason_of(*args: object) -> tuple[str, str]:
+def reason_of(*args: Any) -> tuple[str, str]:
     with pytest.raises(NotGeneratedError) as caught:
         flow.generate(*args)
     return caught.value.reason, str(caught.value)
@@ -163,7 +165,7 @@ def test_a_short_video_starts_again_and_a_static_one_stays(clip: Path, tmp_path:
 
 def test_the_evaluation_scripts_refuse_or_stretch_a_short_video(clip: Path, tmp_path: Path) -> None:
     speech = sound(tmp_path / "long.wav", 1.4)
-    lists = {"codec": "lossless", "box": BOX, "last_chunk": False, "fixed_fps": 25.0}
+    lists: dict[str, Any] = {"codec": "lossless", "box": BOX, "last_chunk": False, "fixed_fps": 25.0}
     refuse, stretch = Options(**lists, shorter="refuse"), Options(**lists, shorter="stretch")
     reason, message = reason_of(clip, speech, tmp_path / "out.mp4", Echo(), never, refuse)
     assert reason == "too_few_frames" and "20 frames" in message and "31" in message
@@ -236,19 +238,20 @@ def test_what_a_picture_does_not_take_is_refused(clip: Path, speech: Path, tmp_p
     out = tmp_path / "out.mp4"
     reason, message = reason_of(clip, speech, out, Echo(), never, Options(box=Box(20, 97, 30, 90)))
     assert reason == "bad_box" and "128x96" in message
-    for options, target, words in (
-        ({"fps": 30}, out, "--fps 30"),
-        ({}, tmp_path / "out.gif", "out.gif: end it in one of .mp4"),
-        ({}, clip, "is one of the inputs"),
+    for fps, target, words in (
+        (30, out, "fps = 30: only for a still image"),
+        (None, tmp_path / "out.gif", "out.gif: end it in one of .mp4"),
+        (None, clip, "is one of the inputs"),
     ):
         with pytest.raises(UsageError, match=words):
-            flow.generate(clip, speech, target, Echo(), never, Options(box=BOX, **options))
-    for name, value in (("missing", "drop"), ("codec", "gif"), ("same_person", "dna"), ("shorter", "cut")):
+            flow.generate(clip, speech, target, Echo(), never, Options(box=BOX, fps=fps))
+    wrong: list[dict[str, Any]] = [{"missing": "drop"}, {"codec": "gif"}, {"same_person": "dna"}, {"shorter": "cut"}]
+    for values in wrong:
         with pytest.raises(UsageError, match="no such choice"):
-            Options(**{name: value})
-    with pytest.raises(UsageError, match="--pads"):
+            Options(**values)
+    with pytest.raises(UsageError, match="pads = -1 0 0 0"):
         Options(pads=Pads(-1, 0, 0, 0))
-    with pytest.raises(UsageError, match="--box"):
+    with pytest.raises(UsageError, match="box = 50 20 0 10"):
         Options(box=Box(50, 20, 0, 10))
     reason, message = reason_of(clip, sound(tmp_path / "short.wav", 0.1), out, Echo(), never, KNOWN)
     assert reason == "audio_too_short" and "short.wav" in message
@@ -331,8 +334,6 @@ def test_a_few_batches_of_frames_are_held(clip: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(flow, "output", sink)
     made = flow.generate(clip, speech, tmp_path / "out.mp4", Echo(4), never, KNOWN)
     assert len(made.states) == written > 250
-    from lipscore.pool import available_cores
-
     assert most <= 4 * (min(available_cores(), 8) + 3)
 
 

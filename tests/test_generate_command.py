@@ -59,7 +59,7 @@ def generate(*arguments: str | Path, face: str = "talk.mp4", audio: str = "speec
 
 
 def test_help_has_an_example_and_the_licence() -> None:
-    text = " ".join(CliRunner().invoke(app, ["generate", "--help"]).output.split())
+    text = " ".join(CliRunner().invoke(app, ["generate", "--help"], env={"COLUMNS": "200"}).output.split())
     assert "lipscore generate --face talk.mp4 --audio speech.wav --checkpoint wav2lip_gan.pth" in text
     assert "research, academic and personal use only" in text
     for option in ("--pads", "--box", "--crop", "--resize-factor", "--rotate", "--static", "--no-smooth", "--fps"):
@@ -113,7 +113,8 @@ def test_what_is_there_is_not_made_again(here: Path, checkpoint: Path) -> None:
 
 def test_a_file_of_the_users_is_not_replaced(here: Path, checkpoint: Path) -> None:
     once = ("--checkpoint", checkpoint, *BOX, "--out", "mine.mp4", "--codec", "h264")
-    before = shutil.copy(here / "talk.mp4", here / "mine.mp4").read_bytes()
+    shutil.copy(here / "talk.mp4", here / "mine.mp4")
+    before = (here / "talk.mp4").read_bytes()
     result = generate(*once)
     assert result.exit_code == 2 and "mine.mp4: is there" in result.stderr and "--overwrite" in result.stderr
     assert (here / "mine.mp4").read_bytes() == before
@@ -199,7 +200,7 @@ def test_a_list_of_pairs_goes_on_past_its_failures(here: Path, checkpoint: Path)
     for name, seconds in (("a", 0.5), ("b", 0.5), ("long", 2)):
         rng = np.random.default_rng(0)
         pcm = (rng.standard_normal(round(seconds * 16000)) * 3000).astype(np.int16)
-        picture = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (96, 80))
+        picture = np.asarray(cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (96, 80)), np.uint8)
         write_video(here / f"{name}.mp4", [picture] * 12, 24, pcm)
     (here / "list.txt").write_text("a b\nlong a\nb gone\none two three\nb a\n")
     arguments = ["generate", "--pairs", "list.txt", "--out", "made", "--checkpoint", str(checkpoint), *BOX]
@@ -230,14 +231,16 @@ def test_what_the_scripts_do_to_their_lists(tmp_path: Path) -> None:
     assert list_options(Options(), "lrs", Pads(1, 2, 3, 4)).pads == Pads(1, 2, 3, 4)
     real = list_options(Options(), "resynced-tts", None)
     assert (real.pads, real.face_px, real.framing.shorter_side, real.shorter) == (Pads(), 180, 720, "stretch")
-    with pytest.raises(UsageError, match="--pairs-kind films"):
+    with pytest.raises(UsageError, match="pairs_kind = films"):
         read_pairs(tmp_path / "list.txt", Path(), Path(), "films")
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(UsageError, match="holds no line"):
         read_pairs(tmp_path / "list.txt", Path(), Path(), "lrs")
 
 
-def test_progress_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_progress_says_how_long_it_will_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     now = 100.0
     monkeypatch.setattr("lipscore.eval.cli.progress.time.monotonic", lambda: now)
     tell = left_progress("a b.mp4")

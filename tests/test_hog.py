@@ -46,7 +46,9 @@ def test_boxes_follow_the_frames_size(shared: Path, detector: HogDetector) -> No
     frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[0])))
     here = detector([frame], [0])[0][0].box_xyxy
     for scale in (0.5, 2.0):
-        there = detector([cv2.resize(frame, None, fx=scale, fy=scale)], [0])[0][0].box_xyxy / scale
+        there = (
+            detector([np.asarray(cv2.resize(frame, None, fx=scale, fy=scale), np.uint8)], [0])[0][0].box_xyxy / scale
+        )
         assert iou(here[None], there[None])[0, 0] > 0.8
 
 
@@ -66,13 +68,15 @@ def test_a_tilted_head_is_found_where_it_is(shared: Path, detector: HogDetector,
     known = np.array(json.loads((shared / "clips" / "boxes.json").read_text())[CLIPS[1]]["boxes"][0][:4])
     frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[1])))
     turn = cv2.getRotationMatrix2D(tuple((known[:2] + known[2:]) / 2), degrees, 1)
-    tilted = cv2.warpAffine(frame, turn, frame.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    tilted = np.asarray(cv2.warpAffine(frame, turn, frame.shape[1::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8)
     upright = HogDetector(passes=[look for look in PASSES if look.degrees == 0])
     assert all(iou(box.box_xyxy[None], known[None])[0, 0] < 0.5 for box in upright([tilted], [0])[0])
     (found,) = detector([tilted], [0])[0]
     assert iou(found.box_xyxy[None], known[None])[0, 0] > 0.7
     left = tilted.shape[1] // 2
-    aside = cv2.copyMakeBorder(tilted, 0, 0, left, 0, cv2.BORDER_REPLICATE)  # off the picture's centre
+    aside = np.asarray(
+        cv2.copyMakeBorder(tilted, 0, 0, left, 0, cv2.BORDER_REPLICATE), np.uint8
+    )  # off the picture's centre
     (found,) = detector([aside], [0])[0]
     assert iou(found.box_xyxy[None], known[None] + [left, 0, left, 0])[0, 0] > 0.7
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.run import inputs
 from lipscore.eval.run.inputs import collect, shard_of
 
 
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytes
         onerror(PermissionError(13, "Permission denied", str(place)))
         return []
 
-    monkeypatch.setattr(inputs.os, "walk", refused)  # root may read everything
+    monkeypatch.setattr(os, "walk", refused)  # root may read everything
     with pytest.raises(MissingError, match=r"cannot be read \(Permission denied\)"):
         collect([tmp_path])
 

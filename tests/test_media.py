@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +15,8 @@ import pytest
 
 from lipscore.errors import MediaError, NotScoredError
 from lipscore.media import ffmpeg, read, write
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.syncnet.source import prepare
 
 
 def numbered(n: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
@@ -19,7 +25,8 @@ def numbered(n: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
 
 
 def tone(seconds: float, rate: int = 16000) -> np.ndarray:
-    return (8000 * np.sin(np.arange(int(seconds * rate)) * 0.3)).astype(np.int16)
+    samples: np.ndarray = (8000 * np.sin(np.arange(int(seconds * rate)) * 0.3)).astype(np.int16)
+    return samples
 
 
 @pytest.fixture
@@ -41,14 +48,14 @@ def test_frames_come_back_in_order(clip: Path) -> None:
     assert np.allclose(levels, [8 * k for k in range(30)], atol=5)
 
 
-@pytest.mark.parametrize("fps", ["24", "30000/1001", "50", "60", "12"])
+@pytest.mark.parametrize("fps", ["24", "30000/1001", "50", "60", "12", "25/2", "50/3"])
 def test_resampling_takes_the_nearest_frame_in_time(tmp_path: Path, fps: str) -> None:
     rate = Fraction(fps)
     path = tmp_path / "clip.mp4"
     write.write_video(path, numbered(30), rate)
     got = [round(float(frame.mean()) / 8) for frame in read.frames_at(path, 25)]
     times = np.arange(30) / float(rate)
-    want = [int(np.argmin(np.abs(times - k / 25 + 1e-9))) for k in range(len(got))]
+    want = [int(np.argmin(np.abs(times - k / 25 + 1e-9))) for k in range(len(got))]  # of two equally near, the earlier
     assert got == want
     assert len(got) == pytest.approx(30 / float(rate) * 25, abs=1)
 
@@ -61,7 +68,7 @@ def test_rotation_is_applied_as_ffmpeg_does(tmp_path: Path, degrees: int) -> Non
     write.write_video(plain, [image] * 5, 25)
     ffmpeg.run_ffmpeg(["-display_rotation", str(degrees), *ffmpeg.input_args(plain), "-c", "copy", str(turned)], plain)
     ffmpeg.run_ffmpeg([*ffmpeg.input_args(turned), "-frames:v", "1", "-update", "1", str(upright)], turned)
-    want = cv2.imread(str(upright)).astype(int)
+    want = np.asarray(cv2.imread(str(upright)), int)
     got = next(read.frames_at(turned)).astype(int)
     assert got.shape == want.shape
     assert np.abs(got - want).mean() < 2
@@ -91,6 +98,35 @@ def test_pcm_starts_with_the_first_frame(tmp_path: Path, clip: Path) -> None:
     straight, shifted = read.read_pcm(clip), read.read_pcm(late)
     assert np.abs(shifted[:7000]).max() < 50
     assert np.corrcoef(straight[1000:9000], shifted[9000:17000])[0, 1] > 0.99
+
+
+def test_audio_before_the_first_frame_is_cut_off(tmp_path: Path, clip: Path) -> None:
+    """Half a second of picture later: the samples begin where the picture does."""
+    sound, late = tmp_path / "sound.wav", tmp_path / "late.mkv"
+    noise = np.random.default_rng(2).integers(-9000, 9000, 32000).astype("<i2")
+    raw = tmp_path / "sound.raw"
+    raw.write_bytes(noise.tobytes())
+    ffmpeg.run_ffmpeg(["-f", "s16le", "-ar", "16000", "-ac", "1", *ffmpeg.input_args(raw), str(sound)], raw)
+    inputs = ["-itsoffset", "0.5", *ffmpeg.input_args(clip), *ffmpeg.input_args(sound)]
+    ffmpeg.run_ffmpeg([*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", str(late)], clip)
+    assert np.array_equal(read.read_pcm(sound), noise)
+    assert np.array_equal(read.read_pcm(late), noise[8000:])
+    source = prepare(read.probe(late), PROTOCOLS["lipscore-1"], tmp_path)
+    assert np.array_equal(source.pcm, noise[8000:])
+
+
+def test_a_hole_in_the_audio_is_silence_once_transcoded(tmp_path: Path, clip: Path) -> None:
+    """-async 1 of the published protocols: without it the AVI's sound closes up, and what follows comes too early."""
+    holed = tmp_path / "holed.mkv"
+    hole = "asetpts=PTS+gte(T\\,0.6)*0.5/TB"
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-c:v", "copy", "-af", hole, "-c:a", "pcm_s16le", str(holed)], clip)
+    loud = {}
+    for path in (clip, holed):
+        pcm = prepare(read.probe(path), PROTOCOLS["wav2lip"], tmp_path).pcm.astype(float)
+        blocks = np.abs(pcm[: len(pcm) // 1600 * 1600]).reshape(-1, 1600).max(axis=1)
+        loud[path] = int((blocks > 1000).sum()), int((blocks < 100).sum())
+    assert abs(loud[holed][0] - loud[clip][0]) <= 2
+    assert loud[holed][1] - loud[clip][1] in (3, 4, 5)  # of the hole's five blocks of 0.1 s, less those at its edges
 
 
 def test_stereo_and_other_rates_become_mono_16_khz(tmp_path: Path, clip: Path) -> None:
@@ -141,7 +177,20 @@ def test_a_truncated_file_is_an_error_or_gives_its_readable_part(tmp_path: Path,
         read.probe(cut)
 
 
-def test_an_abandoned_pipe_leaves_no_process(clip: Path) -> None:
+def test_an_abandoned_pipe_leaves_no_process(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Remembered(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Remembered)
     pipe = read.jpeg_pipe(clip)
     next(pipe)
+    assert isinstance(pipe, Generator)
+    (process,) = started
     pipe.close()
+    assert process.returncode is not None, "it was not waited for"
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)

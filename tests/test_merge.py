@@ -41,7 +41,14 @@ def record(name: str, lse_d: float = 7.0, *, content: str = "", settings: str = 
     return Record(replace(score, **changes), settings, hash_of([settings, content or name]))
 
 
-FAILED = {"status": "media_error", "reason": "broken", "tracks": (), "lse_d": None, "lse_c": None, "offset": None}
+FAILED: dict[str, Any] = {
+    "status": "media_error",
+    "reason": "broken",
+    "tracks": (),
+    "lse_d": None,
+    "lse_c": None,
+    "offset": None,
+}
 
 
 def wrote(folder: Path, *records: Record, manifest: str = "run.json", settings: str = "s", **changes: Any) -> Path:

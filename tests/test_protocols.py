@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from lipscore.errors import UsageError
-from lipscore.syncnet.protocols import CHOICES, PROTOCOLS, as_table, change, get_protocol
+from lipscore.syncnet.protocols import PROTOCOLS, Protocol, as_table, change, get_protocol
 
 
 def test_every_field_says_what_it_means_and_where_it_comes_from() -> None:
+    kinds = get_type_hints(Protocol)
+    assert sum(bool(get_args(kind)) for name, kind in kinds.items() if name != "changed") == 6
     for protocol in PROTOCOLS.values():
         for name, value, meaning, source in as_table(protocol):
             assert meaning
             assert source
-            if name in CHOICES:
-                assert value in CHOICES[name]
-                assert all(choice in meaning for choice in CHOICES[name])
+            if choices := get_args(kinds[name]):
+                assert value in choices
+                assert all(choice in meaning for choice in choices)
 
 
 def test_wav2lip_is_joonsons_pipeline_and_no_two_others_are_alike() -> None:
@@ -37,6 +40,7 @@ def test_a_change_is_written_down_and_ends_comparability() -> None:
     changed = change(protocol, {"min_track": 50, "crop_scale": 0.4})
     assert changed.changed == ("min_track=50 (wav2lip: 100)",)
     assert not changed.published
+    assert change(protocol, {"frame_rate": 25}) == protocol
     assert changed.hash != protocol.hash
     assert change(protocol, {"min_track": 100}) == protocol
     batched = change(protocol, {"batch_size": 5})  # moves no number
@@ -53,6 +57,9 @@ def test_a_change_is_written_down_and_ends_comparability() -> None:
         ({"min_track": -1}, "must be 0 or more"),
         ({"vshift": 0}, "must be more than 0"),
         ({"low_iou": "stop"}, "next_box, next_frame"),
+        ({"low_iou": 1}, "must be of type str"),
+        ({"frame_rate": 50}, "frame_rate = 50: must be 25"),
+        ({"frame_rate": 0}, "must be more than 0"),
     ],
 )
 def test_bad_values_are_named(values: dict[str, object], message: str) -> None:
@@ -74,8 +81,9 @@ def test_a_toml_file_inherits(tmp_path: Path) -> None:
     [
         ("inherit = 'nobody'", "no named protocol"),
         ("name = 'wav2lip'", "taken"),
-        ("min_track = ", "no valid TOML"),
+        ("min_track = ", "not valid TOML"),
         ("colour = 1", "no field"),
+        ("inherit = 'lipscore-1'\nframe_rate = 50", "frame_rate = 50: must be 25"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:

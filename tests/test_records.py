@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipscore.errors import MissingError
-from lipscore.eval.store.appending import append_whole, replace_whole
+from lipscore.eval.store.appending import append_whole
 from lipscore.eval.store.records import Record, RecordStore, as_csv, as_json, as_line, from_json, read_records
+from lipscore.media.aside import replace_whole
 from lipscore.types import Alignment, ReferenceScore, Shot, TrackScore, VideoScore
 
 SCORE = VideoScore(

@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 from lipscore.errors import UsageError
 from lipscore.eval import reference as task
 from lipscore.eval.cli.compare import compare
-from lipscore.eval.reference import FrameScore, ReferenceOptions, find_reference, missing_reference, score_reference
+from lipscore.eval.options import ReferenceOptions
+from lipscore.eval.reference import FrameScore, find_reference, missing_reference, score_reference
 from lipscore.media import ffmpeg, read, write
+from lipscore.metrics.image.measure import Images
 from lipscore.pool import available_cores
 from lipscore.types import Shot, Track
 
@@ -211,7 +213,7 @@ def test_choices_that_are_none(options: dict[str, object]) -> None:
 def test_frames_are_not_collected(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No more frames are decoded ahead than the cores are given, however long the video is."""
     decoded, measured, ahead = [0], [0], [0]
-    frames, measure = read.frames_at, task.measure
+    frames, images = read.frames_at, Images
 
     def counted(path: Path, fps: Fraction | int | None):  # type: ignore[no-untyped-def]
         for frame in frames(path, fps):
@@ -220,12 +222,11 @@ def test_frames_are_not_collected(pair: tuple[Path, Path], monkeypatch: pytest.M
             yield frame
 
     def counting(*args):  # type: ignore[no-untyped-def]
-        result = measure(*args)
         measured[0] += 1
-        return result
+        return images(*args)
 
     monkeypatch.setattr(read, "frames_at", counted)
-    monkeypatch.setattr(task, "measure", counting)
+    monkeypatch.setattr(task, "Images", counting)
     score_reference(*pair)
     assert measured[0] == 40
     assert ahead[0] <= available_cores() + 2

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lipscore import load_models
 from lipscore.errors import WeightsError
 from lipscore.faces.s3fd import detector as s3fd
 from lipscore.faces.s3fd.detector import S3fdDetector
+from lipscore.syncnet.protocols import PROTOCOLS, change
+from lipscore.types import Detection
 
 
 @pytest.fixture(scope="module")
 def state(kit_weights: Path) -> dict[str, torch.Tensor]:
-    return torch.load(kit_weights / "sfd_face.pth", weights_only=True)
+    tensors: dict[str, torch.Tensor] = torch.load(kit_weights / "sfd_face.pth", weights_only=True)
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +38,15 @@ def frames_and_golden(shared: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     folder = shared / "conformance"
     cases = json.loads((folder / "s3fd_golden.json").read_text())["cases"]
     return [
-        (cv2.imread(str(folder / "frames" / case["frame"])), np.array(case["boxes_conf_above_0_9"]).reshape(-1, 5))
+        (
+            np.asarray(cv2.imread(str(folder / "frames" / case["frame"]))),
+            np.array(case["boxes_conf_above_0_9"]).reshape(-1, 5),
+        )
         for case in cases
     ]
 
 
-def rows(detections: list) -> np.ndarray:
+def rows(detections: list[Detection]) -> np.ndarray:
     return np.array([[*d.box_xyxy, d.score] for d in detections]).reshape(-1, 5)
 
 
@@ -86,6 +94,39 @@ def test_no_crash_when_all_boxes_pass(state: dict[str, torch.Tensor]) -> None:
     assert 100 < len(found) <= s3fd.INNER_BOXES
 
 
+@pytest.mark.parametrize(("channel", "colour", "mean"), [(2, "red", 123), (1, "green", 117), (0, "blue", 104)])
+def test_the_network_is_given_rgb_less_its_mean(random_weights: Path, channel: int, colour: str, mean: int) -> None:
+    """A network made by hand, that sees a face wherever one of its three inputs is more than 0, on BGR frames."""
+    state = {name: torch.zeros_like(t) for name, t in torch.load(random_weights / "sfd_face.pth").items()}
+    convolutions = [name for name in state if name.startswith("vgg.") and name.endswith("weight")]
+    for name in convolutions:
+        centre = state[name].shape[-1] // 2
+        state[name][0, ("red", "green", "blue").index(colour) if name == "vgg.0.weight" else 0, centre, centre] = 1
+    for k in range(6):
+        state[f"conf.{k}.bias"][:] = 50
+        state[f"conf.{k}.bias"][-1] = -50
+    state["conf.3.weight"][1, 0, 1, 1] = 100  # of the last map of the VGG part, which is not normalised
+    detector = S3fdDetector(state, facedet_scale=1)
+    for level, others, faces in ((mean + 2, 0, True), (mean - 2, 255, False)):
+        frame = np.full((64, 64, 3), others, np.uint8)
+        frame[:, :, channel] = level
+        assert bool(detector([frame], [0])[0]) == faces, (colour, level)
+
+
+def test_the_protocols_face_confidence_reaches_the_detector(random_weights: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+
+    def scores(limit: float) -> list[float]:
+        protocol = change(PROTOCOLS["wav2lip"], {"face_confidence": limit, "facedet_scale": 0.5})
+        models = load_models("vgg", protocol, weights_dir=random_weights, allow_unverified=True, device="cpu")
+        return [found.score for found in models.detector_for(Path("any.mp4"))([frame], [0])[0]]
+
+    every = scores(0.1)
+    middle = every[len(every) // 2]
+    assert 0.1 < every[-1] < middle < every[0] < 0.9
+    assert scores(middle) == [score for score in every if score > middle]
+
+
 def test_weights_that_are_not_s3fds_are_refused(state: dict[str, torch.Tensor]) -> None:
     missing = {name: tensor for name, tensor in state.items() if name != "vgg.0.bias"}
     for bad in (missing, state | {"more": torch.zeros(1)}, state | {"vgg.0.bias": torch.zeros(3)}):
@@ -130,7 +171,6 @@ def greedy(boxes: np.ndarray, threshold: float, limit: int) -> list[int]:
     return kept[:limit]
 
 
-@settings(deadline=None)
 @given(
     arrays(np.int64, st.tuples(st.integers(0, 40), st.just(4)), elements=st.integers(0, 12)),
     st.sampled_from([0.1, 0.3]),
@@ -165,6 +205,8 @@ def test_strips_are_the_whole_image() -> None:
     vgg = s3fd.S3FDNet().vgg
     sizes = (122, 67), (121, 3000), (2, 5), (301, 1500)
     for layers, (height, width) in product((vgg[: s3fd.HALVED], vgg[s3fd.HALVED : s3fd.STEM]), sizes):
-        x = torch.randn(1, layers[0].in_channels, height, width).contiguous(memory_format=torch.channels_last)
+        x = torch.randn(1, cast(torch.nn.Conv2d, layers[0]).in_channels, height, width).contiguous(
+            memory_format=torch.channels_last
+        )
         with torch.inference_mode():
             torch.testing.assert_close(s3fd._in_strips(x, layers), s3fd._through(x, layers), rtol=1e-5, atol=1e-5)

@@ -22,7 +22,7 @@ def detector(wav2lip_weights: Path) -> FaceAlignmentS3fd:
 
 
 def pair_of(shared: Path, name: str, size: list[int]) -> list[np.ndarray]:
-    image = cv2.resize(cv2.imread(str(shared / "conformance" / "frames" / name)), tuple(size))
+    image = cv2.resize(np.asarray(cv2.imread(str(shared / "conformance" / "frames" / name))), tuple(size))
     return [image, np.ascontiguousarray(image[:, ::-1])]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from lipscore.faces.scan import scan
 from lipscore.media.passes import FrameSource
+from lipscore.pool import Pool
 from lipscore.types import Detection, Frame, Shot
 
 N = 60
@@ -38,7 +39,7 @@ class Walker:
 @pytest.mark.parametrize("stride", [1, 4, 7, 25])
 def test_a_steady_face_is_found_in_every_frame(stride: int) -> None:
     detector = Walker(stride)
-    faces = scan(SOURCE, [Shot(0, 33), Shot(33, N)], detector)
+    faces = scan(SOURCE, [Shot(0, 33), Shot(33, N)], detector, Pool(2))
     assert len(faces.boxes) == N
     for index, boxes in enumerate(faces.boxes):
         assert np.allclose([box.box_xyxy for box in boxes], [detector.box(index)[0].box_xyxy])
@@ -48,7 +49,7 @@ def test_a_steady_face_is_found_in_every_frame(stride: int) -> None:
 
 def test_every_frame_is_looked_at_where_a_track_breaks() -> None:
     detector = Walker(10, gone=37)
-    faces = scan(SOURCE, [Shot(0, N)], detector)
+    faces = scan(SOURCE, [Shot(0, N)], detector, Pool(2))
     assert [len(boxes) for boxes in faces.boxes] == [1] * 37 + [0] * 23
     assert set(range(30, 41)) <= set(detector.seen)
     assert not {1, 21, 41} & set(detector.seen)
@@ -56,7 +57,7 @@ def test_every_frame_is_looked_at_where_a_track_breaks() -> None:
 
 def test_frames_beyond_the_shots_are_not_looked_at() -> None:
     detector = Walker(1)
-    faces = scan(SOURCE, [Shot(0, N - 1)], detector)
+    faces = scan(SOURCE, [Shot(0, N - 1)], detector, Pool(2))
     assert (len(faces.boxes), max(detector.seen)) == (N, N - 2)
 
 
@@ -70,7 +71,7 @@ def test_a_detector_that_bridges_has_its_gaps_filled_and_its_boxes_steadied() ->
             x, side = (index, 50) if index % 7 else (index + 15, 20)
             return [Detection(index, np.array([x, 50 - side, x + side, 50], np.float32), 1.0)]
 
-    faces = scan(SOURCE, [Shot(0, N)], Flipping(1))
+    faces = scan(SOURCE, [Shot(0, N)], Flipping(1), Pool(2))
     assert [len(boxes) for boxes in faces.boxes] == [1] * N
     for index, (box,) in enumerate(faces.boxes[5:-5], 5):
         assert np.abs(box.box_xyxy - [index, 0, index + 50, 50]).max() <= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,7 +18,11 @@ from lipscore.media import read
 from lipscore.metrics.image import ssim as module
 from lipscore.metrics.image.ssim import ms_ssim, ssim
 
-OPTIONS = {"wang": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}, "skimage": {}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "wang": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+    "skimage": {},
+}
+Variant = Literal["wang", "skimage"]
 H, W = 83, 131
 
 
@@ -73,26 +78,28 @@ def batch(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image)[None]
 
 
-def scikit(a: np.ndarray, b: np.ndarray, variant: str, data_range: float = 255) -> float:
+def scikit(a: np.ndarray, b: np.ndarray, variant: Variant, data_range: float = 255) -> float:
     channels = {"channel_axis": -1} if a.ndim == 3 else {}
     return float(structural_similarity(a, b, data_range=data_range, **OPTIONS[variant], **channels))
 
 
 @pytest.mark.parametrize("variant", ["wang", "skimage"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_ssim_is_scikit_images(name: str, variant: str) -> None:
+def test_ssim_is_scikit_images(name: str, variant: Variant) -> None:
     a, b = PAIRS[name]
     got = float(ssim(batch(a), batch(b), data_range=255, variant=variant))
     assert got == pytest.approx(scikit(a, b, variant), abs=1e-9)
     as_floats = float(ssim(batch(a / 255), batch(b / 255), data_range=1, variant=variant))
     assert as_floats == pytest.approx(got, abs=1e-9)
-    single = ssim(batch(np.float32(a / 255)), batch(np.float32(b / 255)), data_range=1, variant=variant)
+    single = ssim(
+        batch((a / 255).astype(np.float32)), batch((b / 255).astype(np.float32)), data_range=1, variant=variant
+    )
     assert float(single) == pytest.approx(got, abs=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["wang", "skimage"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_torch_computes_what_opencv_does(name: str, variant: str) -> None:
+def test_torch_computes_what_opencv_does(name: str, variant: Variant) -> None:
     a, b = (torch.from_numpy(np.atleast_3d(image)).permute(2, 0, 1)[None] for image in PAIRS[name])
     window = module._WINDOWS[variant]
     for luminance in (True, False):
@@ -130,7 +137,8 @@ def plain_ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     weights /= weights.sum()
 
     def mean(image: np.ndarray) -> np.ndarray:
-        return correlate1d(correlate1d(image, weights, 0), weights, 1)[5:-5, 5:-5]
+        smooth: np.ndarray = correlate1d(correlate1d(image, weights, 0), weights, 1)[5:-5, 5:-5]
+        return smooth
 
     x, y, result = a.astype(float), b.astype(float), 1.0
     for scale, exponent in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
@@ -161,9 +169,9 @@ def test_ms_ssim_of_contradicting_images_is_zero() -> None:
     assert float(ms_ssim(batch(checkers), batch(255 - checkers), data_range=255)) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(11, 90), st.integers(11, 90), st.integers(0, 2**31), st.sampled_from(["wang", "skimage"]))
-def test_laws(height: int, width: int, seed: int, variant: str) -> None:
+def test_laws(height: int, width: int, seed: int, variant: Variant) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 256, (2, height, width), dtype=np.uint8)
     there, back = (float(ssim(batch(x), batch(y), data_range=255, variant=variant)) for x, y in ((a, b), (b, a)))
@@ -174,7 +182,7 @@ def test_laws(height: int, width: int, seed: int, variant: str) -> None:
     assert mirrored == pytest.approx(there, abs=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(0, 40), st.integers(5, 60))
 def test_more_noise_never_raises_it(seed: int, amplitude: int, more: int) -> None:
     rng = np.random.default_rng(seed)

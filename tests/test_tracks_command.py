@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from lipscore import score_video
 from lipscore.eval.cli.main import app
-from lipscore.eval.models import Models, load_models
-from lipscore.eval.score import score_video
+from lipscore.eval.setup import Models, Setup, load_models
 from lipscore.eval.tools.tracks import write_tracks
 from lipscore.media import read
 from lipscore.syncnet.protocols import PROTOCOLS
@@ -30,7 +30,7 @@ def done(shared: Path, mini_models: Models, tmp_path_factory: pytest.TempPathFac
     (crops / "00007.avi").write_text("of an earlier run")
     (crops / "notes.txt").write_text("the user's")
     clip = shared / "clips/talking/1p_closeup_facingcamera" / f"{NAME}.mp4"
-    return out, write_tracks(clip, out, PROTOCOLS["wav2lip"], mini_models)
+    return out, write_tracks(clip, out, Setup(PROTOCOLS["wav2lip"], mini_models))
 
 
 @pytest.fixture(scope="module")

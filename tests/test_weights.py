@@ -17,8 +17,16 @@ import torch
 
 from lipscore.errors import UsageError, WeightsError
 from lipscore.weights import fetch as fetch_module
-from lipscore.weights.catalogue import S3FD, SYNCNET, Published
-from lipscore.weights.fetch import Search, by_hand, fetch, find, listing, load_state_dict, obtain
+from lipscore.weights.catalogue import S3FD, SYNCNET, Published, WeightFile
+from lipscore.weights.fetch import (
+    Search,
+    by_hand,
+    fetch,
+    find,
+    listing,
+    load_state_dict,
+    obtain,
+)
 
 NAME = "toy.pth"
 
@@ -71,6 +79,12 @@ class Server:
         return Search(cache, catalogue=catalogue(*(f"http://127.0.0.1:{self.http.server_port}/{p}" for p in paths)))
 
 
+def held(name: str, search: Search) -> WeightFile:
+    file = find(name, search)
+    assert file is not None
+    return file
+
+
 def catalogue(*urls: str) -> dict[str, Published]:
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     return {NAME: Published(NAME, "a toy", len(CONTENT), sha256, urls, "none")}
@@ -112,7 +126,7 @@ def test_a_verified_file_is_not_fetched_again(server: Server, tmp_path: Path) ->
 def test_a_spoilt_file_in_the_cache_is_fetched_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"spoilt")
     search = server.search(tmp_path, "good")
-    assert find(NAME, search).verified is False
+    assert not held(NAME, search).verified
     assert fetch(NAME, search).verified
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
@@ -214,7 +228,7 @@ def test_search_order(tmp_path: Path) -> None:
     environment = {"LIPSCORE_WEIGHTS": str(tmp_path / "variable"), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
     search = Search.from_environment(tmp_path / "option", environment)
     for folder in ("option", "variable", "xdg/lipscore"):
-        found = find(SYNCNET, search)
+        found = held(SYNCNET, search)
         assert found.path == tmp_path / folder / SYNCNET
         assert (found.sha256, found.verified) == (hashlib.sha256(folder.encode()).hexdigest(), False)
         found.path.unlink()
@@ -229,7 +243,7 @@ def test_environment(tmp_path: Path) -> None:
     assert Search.from_environment(None, {"XDG_CACHE_HOME": "relative"}).cache == Path.home() / ".cache" / "lipscore"
     assert Search.from_environment(None, {"LIPSCORE_OFFLINE": "1"}).offline
     assert not Search.from_environment(None, {"LIPSCORE_OFFLINE": "0"}).offline
-    with pytest.raises(WeightsError, match="--weights-dir"):
+    with pytest.raises(WeightsError, match="weights_dir"):
         Search.from_environment(tmp_path / "nowhere", {})
     with pytest.raises(WeightsError, match="LIPSCORE_WEIGHTS"):
         Search.from_environment(None, {"LIPSCORE_WEIGHTS": str(tmp_path / "nowhere")})
@@ -238,7 +252,7 @@ def test_environment(tmp_path: Path) -> None:
 def test_unverified_is_refused_with_both_hashes_unless_allowed(tmp_path: Path) -> None:
     search = Search(tmp_path, catalogue=catalogue("http://127.0.0.1:9/"))
     torch.save({"other": torch.zeros(2)}, tmp_path / NAME)
-    file = find(NAME, search)
+    file = held(NAME, search)
     with pytest.raises(WeightsError) as caught:
         load_state_dict(file, search)
     assert file.sha256 in str(caught.value)
@@ -269,7 +283,7 @@ def test_only_tensors_are_loaded(tmp_path: Path, content: object, capsys: pytest
     else:
         torch.save(content, tmp_path / NAME)
     with pytest.raises(WeightsError, match=NAME):
-        load_state_dict(find(NAME, search), search, allow_unverified=True)
+        load_state_dict(held(NAME, search), search, allow_unverified=True)
     assert capsys.readouterr().out == ""
 
 
@@ -280,4 +294,4 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 
 def test_kit_weights_are_not_the_published_ones(kit_weights: Path) -> None:
     files = [found for _, found in listing(Search(kit_weights))]
-    assert [file.verified for file in files] == [False, False]
+    assert [file.verified for file in files if file is not None] == [False, False]

@@ -16,7 +16,7 @@ from lipscore.faces.s3fd import packed, winograd
 pytestmark = pytest.mark.skipif(not packed.available(), reason="this torch has no packed matrix product")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     *(st.integers(1, 3), st.integers(1, 40), st.integers(1, 24), st.integers(1, 70), st.integers(1, 70)),
     st.sampled_from([1, 1 << 16, winograd.SCRATCH]),

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.errors import MediaError, UsageError
+from lipscore.eval.cli.options import command
+from lipscore.eval.options import ReferenceOptions
+from lipscore.media.aside import written_aside
+from lipscore.metrics.catalogue import unit_of
 
 if TYPE_CHECKING:
     from lipscore.eval.reference import FrameScore
     from lipscore.types import ReferenceScore
 
 
+@command
 def compare(
     generated: Annotated[Path, typer.Argument(help="The video to judge.")],
     reference: Annotated[Path, typer.Argument(help="The video that it should look like.")],
-    align: Annotated[str, typer.Option(help="timestamp, index or shift.")] = "timestamp",
-    max_shift: Annotated[int, typer.Option(help="Frames to either side that --align shift tries.")] = 15,
+    *,
+    options: ReferenceOptions,
     fps: Annotated[
         str | None, typer.Option(help="Rate to align at, as 25 or 30000/1001; default the reference's.")
     ] = None,
-    region: Annotated[str, typer.Option(help="frame, face or mouth.")] = "frame",
-    resize: Annotated[str, typer.Option(help="area or bicubic, where the sizes differ.")] = "area",
-    all_variants: Annotated[bool, typer.Option("--all-variants", help="Every SSIM variant, not one.")] = False,
     per_frame: Annotated[Path | None, typer.Option(help="Write each pair's values to this CSV.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The record as one line of JSON.")] = False,
@@ -42,13 +43,13 @@ def compare(
         UsageError: a choice is none.
         MissingError: the CSV cannot be written, or there is no such device.
     """
-    from lipscore.eval.reference import ReferenceOptions, score_reference
+    from lipscore.eval.reference import score_reference
     from lipscore.runtime import pick_device
 
-    options = ReferenceOptions(align, max_shift, region, resize, all_variants, str(pick_device(device)))  # type: ignore[arg-type]
+    where = pick_device(device)
     rate = None if fps is None else _rate(fps)
     with _csv_rows(per_frame) as write:
-        score = score_reference(generated, reference, rate, None, options, per_frame=write)
+        score = score_reference(generated, reference, rate, None, options, device=where, per_frame=write)
     if score.status == "media_error":
         raise MediaError(score.reason)
     if as_json:
@@ -76,34 +77,26 @@ def _csv_rows(path: Path | None) -> Iterator[Callable[[FrameScore], None] | None
     if path is None:
         yield None
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_aside(path) as aside, ExitStack() as opened:
         header: list[str] = []
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
+        rows: list[Any] = []
 
-            def write(frame: FrameScore) -> None:
-                if not header:
-                    header.extend(frame.values)
-                    rows.writerow(["generated_frame", "reference_frame", "identical", *header])
-                values = [f"{frame.values[name]:.6f}" if name in frame.values else "" for name in header]
-                rows.writerow([frame.generated_frame, frame.reference_frame, int(frame.identical), *values])
+        def write(frame: FrameScore) -> None:
+            if not rows:
+                rows.append(csv.writer(opened.enter_context(aside.open("w", newline="", encoding="utf-8"))))
+                header.extend(frame.values)
+                rows[0].writerow(["generated_frame", "reference_frame", "identical", *header])
+            values = [f"{frame.values[name]:.6f}" if name in frame.values else "" for name in header]
+            rows[0].writerow([frame.generated_frame, frame.reference_frame, int(frame.identical), *values])
 
-            yield write
-        if header:
-            aside.replace(path)
-    except OSError as error:
-        raise MissingError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-    finally:
-        aside.unlink(missing_ok=True)
+        yield write
 
 
 def _print(score: ReferenceScore) -> None:
     if score.status != "ok" or score.alignment is None:
         return
     for name, value in score.values.items():
-        unit = " dB" if name.startswith("psnr") else ""
-        typer.echo(f"{name}: {value:.4f}{unit}")
+        typer.echo(f"{name}: {value:.4f} {unit_of(name)}".rstrip())
     a = score.alignment
     typer.echo(
         f"region: {score.region}; aligned by {a.method}, shift {a.shift:+d}: {a.n_compared} pairs of {a.n_generated} "

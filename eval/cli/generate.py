@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from lipscore.errors import UsageError
+from lipscore.eval.cli.options import command
+from lipscore.eval.options import MODELS, InputOptions, ModelOptions, OutputOptions, ProtocolOptions, Request
 
 Four = tuple[int, int, int, int]
 SIDES = "T B L R"
+SCORING = "With --score"
 
 
+@command
 def generate(
+    *,
     face: Annotated[Path | None, typer.Option(help="The video, or still image, whose lips are made to move.")] = None,
     audio: Annotated[Path | None, typer.Option(help="The sound that they follow; a sound file or a video.")] = None,
     out: Annotated[Path, typer.Option(help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")] = Path(
@@ -66,17 +71,18 @@ def generate(
     allow_unverified: Annotated[bool, typer.Option(help="Take weight files that are not the published ones.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     score: Annotated[bool, typer.Option("--score", help="Score what was made, as `lipscore score` does.")] = False,
-    protocol: Annotated[str, typer.Option(help="With --score: the protocol.")] = "wav2lip",
-    score_model: Annotated[str, typer.Option(help="With --score: vgg, mini or auto.")] = "auto",
+    protocol: ProtocolOptions,
+    score_model: Annotated[str, typer.Option(help="The model: vgg, mini or auto.", rich_help_panel=SCORING)] = "auto",
     score_detections: Annotated[
-        Path | None, typer.Option(help="With --score: folder with STEM.json, boxes at the protocol's rate.")
+        Path | None,
+        typer.Option(help="Folder with STEM.json: boxes at the protocol's frame rate.", rich_help_panel=SCORING),
     ] = None,
-    results: Annotated[Path, typer.Option(help="With --score: folder for scores.jsonl and run.json.")] = Path(
-        "eval/results"
-    ),
-    scores_file: Annotated[Path, typer.Option(help="With --score: a line per face track is appended.")] = Path(
-        "all_scores.txt"
-    ),
+    results: Annotated[
+        Path, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
+    ] = Path("eval/results"),
+    scores_file: Annotated[
+        Path, typer.Option(help="File that gets a line per face track.", rich_help_panel=SCORING)
+    ] = Path("all_scores.txt"),
 ) -> None:
     """Make the lips of a video, or of a still image, follow a sound, with Wav2Lip.
 
@@ -91,7 +97,8 @@ def generate(
     """
     from lipscore import runtime
     from lipscore.eval.cli import progress
-    from lipscore.eval.run.stop import Interrupted, Interruption
+    from lipscore.eval.cli.score import report
+    from lipscore.eval.run.signals import Interrupted, Interruption
     from lipscore.eval.tools import generate as task
     from lipscore.generate.wav2lip import lists
     from lipscore.generate.wav2lip.boxes import Pads
@@ -119,10 +126,14 @@ def generate(
         raise UsageError("give --face and --audio, or a list with --pairs")
     else:
         jobs = [lists.Pair(face, audio, out)]
+    if score_model not in MODELS:
+        raise UsageError.about("score_model", score_model, f"no such choice; use one of {', '.join(MODELS)}")
+    models = ModelOptions(score_model, weights_dir, allow_unverified, score_detections, device)
+    scoring = Request(InputOptions(()), protocol, models, output=OutputOptions(results, scores_file))
     if score:
-        task.check_scoring(protocol, score_model, score_detections)
+        task.check_scoring(scoring)
     where = runtime.pick_device(device)
-    runtime.configure()
+    runtime.tune_process()
     loaded = task.load_checkpoint(model, checkpoint, weights_dir, allow_unverified)
     progress.say(task.LICENCE)
     setup = task.load_setup(
@@ -162,16 +173,7 @@ def generate(
     status = 1 if failed else 0
     there = [one.pair.target for one in made if not one.failed]
     if score and there:
-        scored = task.score_made(
-            there,
-            protocol=protocol,
-            model=score_model,
-            weights_dir=weights_dir,
-            allow_unverified=allow_unverified,
-            detections=score_detections,
-            device=device,
-            out=results,
-            scores_file=scores_file,
-        )
-        status = max(status, scored)
+        ran = task.score_made(there, scoring, progress.Terminal())
+        report(ran, results)
+        status = max(status, ran.exit_status)
     raise typer.Exit(status)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lipscore.eval.run.jobs import Job
+from lipscore.eval.run.jobs import Job, Progress
 from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import one_line, quote_name
 from lipscore.eval.store.summary import offsets_of, reason_of
+from lipscore.metrics import catalogue
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -35,15 +36,15 @@ def plain(terminal: bool) -> bool:
 class Lines:
     """A line per video, for logs and pipes."""
 
-    def started(self, index: int, total: int, job: Job) -> None:
+    def started(self, job: Job) -> None:
         """Nothing: the line comes with the result."""
 
     def stage(self, video: str, name: str) -> None:
         """Nothing: stages come and go too fast for a log."""
 
-    def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
+    def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
         """One line with the result."""
-        say(f"[{index}/{total}] {result_line(record)} ({'scored before' if resumed else f'{seconds:.1f} s'})")
+        say(f"[{done}/{total}] {result_line(record)} ({'scored before' if resumed else f'{seconds:.1f} s'})")
 
     def trouble(self, text: str) -> None:
         """As it is."""
@@ -56,19 +57,19 @@ class Live:
     def __init__(self, bar: Bar, task: TaskID) -> None:
         self._bar, self._task = bar, task
 
-    def started(self, index: int, total: int, job: Job) -> None:
+    def started(self, job: Job) -> None:
         """The bar names the video."""
-        self._bar.update(self._task, total=total, completed=index - 1, video=quote_name(job.name))
+        self._bar.update(self._task, video=quote_name(job.name))
 
     def stage(self, video: str, name: str) -> None:
         """The bar names the video and its stage; of several at a time, the one that moved last."""
         self._bar.update(self._task, video=f"{quote_name(video)}: {name}")
 
-    def finished(self, index: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
+    def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
         """The bar moves on; a video without a score gets a line."""
         if record.score.status != "ok":
             self.trouble(reason_of(record))
-        self._bar.update(self._task, total=total, completed=index)
+        self._bar.update(self._task, total=total, completed=done)
 
     def trouble(self, text: str) -> None:
         """A line above the bar."""
@@ -85,7 +86,8 @@ def shown(total: int) -> Iterator[Lines | Live]:
         return
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
     from rich.text import Text
 
     class Video(ProgressColumn):
@@ -95,7 +97,7 @@ def shown(total: int) -> Iterator[Lines | Live]:
             return Text(str(task.fields["video"]), overflow="ellipsis", no_wrap=True)  # type: ignore[attr-defined]
 
     columns = (MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), TextColumn(escape("left")), Video())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Live(bar, bar.add_task("", total=total, video=""))
 
 
@@ -104,10 +106,14 @@ def result_line(record: Record) -> str:
     score = record.score
     if score.status != "ok":
         return reason_of(record)
-    parts = [f"{len(score.tracks)} track{'s' * (len(score.tracks) != 1)}", f"offset {offsets_of(record)}"]
-    for title, value in (("LSE-D", score.lse_d), ("LSE-C", score.lse_c), ("PSNR", score.psnr), ("SSIM", score.ssim)):
+    parts = [
+        f"{len(score.tracks)} track{'s' * (len(score.tracks) != 1)}",
+        f"{catalogue.OFFSET.title} {offsets_of(record)}",
+    ]
+    for one in catalogue.averaged([score]):
+        value = one.of(score)
         if value is not None:
-            parts.append(f"{title} {value:.3f}")
+            parts.append(f"{one.title_for([score.model])} {one.text(value)}")
     reference = score.reference
     if reference is not None and reference.status == "no_reference":
         parts.append("no reference")  # common where only some videos have one; the record says where it was sought
@@ -116,9 +122,39 @@ def result_line(record: Record) -> str:
     return f"{quote_name(score.name)}: {', '.join(parts)}"
 
 
-def download_progress() -> Callable[[str, int, int], None]:
-    """A progress of bytes for weight files."""
-    return _tenths(lambda name, have, size: f"fetching {name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB")
+class Terminal:
+    """The command line's reporter.
+
+    Args:
+        records: called with each record as it is done.
+    """
+
+    def __init__(self, records: Callable[[Record], None] | None = None) -> None:
+        self._records = records
+        self.fetching = _tenths(lambda name, have, size: f"fetching {name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB")
+
+    def say(self, text: str) -> None:
+        """A line on standard error."""
+        say(text)
+
+    @contextmanager
+    def videos(self, total: int) -> Iterator[Progress]:
+        """The progress that suits standard error."""
+        with shown(total) as inner:
+            yield inner if self._records is None else _Handing(inner, self._records)
+
+
+class _Handing:
+    """A progress that also hands each record on."""
+
+    def __init__(self, inner: Progress, records: Callable[[Record], None]) -> None:
+        self.started, self.stage, self.trouble = inner.started, inner.stage, inner.trouble
+        self._inner, self._records = inner, records
+
+    def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
+        """The record, and what the inner progress does."""
+        self._records(record)
+        self._inner.finished(done, total, record, resumed, seconds)
 
 
 def steps_progress() -> Callable[[str, int, int], None]:

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from lipscore.eval.cli.options import command
 
+
+@command
 def mini(
     clips: Annotated[Path, typer.Option(help="Folder of videos of people who talk.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/model-card.md).")],
@@ -26,11 +29,11 @@ def mini(
         UsageError: the clips or the boxes are not what a training needs.
     """
     from lipscore.eval.cli.progress import steps_progress
-    from lipscore.runtime import configure, pick_device
+    from lipscore.runtime import pick_device, tune_process
     from lipscore.training.mini.train import FOLDS, STEPS, train_mini
 
     where = pick_device(device)
-    configure(alone=True)
+    tune_process()
     weights = train_mini(
         clips,
         boxes,

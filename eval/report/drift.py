@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lipscore.eval.report.chart import Chart, draw, png
-from lipscore.eval.store.appending import replace_whole
+from lipscore.eval.report.chart import Chart, png
+from lipscore.media.aside import replace_whole
 from lipscore.types import VideoScore
 
 TRUSTED = 2.0  # LSE-C from which on a piece's offset counts for the drift
@@ -88,7 +88,7 @@ def write_charts(found: Sequence[Drift], folder: Path) -> list[Path]:
             target = folder / f"drift-{stem}-{len(written)}.png"
         minutes = [seconds / 60 for seconds in drift.seconds]
         title = "offset over time (positive: the audio comes before the video)"
-        replace_whole(target, png(draw([Chart(title, "minutes", "frames", minutes, drift.offsets, dots=True)])))
+        replace_whole(target, png([Chart(title, "minutes", "frames", minutes, drift.offsets, dots=True)]))
         written.append(target)
     return written
 

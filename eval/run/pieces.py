@@ -1,4 +1,4 @@
-"""`lipscore score --chunk`: long videos piece by piece, each cut exactly at frames, and what the offset does over time.
+"""`lipscore score --chunk`: long videos piece by piece, each cut exactly at frames.
 
 Each piece is scored as a video of its own, so memory and disk do not grow with the length, a row is written as soon as
 it is there, and an interrupted run goes on with the next piece.
@@ -7,15 +7,17 @@ it is there, and an interrupted run goes on with the next piece.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.models import Models
-from lipscore.eval.observer import Observer
+from lipscore.eval.reasons import MIN_FRAMES
 from lipscore.eval.run.jobs import Job, Piece
-from lipscore.eval.score import MIN_FRAMES, score_video
+from lipscore.eval.score import score_video
+from lipscore.eval.setup import Setup
+from lipscore.eval.stop import Stop
+from lipscore.eval.trace import Trace
 from lipscore.media import edit, read
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Detection, Detector, Frame, MediaInfo, Shot, VideoScore
@@ -70,27 +72,37 @@ def split(job: Job, chunk_s: float, overlap_s: float, protocol: Protocol) -> lis
 
 
 def score_piece(
-    job: Job, piece: Piece, protocol: Protocol, models: Models, observer: Observer | None = None
+    job: Job,
+    piece: Piece,
+    setup: Setup,
+    sha256: str,
+    *,
+    trace: Trace | None = None,
+    stop: Stop | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> VideoScore:
     """Score one piece; frame numbers in the record count from the video's start, at the protocol's frame rate.
+
+    Args:
+        sha256: of the whole file. The other arguments are those of `score_video`.
 
     Raises:
         MediaError: the piece cannot be cut out.
         MissingError: as score_video does.
     """
-    observer = observer or Observer()
-    rate = piece.info.fps if protocol.direct else protocol.frame_rate
+    rate = piece.info.fps if setup.protocol.direct else setup.protocol.frame_rate
     first = round(piece.start * rate)
-    there = replace(models, detector_for=lambda _: _Later(models.detector_for(job.path), first))
+    whole = setup.models.detector_for
+    there = setup.with_detector(lambda _: _Later(whole(job.path), first))
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        observer.stage("cut")
+        if on_stage is not None:
+            on_stage("cut")
         cut = Path(folder) / f"{job.path.stem}.mkv"
         edit.cut(piece.info, cut, piece.start, piece.seconds)
-        record = score_video(cut, protocol, there, name=job.name, observer=observer)
+        record = score_video(cut, there, name=job.name, sha256=sha256, trace=trace, stop=stop, on_stage=on_stage)
     return replace(
         record,
         video=str(job.path),
-        sha256=piece.info.sha256,
         piece=(round(float(piece.start), 4), round(float(piece.start + piece.seconds), 4)),
         shots=tuple(Shot(shot.start + first, shot.end + first) for shot in record.shots),
         tracks=tuple(

@@ -1,32 +1,28 @@
-"""Videos side by side: each on a thread of its own, the results in the order of the jobs.
+"""Several videos at a time, each on a thread; results come as they are done.
 
-Threads are enough: FFmpeg is a process of its own, and OpenCV and torch let go of the interpreter while they work. What
-the networks do of all videos goes through `lipscore.pool`; side by side, one video is decoded or cut while the other's
-batches fill these.
+Threads are enough: FFmpeg is a process of its own, and OpenCV and torch release the GIL while they work. The batches of
+all videos run on `lipscore.pool`; one video is decoded or cut while another's batches fill it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from lipscore.eval.stop import Stop
 from lipscore.media import ffmpeg
 from lipscore.pool import available_cores
 
 A = TypeVar("A")
 B = TypeVar("B")
 MOST = 4  # videos at a time by default: each holds frames and activations of its own
-PATIENCE_S = 8.0  # for what runs to come to its end once the run is stopped; Docker kills after 10
-
-
-class Stopped(BaseException):
-    """The run was stopped while this video was worked on; not an Exception, so that nothing takes it for a failure."""
+PATIENCE_S = 8.0  # how long a stopped run waits for its threads; Docker kills after 10
 
 
 def at_a_time(n_jobs: int, workers: int | None = None) -> int:
-    """Videos at a time.
+    """How many videos are scored at a time.
 
     Args:
         workers: as the user wants it; None: a video per core, at most MOST.
@@ -34,47 +30,66 @@ def at_a_time(n_jobs: int, workers: int | None = None) -> int:
     return max(1, min(workers or min(available_cores(), MOST), n_jobs))
 
 
-class Ahead(Generic[A, B]):
-    """Does `work` on the items, in their order, `count` at a time.
+@dataclass(frozen=True, slots=True)
+class _Finished(Generic[B]):
+    index: int
+    result: B | None
+    error: BaseException | None
 
-    With one at a time it is done in the caller's own thread when its result is asked for, so that a signal breaks it
-    off.
+
+class Threads(Generic[A, B]):
+    """Runs `work` on each item, `count` at a time.
+
+    With one at a time it runs in the caller's own thread, so that a signal breaks it off.
 
     Args:
-        stop: set by `stop()`; `work` looks at it now and then, and raises Stopped.
+        stop: set by `stop()`; `work` looks at it for every frame, and raises Stopped.
     """
 
-    def __init__(self, items: Sequence[A], work: Callable[[A], B], count: int, stop: threading.Event) -> None:
-        self._items, self._work, self._stop = items, work, stop
-        self._results: list[Future[B]] = [Future() for _ in items]
+    def __init__(self, items: Sequence[A], work: Callable[[A], B], count: int, stop: Stop) -> None:
+        self._items, self._work, self._stop, self._count = items, work, stop, count
+        self._finished: list[_Finished[B]] = []  # a finished item stays here, so that an interruption cannot lose it
+        self._ready = threading.Semaphore(0)
         self._next = 0
         self._taking = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)] if count > 1 else []
+        self._threads: list[threading.Thread] = []
+
+    def results(self) -> Iterator[tuple[int, B]]:
+        """Yield (the item's index, its result) in the order of completion; an exception of `work` is raised here."""
+        if self._count == 1:
+            for index, item in enumerate(self._items):
+                self._finished.append(_Finished(index, self._work(item), None))
+                yield index, self._finished[-1].result  # type: ignore[misc]
+            return
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self._count)]
         for thread in self._threads:
             thread.start()
+        for number in range(len(self._items)):
+            self._ready.acquire()
+            done = self._finished[number]
+            if done.error is not None:
+                raise done.error
+            yield done.index, done.result  # type: ignore[misc]
 
-    def result(self, index: int) -> B:
-        """What `work` gave for the item, or its exception."""
-        return self._results[index].result() if self._threads else self._work(self._items[index])
-
-    def stop(self) -> list[B]:
-        """Take no more items, break off what runs, wait for it a little; gives what had been done, in order."""
-        done = [result.result() for result in self._results if result.done() and result.exception() is None]
+    def stop(self) -> list[tuple[int, B]]:
+        """Take no more items, break off the running ones, and return all results there are, in order of completion."""
         self._stop.set()
         if self._threads:
             ffmpeg.stop_all()
             for thread in self._threads:
                 thread.join(PATIENCE_S / len(self._threads))
-        return done
+        return [(done.index, done.result) for done in tuple(self._finished) if done.result is not None]
 
     def _run(self) -> None:
         while True:
             with self._taking:
                 index = self._next
                 self._next += 1
-            if index >= len(self._items) or self._stop.is_set():
+            if index >= len(self._items) or self._stop:
                 return
             try:
-                self._results[index].set_result(self._work(self._items[index]))
+                done = _Finished(index, self._work(self._items[index]), None)
             except BaseException as error:
-                self._results[index].set_exception(error)
+                done = _Finished(index, None, error)
+            self._finished.append(done)
+            self._ready.release()

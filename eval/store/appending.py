@@ -1,4 +1,4 @@
-"""Appending whole lines to files that several runs share, and replacing files in one step.
+"""Appending whole lines to files that several runs share.
 
 A write is one os.write under a lock on a file opened for appending, followed by fsync: a killed run leaves whole lines,
 and two runs at once interleave whole lines. The file itself is never replaced, because a file that is mounted into a
@@ -8,15 +8,14 @@ container on its own cannot be (EBUSY).
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lipscore.errors import MissingError
+from lipscore.media.aside import unwritable
 
 TAIL_BYTES = 1 << 16
 
@@ -53,47 +52,6 @@ def check_appendable(path: Path) -> None:
         pass
 
 
-def replace_whole(path: Path, data: bytes) -> None:
-    """Write a file aside and rename it, so that readers see the old or the new one and never a part.
-
-    Raises:
-        MissingError: the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), 0o666 & ~_umask())
-            Path(aside).replace(path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError) -> MissingError:
-    """What to tell the user when a file cannot be written."""
-    if error.errno == errno.EISDIR:
-        return MissingError(
-            f"{path}: is a directory, not a file; remove it and make the file "
-            f"(rmdir {path.name} && touch {path.name}): Docker makes a directory where the file to mount is not there"
-        )
-    if error.errno == errno.EROFS:
-        return MissingError(f"{path}: its file system is read-only; choose another place, or mount it writable")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return MissingError(
-            f"{path}: not writable for user {os.getuid()}; change its owner or mode, or choose another place"
-        )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingError(f"{path}: the disk is full; make room and run again, it goes on from here")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return MissingError(f"{path}: something on the way there is a file, not a folder; choose another place")
-    return MissingError(f"{path}: cannot be written ({error.strerror}); choose another place")
-
-
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
     try:
@@ -128,9 +86,3 @@ def _end_last_line(descriptor: int, keep_last: Callable[[bytes], bool] | None) -
         return size - len(last)
     os.write(descriptor, b"\n")
     return size + 1
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

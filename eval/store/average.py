@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipscore.eval.store.scores_file import COLUMNS, Row, Scores, by_video, quote_name, read_scores
+from lipscore.metrics import catalogue
+from lipscore.metrics.catalogue import Score
 from lipscore.metrics.reduce import Interval, Paired, bootstrap_mean, mean, paired
-
-PER_TRACK = (True, True, False, False)  # of COLUMNS
-LOWER_IS_BETTER = (True, False, False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +36,10 @@ def average(path: Path, bootstrap: bool = False) -> Report:
     scores = read_scores(path)
     videos = by_video(scores.rows)
     lines = []
-    for column, title in enumerate(COLUMNS):
-        values = _values(videos, column)
+    for score in _scores(scores.rows):
+        values = _values(videos, score)
         found = mean([value for rows in values for value in rows])
-        text = f"avg. {title}: {found.value:.6f} (n={found.n})"
+        text = f"avg. {_title(score, scores.rows)}: {found.value:.6f} (n={found.n})"
         if bootstrap and found.n:
             text += f" {_interval_text(bootstrap_mean(values))}"
         lines.append(text)
@@ -66,13 +65,14 @@ def compare(path_a: Path, path_b: Path) -> Report:
     if (how_a := _settings(scores[0].rows)) != (how_b := _settings(scores[1].rows)):
         warnings.append(f"the two were scored differently and are not comparable: A {_list(how_a)}; B {_list(how_b)}")
     lines = [f"A: {path_a}", f"B: {path_b}", f"videos in both: {len(pairs)}"]
-    for column, title in enumerate(COLUMNS):
-        a, b = ([mean(_values([video], column)[0]).value for video in side] for side in _sides(pairs))
+    rows = [row for found in scores for row in found.rows]
+    for score in _scores(rows):
+        a, b = ([mean(_values([video], score)[0]).value for video in side] for side in _sides(pairs))
         result = paired(a, b)
         if result.n:
             lines.append(
-                f"{title}: A {result.mean_a:.6f}, B {result.mean_b:.6f}, B - A {result.difference:+.6f} "
-                f"{_interval_text(result.interval)}, n={result.n}: {_verdict(result, LOWER_IS_BETTER[column])}"
+                f"{_title(score, rows)}: A {result.mean_a:.6f}, B {result.mean_b:.6f}, B - A {result.difference:+.6f} "
+                f"{_interval_text(result.interval)}, n={result.n}: {_verdict(result, score)}"
             )
     return Report(lines, warnings, any(found.malformed for found in scores))
 
@@ -81,9 +81,18 @@ def _sides(pairs: Sequence[tuple[list[Row], list[Row]]]) -> tuple[list[list[Row]
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def _values(videos: Sequence[Sequence[Row]], column: int) -> list[list[float]]:
-    """Each video's values of a column: one per row, or the video's one."""
-    return [[row.values[column] for row in (rows if PER_TRACK[column] else rows[:1])] for rows in videos]
+def _scores(rows: Sequence[Row]) -> list[Score]:
+    """The columns, and further scores that a row has."""
+    return [*COLUMNS, *(score for score in catalogue.further() if any(score.name in row.further for row in rows))]
+
+
+def _title(score: Score, rows: Sequence[Row]) -> str:
+    return score.title_for({row.model for row in rows})
+
+
+def _values(videos: Sequence[Sequence[Row]], score: Score) -> list[list[float]]:
+    """Each video's values of a score: one per row, or the video's one."""
+    return [[row.value(score) for row in (rows if score.level == "track" else rows[:1])] for rows in videos]
 
 
 def _pair(a: list[list[Row]], b: list[list[Row]]) -> tuple[list[tuple[list[Row], list[Row]]], list[str]]:
@@ -100,11 +109,11 @@ def _pair(a: list[list[Row]], b: list[list[Row]]) -> tuple[list[tuple[list[Row],
     return [(rows, named[1][name]) for name, rows in named[0].items() if name in named[1]], warnings
 
 
-def _verdict(result: Paired, lower_is_better: bool) -> str:
+def _verdict(result: Paired, score: Score) -> str:
     low, high = result.interval.low, result.interval.high
     if math.isnan(low) or low <= 0 <= high:
         return "no clear difference"
-    return "B is better" if (result.difference < 0) == lower_is_better else "A is better"
+    return "B is better" if (result.difference < 0) == (score.better == "lower") else "A is better"
 
 
 def _interval_text(interval: Interval) -> str:

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import lipscore
-from lipscore.eval.models import Models
-from lipscore.eval.store.appending import replace_whole
 from lipscore.media import ffmpeg
-from lipscore.syncnet import protocols
+from lipscore.media.aside import replace_whole
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "imageio-ffmpeg", "scenedetect", "scipy", "dlib-bin")
 SCHEMA = 1
@@ -59,23 +57,22 @@ def version(package: str) -> str | None:
 
 def write_manifest(
     path: Path,
+    setup: Mapping[str, Any],
     *,
-    protocol: protocols.Protocol,
-    models: Models,
-    options: Mapping[str, Any],
-    settings: str,
     command: Sequence[str],
     times: tuple[str, str],
-    interrupted: int | None,
+    interrupted: bool,
     resumed: int,
     counts: Mapping[str, Any],
 ) -> None:
     """Write run.json in one step.
 
     Args:
-        options: those that decide numbers and are no part of the protocol; settings: the hash that the records bear.
+        setup: protocol, model, detector, weights, device, options and settings hash, as `Setup.as_record` gives them.
+        command: the command line; empty for a run that Python started.
         times: start and end, ISO 8601, UTC.
-        counts: of `summary.as_json`.
+        resumed: how many records came from an earlier run.
+        counts: as `summary.as_json` gives them.
 
     Raises:
         MissingError: it cannot be written.
@@ -86,45 +83,10 @@ def write_manifest(
         "command": list(command),
         "started": times[0],
         "finished": times[1],
-        "interrupted": interrupted is not None,
-        "protocol": protocols.as_record(protocol),
-        "model": models.embedder.name,
-        "detector": "none" if protocol.direct else models.detector,
-        "changed": [*protocol.changed, *models.changed],
-        "comparable": models.comparable(protocol),
-        "weights": weights_of(models),
-        "device": describe_device(models),
-        "options": dict(options),
-        "settings": settings,
+        "interrupted": interrupted,
+        **setup,
         "resumed": resumed,
         **counts,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     replace_whole(path, text.encode(errors="backslashreplace"))
-
-
-def weights_of(models: Models) -> list[dict[str, Any]]:
-    """The weight files in use, the built-in model's among them."""
-    if models.embedder.name == "mini":
-        from lipscore.syncnet.mini import WEIGHTS, mini_sha256
-
-        return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}]
-    return [
-        {"name": file.name, "path": str(file.path), "sha256": file.sha256, "verified": file.verified}
-        for file in models.weights
-    ]
-
-
-def describe_device(models: Models) -> dict[str, Any]:
-    """The device by name, and on a CPU how many cores this process may use."""
-    import torch
-
-    from lipscore.pool import available_cores
-
-    if models.device.type == "cuda":
-        return {
-            "name": str(models.device),
-            "gpu": torch.cuda.get_device_name(models.device),
-            "cuda": torch.version.cuda,
-        }
-    return {"name": str(models.device), "cores": available_cores()}

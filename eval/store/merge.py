@@ -15,9 +15,9 @@ from typing import Any
 
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.store import summary
-from lipscore.eval.store.appending import replace_whole
 from lipscore.eval.store.records import TRY_AGAIN, Record, as_csv, as_line, read_records
 from lipscore.eval.store.scores_file import lines_of, quote_name
+from lipscore.media.aside import replace_whole
 
 FILES = ("scores.jsonl", "scores.csv", "run.json", "all_scores.txt")
 # what `settings` is a hash of, as run.json names it

@@ -20,7 +20,9 @@ from typing import Any, get_args
 import numpy as np
 
 from lipscore.errors import MissingError
-from lipscore.eval.store.appending import append_whole, check_appendable, replace_whole
+from lipscore.eval.store.appending import append_whole, check_appendable
+from lipscore.media.aside import replace_whole
+from lipscore.metrics import catalogue
 from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, VideoScore
 
 SCHEMA = 1
@@ -28,7 +30,8 @@ STATUSES: tuple[str, ...] = get_args(Status)
 # these may go away by themselves (a full disk, a file still being copied, a bug mended): the next run tries again
 TRY_AGAIN = ("media_error", "error")
 
-CSV_FIELDS = [
+# the columns of scores.csv before and behind those of the scores
+_ABOUT = (
     "video",
     "name",
     "sha256",
@@ -45,14 +48,8 @@ CSV_FIELDS = [
     "duration_s",
     "shots",
     "tracks",
-    "lse_d",
-    "lse_c",
-    "offset",
-    "psnr",
-    "ssim",
-    "reference",
-    "seconds",
-]
+)
+_BEHIND = ("reference", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +77,11 @@ def as_json(record: Record) -> dict[str, Any]:
     for name in VideoScore.__dataclass_fields__:
         fields[name] = getattr(score, name)
     fields["shots"] = [[shot.start, shot.end] for shot in score.shots]
-    fields["tracks"] = [_track_as_json(track) for track in score.tracks]
+    fields["tracks"] = [track_as_json(track) for track in score.tracks]
     fields["alignment"] = asdict(score.alignment) if score.alignment else None
     fields["reference"] = asdict(score.reference) if score.reference else None
+    if not score.scores:
+        del fields["scores"]
     fields |= {"settings": record.settings, "key": record.key}
     clean: dict[str, Any] = _clean(fields)
     return clean
@@ -104,6 +103,7 @@ def from_json(data: Mapping[str, Any]) -> Record:
         fields["tracks"] = tuple(_track_from_json(track) for track in data["tracks"])
         fields["alignment"] = _alignment(data["alignment"])
         fields["reference"] = _reference(data["reference"])
+        fields["scores"] = {name: _number(value) for name, value in data.get("scores", {}).items()}
         fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
         fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
         return Record(VideoScore(**fields), str(data["settings"]), str(data["key"]))
@@ -178,20 +178,30 @@ class RecordStore:
             self._held[record.key] = record
 
     def write_csv(self) -> None:
-        """Write scores.csv from scores.jsonl: each video's last record by settings, in order of first appearance."""
+        """Write scores.csv from scores.jsonl: each video's last record, by settings and then by video."""
         records, _ = read_records(self.path)
         latest = {(record.score.video, record.score.piece, record.settings): record for record in records}
-        replace_whole(self.folder / "scores.csv", as_csv(latest.values()))
+        first = {settings: place for place, settings in reversed(list(enumerate(key[2] for key in latest)))}
+        ordered = [latest[key] for key in sorted(latest, key=lambda key: (first[key[2]], key[0], key[1] or ()))]
+        replace_whole(self.folder / "scores.csv", as_csv(ordered))
 
 
 def as_csv(records: Iterable[Record]) -> bytes:
-    """A header and a row per record; an empty cell where there is no number."""
+    """A header and a row per record; an empty cell where there is no number.
+
+    Scores without a field of their own come last, where a record has them, so that no column moves.
+    """
+    records = tuple(records)
+    scores = catalogue.shown([record.score for record in records])
+    columns = (*_ABOUT, *(score.name for score in scores if score.has_field), *_BEHIND)
+    columns = (*columns, *(score.name for score in scores if not score.has_field))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_FIELDS)
+    writer.writerow(columns)
     for record in records:
         data = as_json(record)
         reference = record.score.reference
+        data |= data.get("scores", {})
         data |= {
             "shots": len(record.score.shots),
             "tracks": len(record.score.tracks),
@@ -199,7 +209,7 @@ def as_csv(records: Iterable[Record]) -> bytes:
             "reference": reference.reference or reference.status if reference else None,
             "seconds": round(sum(record.score.seconds.values()), 3) if record.score.seconds else None,
         }
-        writer.writerow([_cell(data[name]) for name in CSV_FIELDS])
+        writer.writerow([_cell(data.get(name)) for name in columns])
     return text.getvalue().encode(errors="backslashreplace")
 
 
@@ -228,9 +238,11 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _track_as_json(track: TrackScore) -> dict[str, Any]:
+def track_as_json(track: TrackScore) -> dict[str, Any]:
+    """A track as JSON-ready data, null for NaN."""
     data = asdict(track)
-    return {"track": data.pop("track_id"), **data}
+    clean: dict[str, Any] = _clean({"track": data.pop("track_id"), **data})
+    return clean
 
 
 def _track_from_json(data: Mapping[str, Any]) -> TrackScore:

@@ -4,7 +4,8 @@
     # other no_face no face found in 134 frames
 
 Column 1 is LSE-D and column 2 LSE-C, so what reads those (Wav2Lip's scripts, numpy.loadtxt) reads this; nan where there
-is no reference. A video that could not be scored is a comment, so it is neither missing nor a row.
+is no reference. A score that has no column is a word `name=value` at the line's end. A video that could not be scored
+is a comment, so it is neither missing nor a row.
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole
 from lipscore.eval.store.records import STATUSES
+from lipscore.metrics import catalogue
+from lipscore.metrics.catalogue import LSE_C, LSE_D, PSNR, SSIM, Score
 from lipscore.types import VideoScore
 
-COLUMNS = ("LSE-D", "LSE-C", "PSNR", "SSIM")
+COLUMNS = (LSE_D, LSE_C, PSNR, SSIM)
 _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line with numbers; NaN where there is none. name and the rest are None in the files of older scripts."""
+    """A line with numbers; NaN where there is none. name and the rest are None in the files of older scripts.
+
+    further: the scores that stand behind the name, by name.
+    """
 
     line: int
     lse_d: float
@@ -38,11 +44,12 @@ class Row:
     track: int | None = None
     protocol: str | None = None
     model: str | None = None
+    further: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def values(self) -> tuple[float, float, float, float]:
-        """The four numbers in the order of COLUMNS."""
-        return self.lse_d, self.lse_c, self.psnr, self.ssim
+    def value(self, score: Score) -> float:
+        """The line's number for a score, NaN where it has none."""
+        found: float = getattr(self, score.name) if score in COLUMNS else self.further.get(score.name, math.nan)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +88,15 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
     name, protocol = quote_name(score.name), quote_name(score.protocol)
     if score.status != "ok":
         return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
-    reference = f"{_text(score.psnr)} {_text(score.ssim)}"
-    return tuple(
-        f"{_text(track.lse_d)} {_text(track.lse_c)} {reference}  "
-        f"# {name} track={track.track_id} offset={track.offset} protocol={protocol} model={score.model}"
-        for track in score.tracks
-    )
+    words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
+    lines = []
+    for track in score.tracks:
+        numbers = " ".join(_text(one.of(track if one.level == "track" else score)) for one in COLUMNS)
+        lines.append(
+            f"{numbers}  # {name} track={track.track_id} offset={track.offset} "
+            f"protocol={protocol} model={score.model}{words}"
+        )
+    return tuple(lines)
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
@@ -159,6 +169,10 @@ def _text(value: float | None) -> str:
     return "nan" if value is None or not math.isfinite(value) else f"{value:.6f}"
 
 
+def _titles(scores: Sequence[Score]) -> str:
+    return " ".join(score.title for score in scores)
+
+
 def _text_lines(path: Path) -> list[str]:
     try:
         return path.read_bytes().decode(errors="surrogateescape").removesuffix("\n").split("\n")
@@ -173,7 +187,7 @@ def _text_lines(path: Path) -> list[str]:
 def _row(number: int, before: str, comment: str) -> Row:
     words = before.split()
     if not 2 <= len(words) <= 4:
-        raise ValueError(f"{len(words)} columns; expected LSE-D LSE-C, or LSE-D LSE-C PSNR SSIM")
+        raise ValueError(f"{len(words)} columns; expected {_titles(COLUMNS[:2])}, or {_titles(COLUMNS)}")
     try:
         values = [float(word) for word in words]
     except ValueError:
@@ -194,6 +208,7 @@ def _row(number: int, before: str, comment: str) -> Row:
         track=int(track) if track.isdecimal() else None,
         protocol=pairs.get("protocol"),
         model=pairs.get("model"),
+        further={score.name: float(pairs[score.name]) for score in catalogue.further() if score.name in pairs},
     )
 
 

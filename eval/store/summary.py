@@ -9,20 +9,22 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import one_line, quote_name
+from lipscore.metrics import catalogue
+from lipscore.metrics.catalogue import Score
 from lipscore.metrics.reduce import Mean, mean
+from lipscore.types import TrackScore, VideoScore
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-TITLES = {"lse_d": "LSE-D", "lse_c": "LSE-C", "psnr": "PSNR", "ssim": "SSIM"}
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The means of a run.
 
-    rows: LSE-D and LSE-C over face tracks, what papers print; videos: all four over videos, each reduced by its
-    protocol's rule; total counts every video of the run, reached or not.
+    rows: by name, the scores that a face track has, over face tracks: what papers print. videos: every averaged score
+    over videos, each reduced by its protocol's rule. total counts every video of the run, reached or not. models: those
+    that scored, which decide whether a mean is of estimates.
     """
 
     rows: dict[str, Mean]
@@ -30,6 +32,7 @@ class Summary:
     scored: int
     total: int
     not_scored: tuple[Record, ...]
+    models: frozenset[str] = frozenset()
 
 
 def summarise(records: Sequence[Record], total: int) -> Summary:
@@ -37,16 +40,20 @@ def summarise(records: Sequence[Record], total: int) -> Summary:
     scored = [record.score for record in records if record.score.status == "ok"]
     tracks = [track for score in scored for track in score.tracks]
     everyone = [record.score for record in records]
+    scores = catalogue.averaged(everyone)
     return Summary(
-        rows={name: mean([getattr(track, name) for track in tracks]) for name in ("lse_d", "lse_c")},
-        videos={
-            name: mean([math.nan if value is None else value for score in everyone for value in [getattr(score, name)]])
-            for name in TITLES
-        },
+        rows={score.name: _mean_of(score, tracks) for score in scores if score.level == "track"},
+        videos={score.name: _mean_of(score, everyone) for score in scores},
         scored=len(scored),
         total=total,
         not_scored=tuple(record for record in records if record.score.status != "ok"),
+        models=frozenset(score.model for score in scored),
     )
+
+
+def _mean_of(score: Score, found: Sequence[VideoScore] | Sequence[TrackScore]) -> Mean:
+    values = [score.of(one) for one in found]
+    return mean([math.nan if value is None else value for value in values])
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -71,16 +78,17 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 def lines(summary: Summary) -> list[str]:
     """The summary for the reader: a line for the rows, one for the videos, one with the counts."""
+    titles = {score.name: score.title_for(summary.models) for score in catalogue.SCORES}
     found = []
     for what, means in (("rows", summary.rows), ("videos", summary.videos)):
-        parts = [f"{TITLES[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
+        parts = [f"{titles[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
         if parts:
             found.append(f"mean over {what}: {'  '.join(parts)}")
     return [*found, f"{summary.scored} scored / {summary.total} total"]
 
 
 def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: int | None) -> None:
-    """A row per video: video, tracks, offset, LSE-D, LSE-C, PSNR, SSIM, status; then the reasons of those not scored.
+    """A row per video: video, tracks, offset, the averaged scores, status.
 
     Args:
         width: of the terminal; None where the output is no terminal, and no line is folded.
@@ -101,7 +109,7 @@ def reason_of(record: Record) -> str:
 def offsets_of(record: Record) -> str:
     """The video's offset, or its tracks' where they differ."""
     offsets = [track.offset for track in record.score.tracks]
-    return ", ".join(map(str, offsets)) if len(set(offsets)) > 1 else _number(record.score.offset, "d")
+    return ", ".join(map(str, offsets)) if len(set(offsets)) > 1 else _number(catalogue.OFFSET, record.score.offset)
 
 
 def _table(records: Sequence[Record], folded: bool) -> Table:
@@ -111,7 +119,9 @@ def _table(records: Sequence[Record], folded: bool) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD if folded else None, pad_edge=False)
     table.add_column("video", overflow="fold", no_wrap=not folded)
-    for title in ("tracks", "offset", *TITLES.values()):
+    scores = catalogue.averaged(record.score for record in records)
+    models = {record.score.model for record in records if record.score.status == "ok"}
+    for title in ("tracks", catalogue.OFFSET.title, *(score.title_for(models) for score in scores)):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for record in records:
@@ -120,11 +130,11 @@ def _table(records: Sequence[Record], folded: bool) -> Table:
             Text(quote_name(score.name)),
             str(len(score.tracks)),
             offsets_of(record),
-            *(_number(getattr(score, name), ".3f") for name in TITLES),
+            *(_number(one, one.of(score)) for one in scores),
             Text(score.status, style="green" if score.status == "ok" else "red"),
         )
     return table
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None or math.isnan(value) else format(value, form)
+def _number(score: Score, value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else score.text(value)

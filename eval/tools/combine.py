@@ -59,7 +59,7 @@ def combine(pair: Pair, target: Path, codec: str = "aac", shortest: bool = False
     """Write the pair's video, copied, with its audio into target.
 
     Args:
-        codec: a key of `remux.AUDIO_CODECS`.
+        codec: a key of `edit.AUDIO_CODECS`.
         shortest: cut both to the shorter one's length.
 
     Returns:

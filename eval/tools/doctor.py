@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lipscore.demo.clips import render_clip
 from lipscore.errors import LipscoreError
-from lipscore.eval.models import load_models
+from lipscore.eval.options import ModelOptions, ProtocolOptions
 from lipscore.eval.score import score_video
+from lipscore.eval.setup import Setup
 from lipscore.eval.store.manifest import environment
 from lipscore.media import ffmpeg
 from lipscore.pool import available_cores
 from lipscore.runtime import pick_device
-from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.weights.fetch import Search, listing
 
 SEED, SHIFT_FRAMES, TOLERANCE = 1, 4, 1  # frames
@@ -68,12 +68,12 @@ def _weights() -> tuple[bool, str]:
 
 
 def _clip() -> tuple[bool, str]:
-    protocol = PROTOCOLS["lipscore-1"]
+    setup = Setup.load(ProtocolOptions("lipscore-1"), ModelOptions("mini"))
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         clip = Path(folder) / "clip.mp4"
         render_clip(clip, seed=SEED, shift_frames=SHIFT_FRAMES)
-        found = score_video(clip, protocol, load_models("mini", protocol))
-    what = f"a rendered clip with offset {SHIFT_FRAMES}, built-in model, protocol {protocol.name}"
+        found = score_video(clip, setup)
+    what = f"a rendered clip with offset {SHIFT_FRAMES}, built-in model, protocol {setup.protocol.name}"
     if found.offset is None:
         return False, f"{what}: {found.status}: {found.reason}"
     return abs(found.offset - SHIFT_FRAMES) <= TOLERANCE, f"{what}: found {found.offset}, LSE-C {found.lse_c:.2f}"

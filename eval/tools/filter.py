@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lipscore.errors import UsageError
-from lipscore.eval.run.batch import Ran, ScoreOptions, manifest_name, run_inputs
-from lipscore.eval.run.inputs import collect
-from lipscore.eval.store.appending import replace_whole, unwritable
-from lipscore.eval.tools.fix import best_track
+from lipscore.eval.options import Request
+from lipscore.eval.run.batch import Ran, run_batch
+from lipscore.eval.run.jobs import Reporter
+from lipscore.eval.store.records import track_as_json
+from lipscore.media.aside import replace_whole, unwritable
+from lipscore.metrics.reduce import most_confident
 from lipscore.types import VideoScore
 
 SCHEMA = 1
@@ -50,9 +50,9 @@ def limits(preset: str, min_confidence: float | None, max_abs_offset: int | None
         UsageError: there is no such preset, or the largest offset is negative.
     """
     if preset not in PRESETS:
-        raise UsageError(f"--preset {preset}: no such preset; use one of {', '.join(PRESETS)}")
+        raise UsageError.about("preset", preset, f"no such preset; use one of {', '.join(PRESETS)}")
     if max_abs_offset is not None and max_abs_offset < 0:
-        raise UsageError(f"--max-abs-offset {max_abs_offset}: must be 0 or more")
+        raise UsageError.about("max_abs_offset", max_abs_offset, "must be 0 or more")
     found = PRESETS[preset]
     return Limits(
         found.min_confidence if min_confidence is None else min_confidence,
@@ -66,7 +66,7 @@ def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
         return "no_face", [score.reason]
     if score.status != "ok":
         return "failed", [f"{score.status}: {score.reason}"]
-    best = best_track(score.tracks)
+    best = most_confident(score.tracks)
     reasons = []
     if not best.lse_c >= limit.min_confidence:
         reasons.append(f"confidence {best.lse_c:.3f} is below {limit.min_confidence:g}")
@@ -76,16 +76,22 @@ def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
 
 
 def filter_videos(
-    options: ScoreOptions, limit: Limits, settings: dict[str, Any], *, workers: int = 1, place: str = "link"
+    request: Request,
+    limit: Limits,
+    settings: dict[str, Any],
+    reporter: Reporter,
+    command: Sequence[str] = (),
+    *,
+    place: str = "link",
 ) -> tuple[Ran, Counter[str]]:
-    """Score the inputs, decide on each, and sort them below options.out.
+    """Score the inputs, decide on each, and sort them below the output folder.
 
     The scores are kept there too, as `lipscore score` keeps them: another preset on the same videos does not score them
     again. The inputs' own files are never changed.
 
     Args:
-        settings: what the results file says of how it was made, beside the limits.
-        workers: processes that score at once.
+        settings: what the results file says of how it was made, apart from the limits.
+        command: what run.json says of how the run was started.
         place: "link" (symbolic), "copy", or "none" for the results file alone.
 
     Returns:
@@ -93,23 +99,22 @@ def filter_videos(
 
     Raises:
         UsageError: the output folder lies in an input folder.
-        LipscoreError: as `lipscore score`.
+        LipscoreError: as `run_batch`.
     """
-    _check(options)
-    if workers > 1:
-        _score_apart(options, workers)
-    ran = run_inputs(options)
+    out = request.output.out
+    _check(out, request.inputs.inputs)
+    ran = run_batch(request, reporter, command)
     videos = []
     decided = [(record.score, *decide(record.score, limit)) for record in ran.outcome.records]
     names = _places([Path(score.video) for score, _, _ in decided])
     if place != "none":
-        _clear(options.out)
+        _clear(out)
     for (score, decision, reasons), name in zip(decided, names, strict=True):
-        target = options.out / (GOOD if decision == "good" else POOR) / name
+        target = out / (GOOD if decision == "good" else POOR) / name
         placed = place != "none" and decision in ("good", "poor")
         if placed:
             _put(Path(score.video), target, place)
-        videos.append(_as_json(score, decision, reasons, str(target.relative_to(options.out)) if placed else None))
+        videos.append(_as_json(score, decision, reasons, str(target.relative_to(out)) if placed else None))
     counts: Counter[str] = Counter(decision for _, decision, _ in decided)
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -117,47 +122,29 @@ def filter_videos(
             "min_confidence": limit.min_confidence,
             "max_abs_offset": limit.max_abs_offset,
             **settings,
-            "protocol": ran.protocol.name,
-            "protocol_hash": ran.protocol.hash,
-            "changed": [*ran.protocol.changed, *ran.models.changed],
-            "model": ran.models.embedder.name,
-            "comparable": ran.models.comparable(ran.protocol),
+            "protocol": ran.setup.protocol.name,
+            "protocol_hash": ran.setup.protocol.hash,
+            "changed": list(ran.setup.changed),
+            "model": ran.setup.models.embedder.name,
+            "comparable": ran.setup.comparable,
         },
         "counts": {"total": ran.counts.total, **{decision: counts[decision] for decision in DECISIONS}},
         "videos": videos,
     }
-    replace_whole(options.out / RESULTS, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    replace_whole(out / RESULTS, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return ran, counts
 
 
-def _check(options: ScoreOptions) -> None:
-    out = options.out.resolve()
-    for given in options.inputs:
-        if given.is_dir() and (out == given.resolve() or given.resolve() in out.parents):
-            raise UsageError(
-                f"--output-dir {options.out}: lies in the input folder {given}, where the sorted videos would be found "
-                "as inputs the next time; name a folder outside it"
+def _check(out: Path, inputs: Sequence[Path]) -> None:
+    where = out.resolve()
+    for given in inputs:
+        if given.is_dir() and (where == given.resolve() or given.resolve() in where.parents):
+            raise UsageError.about(
+                "output_dir",
+                out,
+                f"lies in the input folder {given}, where the sorted videos would be found as inputs the next time; "
+                "name a folder outside it",
             )
-
-
-def _score_apart(options: ScoreOptions, workers: int) -> None:
-    """Score the inputs in so many processes, each an equal share; what they wrote is found by the run that follows."""
-    workers = min(workers, len(collect(options.inputs)))
-    cores = sorted(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        shares = [replace(options, shard=f"{k + 1}/{workers}") for k in range(workers)]
-        futures = [pool.submit(_share, share, cores[k::workers] or cores) for k, share in enumerate(shares)]
-        for future in futures:
-            future.result()
-    for share in shares:
-        (options.out / manifest_name(share.shard)).unlink(missing_ok=True)
-
-
-def _share(options: ScoreOptions, cores: Sequence[int]) -> None:
-    """One share, on these cores alone: the processes would slow each other down."""
-    os.sched_setaffinity(0, cores)
-    os.environ["NO_COLOR"] = "1"  # bars of several processes would overwrite each other
-    run_inputs(options)
 
 
 def _places(videos: Sequence[Path]) -> list[Path]:
@@ -196,14 +183,7 @@ def _put(video: Path, target: Path, place: str) -> None:
 
 def _as_json(score: VideoScore, decision: Decision, reasons: list[str], placed: str | None) -> dict[str, Any]:
     tracks = [
-        {
-            "track": track.track_id,
-            "first_frame": track.first_frame,
-            "last_frame": track.last_frame,
-            "offset": track.offset,
-            "confidence": round(track.lse_c, 6),
-            "lse_d": round(track.lse_d, 6),
-        }
+        {name: value for name, value in track_as_json(track).items() if name != "curve"} | {"confidence": track.lse_c}
         for track in score.tracks
     ]
     return {

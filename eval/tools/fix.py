@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from lipscore.errors import UsageError
-from lipscore.eval.models import Models
 from lipscore.eval.score import score_video, track_score
-from lipscore.eval.tools.keep import Keeper
+from lipscore.eval.setup import Setup
+from lipscore.eval.trace import Trace
 from lipscore.media import edit
 from lipscore.metrics import lse
-from lipscore.syncnet.protocols import Protocol
-from lipscore.types import SyncCurve, TrackScore, VideoScore
+from lipscore.metrics.reduce import most_confident
+from lipscore.types import Embedder, SyncCurve, TrackScore, VideoScore
 
 MIN_CONFIDENCE = 3.0  # LSE-C; a curve with a smaller dip may have its minimum anywhere
 NOISE = 0.03  # of the LSE-C: encoding and resampling moved it by up to 1.9 % on 19 clips (model mini)
@@ -41,10 +41,9 @@ class Fix:
 def fix(
     path: Path,
     target: Path,
-    protocol: Protocol,
-    models: Models,
+    setup: Setup,
     min_confidence: float = MIN_CONFIDENCE,
-    stage: Callable[[str], None] | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> Fix:
     """Score, shift, score again; the target is written only where the offset is then 0 and the LSE-C no lower.
 
@@ -52,38 +51,39 @@ def fix(
 
     Args:
         min_confidence: the LSE-C from which on an offset is trusted.
-        stage: told the name of each stage that begins.
+        on_stage: told the name of each stage that begins.
 
     Raises:
         UsageError: the target is the video itself, or of another format than the video.
         MissingError, MediaError: the target cannot be written.
     """
     if target.resolve() == path.resolve():
-        raise UsageError(f"--out {target}: is the video itself; name another file")
+        raise UsageError.about("out", target, "is the video itself; name another file")
+    protocol = setup.protocol
     if protocol.reduce == "mean_offset":
-        raise UsageError(
-            f"--protocol {protocol.name}: averages the offsets of tracks; use one that does not, as wav2lip"
+        raise UsageError.about(
+            "protocol", protocol.name, "averages the offsets of tracks; use one that does not, as wav2lip"
         )
-    first = Keeper(stage)
-    before = score_video(path, protocol, models, observer=first)
+    first = Trace()
+    before = score_video(path, setup, trace=first, on_stage=on_stage)
     if before.status != "ok":
         return Fix("not_scored", f"{before.status}: {before.reason}", before)
-    best = best_track(before.tracks)
+    best = most_confident(before.tracks)
     if reason := why_not(before.tracks, min_confidence):
         return Fix("refused", reason, before)
     if best.offset == 0:
         return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
     rate = Fraction(before.fps if protocol.direct and before.fps else protocol.frame_rate)
-    same_boxes = replace(models, detector_for=lambda _: models.detector_for(path))  # the picture stays what it was
+    same_boxes = setup.with_detector(lambda _: setup.models.detector_for(path))  # the picture stays what it was
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         moved = Path(folder) / f"{path.stem}{target.suffix}"
         shift, left = 0, best.offset
         for _ in range(ATTEMPTS):
             shift += left
             audio = "copied" if edit.shift_audio(path, moved, shift / rate) else "encoded"
-            second = Keeper(stage)
-            after = score_video(moved, protocol, same_boxes, observer=second)
-            left = best_track(after.tracks).offset if after.status == "ok" else 0
+            second = Trace()
+            after = score_video(moved, same_boxes, trace=second, on_stage=on_stage)
+            left = most_confident(after.tracks).offset if after.status == "ok" else 0
             if abs(left) != 1 or shift + left == 0:
                 break
         did = (
@@ -94,7 +94,7 @@ def fix(
         elif left:
             trouble = f"the offset is then {left:+d}, not 0"
         else:
-            was, now = _confidences(first, second, best, shift, models)
+            was, now = _confidences(first, second, best, shift, setup.models.embedder)
             trouble = f"the LSE-C is then {now:.3f}, below {was:.3f}" if now < was * (1 - NOISE) else ""
         if trouble:
             return Fix("not_better", f"{did}, but {trouble}; nothing was written", before, after, audio)
@@ -102,14 +102,9 @@ def fix(
     return Fix("fixed", f"{did}: offset {best.offset:+d} -> 0, LSE-C {was:.3f} -> {now:.3f}", before, after, audio)
 
 
-def best_track(tracks: Sequence[TrackScore]) -> TrackScore:
-    """The most confident one, whose offset is the video's."""
-    return max(tracks, key=lambda track: track.lse_c)
-
-
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     """Why the audio should not be moved by what these tracks say; empty where it may be."""
-    best = best_track(tracks)
+    best = most_confident(tracks)
     if best.lse_c < min_confidence:
         return (
             f"LSE-C {best.lse_c:.3f} is too low to trust the offset {best.offset:+d}; "
@@ -128,12 +123,11 @@ def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     return ""
 
 
-def _confidences(first: Keeper, second: Keeper, best: TrackScore, shift: int, models: Models) -> tuple[float, float]:
+def _confidences(first: Trace, second: Trace, best: TrackScore, shift: int, embedder: Embedder) -> tuple[float, float]:
     """The best track's LSE-C before and after, over the windows that have their sound both times.
 
-    Whatever way the audio moves, as much of it as the shift is missing at one end, where the video is compared with
-    zeros before and with silence after: that is no matter of sync. Nor is how clearly lips and speech can be read,
-    which an estimate asks besides the curve: both have it from the first.
+    Shifting leaves |shift| frames without audio at one end. Only windows that have audio in both versions are compared,
+    and both versions use the first one's lip and MFCC features, so that only the curve differs.
     """
     was = next(kept.curve for kept in first.tracks if kept.score.track_id == best.track_id)
     now = next(kept.curve for kept in second.tracks if kept.score.track_id == best.track_id)
@@ -142,7 +136,7 @@ def _confidences(first: Keeper, second: Keeper, best: TrackScore, shift: int, mo
     start, stop = max(0, shift), min(n_was + min(0, shift), n_now)
     if stop <= start:
         start, stop = 0, min(n_was, n_now)
-    lse_c_was, lse_c_now = (track_score(0, 0, 0, _part(curve, start, stop), models).lse_c for curve in (was, now))
+    lse_c_was, lse_c_now = (track_score(0, 0, 0, _part(curve, start, stop), embedder).lse_c for curve in (was, now))
     return lse_c_was, lse_c_now
 
 

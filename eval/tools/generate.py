@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,9 +14,10 @@ import torch
 
 from lipscore import __version__
 from lipscore.errors import MediaError, MissingError, UsageError, WeightsError
-from lipscore.eval.models import MODELS as SCORE_MODELS
-from lipscore.eval.run.batch import ScoreOptions, score
-from lipscore.eval.store.appending import replace_whole
+from lipscore.eval.options import InputOptions, Request
+from lipscore.eval.run.batch import Ran, run_batch
+from lipscore.eval.run.jobs import Reporter
+from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.records import hash_of
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
@@ -30,8 +31,7 @@ from lipscore.generate.wav2lip.lists import Pair
 from lipscore.generate.wav2lip.options import Options
 from lipscore.generate.wav2lip.write import check_target, metadata
 from lipscore.media import ffmpeg, read
-from lipscore.media.edit import written_aside
-from lipscore.syncnet.protocols import get_protocol
+from lipscore.media.aside import replace_whole, written_aside
 from lipscore.types import Detector
 from lipscore.weights import catalogue, fetch
 
@@ -97,7 +97,7 @@ def load_checkpoint(
     if path is not None:
         return weights_file.load(path)
     if model not in MODELS:
-        raise UsageError(f"--model {model}: no such model; use one of {', '.join(MODELS)}")
+        raise UsageError.about("model", model, f"no such model; use one of {', '.join(MODELS)}")
     found = _found(MODELS[model], weights_dir)
     loaded = weights_file.load(found.path)
     if not loaded.published and not allow_unverified:
@@ -131,11 +131,11 @@ def load_setup(
         MissingError: the detector, its weights or the boxes are not there.
     """
     if detector is not None and detector not in DETECTORS:
-        raise UsageError(f"--detector {detector}: no such detector; use one of {', '.join(DETECTORS)}")
+        raise UsageError.about("detector", detector, f"no such detector; use one of {', '.join(DETECTORS)}")
     if (detector == "given") != (detections is not None):
         raise UsageError("--detections DIR and --detector given go together: a folder with a STEM.json per video")
     if detector_batch is not None and detector_batch < 1:
-        raise UsageError(f"--face-det-batch-size {detector_batch}: give a number from 1 on")
+        raise UsageError.about("face_det_batch_size", detector_batch, "give a number from 1 on")
     for_video: Callable[[Path], Detector] = _no_detector
     weights = ""
     if detections is not None:
@@ -161,8 +161,8 @@ def _yunet() -> Detector:
     try:
         module = import_module("lipscore.faces.yunet")
     except ModuleNotFoundError as error:
-        raise MissingError(
-            f"--detector yunet: not in this lipscore ({error}); use one of {', '.join(DETECTORS)}"
+        raise MissingError.about(
+            "detector", "yunet", f"not in this lipscore ({error}); use one of {', '.join(DETECTORS)}"
         ) from error
     detector: Detector = module.YunetDetector()
     return detector
@@ -213,7 +213,7 @@ def make_all(
         except UsageError as error:
             if len(pairs) == 1:
                 raise
-            made.append(Made(pair, "usage", str(error)))
+            made.append(Made(pair, "usage", error.flagged))
         told(made[-1])
     return made
 
@@ -338,53 +338,23 @@ def _sentence(pair: Pair, done: Generated) -> str:
     return "; ".join([text, *notes])
 
 
-def check_scoring(protocol: str, model: str, detections: Path | None) -> None:
+def check_scoring(scoring: Request) -> None:
     """See, before anything is generated, that it could be scored.
 
     Raises:
-        UsageError: no such protocol or model.
-        MissingError: the boxes are not there.
+        UsageError: no such protocol.
+        MissingError: the boxes are not there, or the scores file cannot be written.
     """
-    get_protocol(protocol)
-    if model not in SCORE_MODELS:
-        raise UsageError(f"--score-model {model}: no such model; use one of {', '.join(SCORE_MODELS)}")
-    if detections is not None:
-        GivenBoxes(detections)
+    scoring.protocol.resolve()
+    if scoring.models.detections is not None:
+        GivenBoxes(scoring.models.detections)
+    check_appendable(scoring.output.scores_file)
 
 
-def score_made(
-    videos: Sequence[Path],
-    *,
-    protocol: str,
-    model: str,
-    weights_dir: Path | None,
-    allow_unverified: bool,
-    detections: Path | None,
-    device: str,
-    out: Path,
-    scores_file: Path,
-) -> int:
-    """Score videos as `lipscore score` does, into the same files; returns its exit status."""
-    return score(
-        ScoreOptions(
-            inputs=tuple(videos),
-            reference=None,
-            protocol=protocol,
-            changes={},
-            model=model,
-            weights_dir=weights_dir,
-            allow_unverified=allow_unverified,
-            detections=detections,
-            device=device,
-            fast=False,
-            precision=None,
-            out=out,
-            scores_file=scores_file,
-            resume=True,
-            shard=None,
-            as_json=False,
-            align="timestamp",
-            max_shift=15,
-            region="frame",
-        )
-    )
+def score_made(videos: Sequence[Path], scoring: Request, reporter: Reporter) -> Ran:
+    """Score videos as `lipscore score` does, into the same files.
+
+    Args:
+        scoring: everything but the inputs.
+    """
+    return run_batch(replace(scoring, inputs=InputOptions(tuple(videos), find_references=False)), reporter)

@@ -1,37 +1,21 @@
 """Published results as data, run again and compared row by row.
 
 The official demonstration is one row (joonson/syncnet_python README: offset 3, LSE-D 5.353, LSE-C 10.021 on
-example.avi). The MoChaBench table comes as the CSV that congwei1230/MoChaBench publishes: clip, offsets, lse_c, lse_d,
-has_face.
+example.avi). The MoChaBench table comes as the CSV that congwei1230/MoChaBench publishes.
 """
 
 from __future__ import annotations
 
-import ast
-import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipscore.errors import MissingError, UsageError
-from lipscore.eval.models import Models
+from lipscore.errors import UsageError
 from lipscore.eval.score import score_video
-from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.eval.setup import Setup
+from lipscore.syncnet.published import Row
 from lipscore.types import VideoScore
-
-COLUMNS = ("clip", "offsets", "lse_c", "lse_d", "has_face")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One video's published numbers: None where no face was found; sha256 where the file itself is known."""
-
-    clip: str
-    offsets: tuple[int, ...]
-    lse_d: float | None
-    lse_c: float | None
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,36 +77,8 @@ def get_published(name: str) -> Published:
     return PUBLISHED[name]
 
 
-def read_table(path: Path) -> tuple[Row, ...]:
-    """Rows of a CSV with the columns clip, offsets, lse_c, lse_d, has_face.
-
-    Raises:
-        MissingError: the file cannot be read.
-        UsageError: a column is missing or a row is malformed; the message gives its line.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MissingError(f"{path}: cannot be read ({error}); give the table with --table") from error
-    reader = csv.DictReader(text.splitlines())
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise UsageError(f"{path}: no column {', '.join(missing)}; the columns are {', '.join(COLUMNS)}")
-    return tuple(_row(path, reader.line_num, line) for line in reader)
-
-
-def _row(path: Path, line_number: int, line: dict[str, str]) -> Row:
-    try:
-        if line["has_face"] != "True":
-            return Row(line["clip"], (), None, None)
-        offsets = tuple(int(offset) for offset in ast.literal_eval(line["offsets"]))
-        return Row(line["clip"], offsets, float(line["lse_d"]), float(line["lse_c"]))
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise UsageError(f"{path}: line {line_number}: {error}; expected values for {', '.join(COLUMNS)}") from error
-
-
 def reproduce(
-    published: Published, rows: tuple[Row, ...], videos: Path, models: Models, tolerance: float
+    published: Published, rows: tuple[Row, ...], videos: Path, setup: Setup, tolerance: float
 ) -> Iterator[Comparison]:
     """Score each row's video and compare, in order; a video that is not there is "missing"."""
     for row in rows:
@@ -137,7 +93,7 @@ def reproduce(
                     row, None, None, None, "missing", f"{path} is another file: SHA-256 {found}, published {row.sha256}"
                 )
                 continue
-        yield compare(row, score_video(path, PROTOCOLS[published.protocol], models), tolerance)
+        yield compare(row, score_video(path, setup), tolerance)
 
 
 def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:

@@ -10,17 +10,19 @@ import io
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lipscore.errors import UsageError
-from lipscore.eval.models import Models
 from lipscore.eval.score import score_video
-from lipscore.eval.store.appending import replace_whole, unwritable
-from lipscore.eval.tools.keep import Keeper, KeptTrack
-from lipscore.media import edit
+from lipscore.eval.setup import Setup
+from lipscore.eval.store.records import track_as_json
+from lipscore.eval.trace import Trace, TracedTrack
+from lipscore.media.aside import replace_whole, unwritable, written_aside
+from lipscore.syncnet.crops import CROP_FORMATS
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Track, VideoScore
 
@@ -28,7 +30,7 @@ SCHEMA = 1
 CROP_NAME = re.compile(r"\d{5}\.(avi|mp4)")
 
 
-def write_tracks(path: Path, out: Path, protocol: Protocol, models: Models, keeper: Keeper | None = None) -> VideoScore:
+def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], None] | None = None) -> VideoScore:
     """Score a video and keep its crops and numbers below `out`, named after the video's stem.
 
     pycrop/NAME/0000k.avi (.mp4 under a protocol that writes that), pywork/NAME/offsets.txt, tracks.json, faces.json
@@ -41,23 +43,23 @@ def write_tracks(path: Path, out: Path, protocol: Protocol, models: Models, keep
         UsageError: the protocol writes no crop files.
         MissingError: `out` cannot be written.
     """
+    protocol = setup.protocol
     if protocol.direct or protocol.crop_codec == "none":
-        raise UsageError(f"--protocol {protocol.name}: writes no crop files; use one that does, as wav2lip")
+        raise UsageError.about("protocol", protocol.name, "writes no crop files; use one that does, as wav2lip")
     crops, work = out / "pycrop" / path.stem, out / "pywork" / path.stem
     _clear(crops)
 
-    def keep_crop(track: Track, made: Path) -> None:
-        with edit.written_aside(crops / f"{track.id:05d}{made.suffix}") as aside:
+    def keep_crop(_: Track, made: Path) -> None:
+        with written_aside(crops / made.name) as aside:
             shutil.copyfile(made, aside)
 
-    keeper = keeper or Keeper()
-    keeper.on_crop = keep_crop
-    record = score_video(path, protocol, models, observer=keeper)
-    if keeper.boxes is not None:
-        boxes = [[[*_floats(box.box_xyxy), box.score] for box in frame] for frame in keeper.boxes.boxes]
+    trace = Trace(keep_crop)
+    record = score_video(path, setup, trace=trace, on_stage=on_stage)
+    if trace.faces is not None:
+        boxes = [[[*_floats(box.box_xyxy), box.score] for box in frame] for frame in trace.faces.boxes]
         replace_whole(work / "faces.json", json.dumps(boxes).encode())
     if record.status == "ok":
-        kept = keeper.tracks
+        kept = trace.tracks
         replace_whole(work / "tracks.json", json.dumps(_tracks_json(record, kept, protocol), indent=1).encode())
         rows = [f"{_crop_name(k, protocol)}\t{k.score.offset}\t{k.score.lse_c:.3f}\n" for k in kept]
         replace_whole(work / "offsets.txt", ("FILENAME\tOFFSET\tCONF\n" + "".join(rows)).encode())
@@ -67,7 +69,7 @@ def write_tracks(path: Path, out: Path, protocol: Protocol, models: Models, keep
     return record
 
 
-def _tracks_json(record: VideoScore, kept: list[KeptTrack], protocol: Protocol) -> dict[str, Any]:
+def _tracks_json(record: VideoScore, kept: list[TracedTrack], protocol: Protocol) -> dict[str, Any]:
     """Frames count at the protocol's frame rate; a box and a confidence for every frame of a track."""
     return {
         "schema": SCHEMA,
@@ -81,15 +83,8 @@ def _tracks_json(record: VideoScore, kept: list[KeptTrack], protocol: Protocol) 
         "shots": [[shot.start, shot.end] for shot in record.shots],
         "tracks": [
             {
-                "track": k.score.track_id,
+                **track_as_json(k.score),
                 "crop": f"pycrop/{Path(record.video).stem}/{_crop_name(k, protocol)}",
-                "first_frame": k.score.first_frame,
-                "last_frame": k.score.last_frame,
-                "offset": k.score.offset,
-                "lse_d": round(k.score.lse_d, 6),
-                "lse_c": round(k.score.lse_c, 6),
-                "n_windows": k.score.n_windows,
-                "curve": [value if np.isfinite(value) else None for value in k.score.curve],
                 "boxes_xyxy": [_floats(box) for box in k.track.boxes_xyxy] if k.track is not None else [],
                 "confidence": [round(float(value), 4) for value in k.confidence],
             }
@@ -98,8 +93,8 @@ def _tracks_json(record: VideoScore, kept: list[KeptTrack], protocol: Protocol) 
     }
 
 
-def _crop_name(kept: KeptTrack, protocol: Protocol) -> str:
-    return f"{kept.score.track_id:05d}{'.avi' if protocol.crop_codec == 'xvid' else '.mp4'}"
+def _crop_name(kept: TracedTrack, protocol: Protocol) -> str:
+    return CROP_FORMATS[protocol.crop_codec].name_of(kept.score.track_id)
 
 
 def _floats(box: Any) -> list[float]:

@@ -7,7 +7,7 @@ green at 10.2, as in its run_visualise.py.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,15 +16,16 @@ import cv2
 import numpy as np
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.eval.models import Models
-from lipscore.eval.report.chart import FONT, Chart, draw, png
+from lipscore.eval.report.chart import Chart, png
 from lipscore.eval.score import score_video
-from lipscore.eval.store.appending import replace_whole
-from lipscore.eval.tools.keep import Keeper, KeptTrack
+from lipscore.eval.setup import Setup
+from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import edit, read, write
-from lipscore.syncnet.protocols import Protocol
+from lipscore.media.aside import replace_whole
+from lipscore.metrics.catalogue import lse_text
 from lipscore.types import Floats, Frame, VideoScore
 
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 CONFIDENT = 10.2  # all green from here on: run_visualise.py's 25 levels of colour per unit
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
@@ -40,7 +41,7 @@ class Label:
 
 
 def visualise(
-    path: Path, target: Path, protocol: Protocol, models: Models, keeper: Keeper
+    path: Path, target: Path, setup: Setup, on_stage: Callable[[str], None] | None = None
 ) -> tuple[VideoScore, list[Path]]:
     """Score a video, and write it with boxes and numbers, and its charts, TARGET's stem .track00.png and so on.
 
@@ -55,26 +56,28 @@ def visualise(
         MissingError, MediaError: the target cannot be written.
     """
     if target.suffix.lower() not in VIDEO_SUFFIXES:
-        raise UsageError(f"--out {target}: end it in one of {' '.join(VIDEO_SUFFIXES)}")
+        raise UsageError.about("out", target, f"end it in one of {' '.join(VIDEO_SUFFIXES)}")
     if target.resolve() == path.resolve():
-        raise UsageError(f"--out {target}: is the video itself; name another file")
-    record = score_video(path, protocol, models, observer=keeper)
+        raise UsageError.about("out", target, "is the video itself; name another file")
+    tell = on_stage or (lambda _: None)
+    trace = Trace()
+    record = score_video(path, setup, trace=trace, on_stage=tell)
     if record.status != "ok":
         return record, []
-    kept = keeper.tracks
-    keeper.stage("drawing")
+    kept = trace.tracks
+    tell("drawing")
     info = read.probe(path)
-    rate = info.fps if protocol.direct else Fraction(protocol.frame_rate)
+    rate = info.fps if setup.protocol.direct else Fraction(setup.protocol.frame_rate)
     labels = [_label(k, info.width, info.height) for k in kept]
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         silent = Path(folder) / "silent.mp4"
         write.write_video(silent, annotate(read.frames_at(path, rate), labels), rate)
-        keeper.stage("sound")
+        tell("sound")
         _join(silent, path, target)
     written = [target]
     for k in kept:
         chart = target.with_name(f"{target.stem}.track{k.score.track_id:02d}.png")
-        replace_whole(chart, png(draw(charts(k, float(rate)))))
+        replace_whole(chart, png(charts(k, float(rate), record.model)))
         written.append(chart)
     return record, written
 
@@ -96,14 +99,17 @@ def colour(confidence: float) -> tuple[int, int, int]:
     return 0, green, 255 - green
 
 
-def charts(kept: KeptTrack, rate: float) -> list[Chart]:
-    """The curve over shifts, and the framewise confidence over the video's time."""
+def charts(kept: TracedTrack, rate: float, model: str = "") -> list[Chart]:
+    """The curve over shifts, and the framewise confidence over the video's time, of a track that `model` scored.
+
+    The curve is turned round: its column k is the shift k - vshift, and the offset is minus the best shift.
+    """
     score = kept.score
     vshift = len(score.curve) // 2
     seconds = (score.first_frame + np.arange(len(kept.confidence))) / rate
     return [
         Chart(
-            f"track {score.track_id}: LSE-D {score.lse_d:.3f}, LSE-C {score.lse_c:.3f}, offset {score.offset:+d}",
+            f"track {score.track_id}: {lse_text(score, model)}, offset {score.offset:+d}",
             "offset in frames (positive: the audio comes before the video)",
             "mean distance",
             list(range(-vshift, vshift + 1)),
@@ -128,7 +134,7 @@ def _join(silent: Path, path: Path, target: Path) -> None:
         edit.join(silent, path, target, "aac")
 
 
-def _label(kept: KeptTrack, width: int, height: int) -> Label:
+def _label(kept: TracedTrack, width: int, height: int) -> Label:
     confidence = kept.confidence
     if kept.track is not None:
         boxes = kept.track.boxes_xyxy.astype(np.float32)

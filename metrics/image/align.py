@@ -10,16 +10,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.types import Frame
-
-Method = Literal["timestamp", "index", "shift"]
-Resize = Literal["area", "bicubic"]
+from lipscore.types import Frame, Resize
 
 LENGTHS_MAY_DIFFER_BY = 5  # frames
 LENGTHS_MAY_DIFFER_BY_PART = 0.02

@@ -17,7 +17,7 @@ of five, and identical images give exactly 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,11 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Variant = Literal["wang", "skimage"]
+from lipscore.metrics.image.measure import MS_SSIM_LEAST_SIDE, Window
 
 K1, K2 = 0.01, 0.03
 SCALE_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-MS_SSIM_LEAST_SIDE = 161  # pixels: the last of five scales then still holds a window of 11
 STRIP_ROWS = 64  # what fits a core's second-level cache at 1080p
 
 
@@ -56,7 +55,7 @@ _WINDOWS: dict[str, _Window] = {
 }
 
 
-def ssim(a: Tensor, b: Tensor, *, data_range: float, variant: Variant = "wang") -> Tensor:
+def ssim(a: Tensor, b: Tensor, *, data_range: float, variant: Window = "wang") -> Tensor:
     """SSIM of each pair of images, symmetric in the two.
 
     Args:

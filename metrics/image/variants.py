@@ -6,59 +6,89 @@ Released evaluation scripts differ: docs/psnr-ssim.md says which of them compute
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
-from torch import Tensor
+from lipscore.metrics.image.measure import MS_SSIM_LEAST_SIDE, PEAK, Images, Mean, Planes, Variant, Window
 
-from lipscore.metrics.image.luma import luma
-from lipscore.metrics.image.psnr import mse
-from lipscore.metrics.image.ssim import MS_SSIM_LEAST_SIDE, Variant, ms_ssim, ssim
-
-PEAK = 255.0
-DEFAULT_PSNR = "psnr-rgb"
-DEFAULT_SSIM = "ssim-wang-luma"
-PSNR_PLANES = ("rgb", "luma")
-_SSIM: dict[str, tuple[Variant, bool]] = {
-    "ssim-wang-luma": ("wang", True),
-    "ssim-wang-rgb": ("wang", False),
-    "ssim-skimage-luma": ("skimage", True),
-    "ssim-skimage-rgb": ("skimage", False),
-}
-MS_SSIM = "ms-ssim-luma"
-SSIM_VARIANTS = (*_SSIM, MS_SSIM)
-LEAST_SIDE = 11  # pixels: what the default SSIM needs
+LEAST_SIDE = 11  # pixels: what the default SSIM needs; smaller pairs are not compared at all
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Each pair's mean squared errors by planes ("rgb", "luma") and SSIMs by variant, all float64[N].
+def psnr_of(images: Images, planes: Planes) -> float:
+    """PSNR of a pair in dB."""
+    import torch
 
-    A variant that needs larger images than these is left out.
-    """
+    from lipscore.metrics.image.psnr import psnr
 
-    mse: dict[str, Tensor]
-    ssim: dict[str, Tensor]
+    return float(psnr(torch.tensor([images.mse(planes)], dtype=torch.float64), PEAK)[0])
 
 
-def measure(generated: Tensor, reference: Tensor, variants: Sequence[str] = (DEFAULT_SSIM,)) -> Measured:
-    """Compare pairs of frames.
+def ssim_of(images: Images, planes: Planes, window: Window) -> float:
+    """SSIM of a pair."""
+    from lipscore.metrics.image.ssim import ssim
 
-    Args:
-        generated, reference: uint8[N, H, W, 3] BGR on one device, H and W at least LEAST_SIDE.
-        variants: of SSIM_VARIANTS.
+    return float(ssim(*images.planes(planes), data_range=PEAK, variant=window)[0])
 
-    Raises:
-        ValueError: shapes differ, or images are too small.
-    """
-    grey_g, grey_r = luma(generated), luma(reference)
-    errors = {"rgb": mse(generated, reference).cpu(), "luma": mse(grey_g, grey_r).cpu()}
-    similarities: dict[str, Tensor] = {}
-    for name in variants:
-        if name != MS_SSIM:
-            variant, on_luma = _SSIM[name]
-            a, b = (grey_g, grey_r) if on_luma else (generated, reference)
-            similarities[name] = ssim(a, b, data_range=PEAK, variant=variant)
-        elif min(grey_g.shape[1:]) >= MS_SSIM_LEAST_SIDE:
-            similarities[name] = ms_ssim(grey_g, grey_r, data_range=PEAK)
-    return Measured(errors, similarities)
+
+def ms_ssim_of(images: Images) -> float:
+    """MS-SSIM of a pair, on luma."""
+    from lipscore.metrics.image.ssim import ms_ssim
+
+    return float(ms_ssim(*images.planes("luma"), data_range=PEAK)[0])
+
+
+class PooledPsnr:
+    """PSNR in dB of the mean squared error over all pixel values of all pairs."""
+
+    def __init__(self, planes: Planes) -> None:
+        self._planes: Planes = planes
+        self._squared = 0.0
+        self._n_values = 0
+
+    def look(self, images: Images) -> tuple[float, int]:
+        """(the pair's sum of squared differences, over how many pixel values)."""
+        return images.squared_error(self._planes), images.planes(self._planes)[0].numel()
+
+    def add(self, seen: tuple[float, int]) -> None:
+        """Summed; the pool has no value for a single pair."""
+        self._squared += seen[0]
+        self._n_values += seen[1]
+
+    def result(self) -> float:
+        """In dB."""
+        import torch
+
+        from lipscore.metrics.image.psnr import pooled_psnr
+
+        return pooled_psnr(torch.tensor([self._squared], dtype=torch.float64), self._n_values, PEAK)
+
+
+def _psnr_variant(planes: Planes) -> Variant:
+    return Variant(f"psnr-{planes}", partial(Mean, partial(psnr_of, planes=planes)), "dB")
+
+
+def _pooled_variant(planes: Planes) -> Variant:
+    return Variant(f"psnr-{planes}-pooled", partial(PooledPsnr, planes), "dB")
+
+
+def _ssim_variant(window: Window, planes: Planes, asked: bool = True) -> Variant:
+    of = partial(ssim_of, planes=planes, window=window)
+    return Variant(f"ssim-{window}-{planes}", partial(Mean, of), least_side=LEAST_SIDE, asked=asked)
+
+
+PSNR_RGB, PSNR_LUMA = _psnr_variant("rgb"), _psnr_variant("luma")
+PSNR_RGB_POOLED, PSNR_LUMA_POOLED = _pooled_variant("rgb"), _pooled_variant("luma")
+SSIM_WANG_LUMA = _ssim_variant("wang", "luma", asked=False)
+MS_SSIM_LUMA = Variant("ms-ssim-luma", partial(Mean, ms_ssim_of), least_side=MS_SSIM_LEAST_SIDE, asked=True)
+
+# in the order that a record has them
+VARIANTS: tuple[Variant, ...] = (
+    PSNR_RGB,
+    PSNR_LUMA,
+    SSIM_WANG_LUMA,
+    _ssim_variant("wang", "rgb"),
+    _ssim_variant("skimage", "luma"),
+    _ssim_variant("skimage", "rgb"),
+    MS_SSIM_LUMA,
+    PSNR_RGB_POOLED,
+    PSNR_LUMA_POOLED,
+)

@@ -1,11 +1,12 @@
 """LSE-D, LSE-C, offset, PSNR and SSIM of talking-head video.
 
-    from lipscore import get_protocol, load_models, score_video
+    import lipscore
 
-    protocol = get_protocol("wav2lip")
-    record = score_video("talk.mp4", protocol, load_models("auto", protocol))
+    scorer = lipscore.Scorer.load("wav2lip")
+    record = scorer.score("talk.mp4", reference="real.mp4")
+    print(record.lse_d, record.lse_c, record.offset, record.psnr)
 
-does what `lipscore score talk.mp4` does, and returns a `lipscore.types.VideoScore`.
+does what `lipscore score talk.mp4` does, and returns a `lipscore.VideoScore`. docs/api.md has the rest.
 """
 
 from __future__ import annotations
@@ -13,26 +14,74 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lipscore.eval.models import Models, load_models
-    from lipscore.eval.score import score_video
-    from lipscore.syncnet.protocols import Protocol, get_protocol
+    from lipscore.errors import (
+        LipscoreError,
+        MediaError,
+        MissingError,
+        NotScoredError,
+        UsageError,
+        WeightsError,
+    )
+    from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
+    from lipscore.eval.scorer import Scorer, score_video
+    from lipscore.eval.setup import Models, load_models
+    from lipscore.eval.trace import Trace
+    from lipscore.syncnet.protocols import PROTOCOLS, Protocol, get_protocol
+    from lipscore.types import Alignment, ReferenceScore, Shot, TrackScore, VideoScore
 
-__version__ = "0.1.0"
-__all__ = ["Models", "Protocol", "get_protocol", "load_models", "score_video"]
+__version__ = "0.2.0"
 
 _HOME = {
-    "Models": "lipscore.eval.models",
-    "load_models": "lipscore.eval.models",
-    "score_video": "lipscore.eval.score",
-    "Protocol": "lipscore.syncnet.protocols",
-    "get_protocol": "lipscore.syncnet.protocols",
+    "lipscore.errors": (
+        "LipscoreError",
+        "MediaError",
+        "MissingError",
+        "NotScoredError",
+        "UsageError",
+        "WeightsError",
+    ),
+    "lipscore.eval.options": ("ModelOptions", "ProtocolOptions", "ReferenceOptions"),
+    "lipscore.eval.scorer": ("Scorer", "score_video"),
+    "lipscore.eval.setup": ("Models", "load_models"),
+    "lipscore.eval.trace": ("Trace",),
+    "lipscore.syncnet.protocols": ("PROTOCOLS", "Protocol", "get_protocol"),
+    "lipscore.types": ("Alignment", "ReferenceScore", "Shot", "TrackScore", "VideoScore"),
 }
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+__all__ = [
+    "PROTOCOLS",
+    "Alignment",
+    "LipscoreError",
+    "MediaError",
+    "MissingError",
+    "ModelOptions",
+    "Models",
+    "NotScoredError",
+    "Protocol",
+    "ProtocolOptions",
+    "ReferenceOptions",
+    "ReferenceScore",
+    "Scorer",
+    "Shot",
+    "Trace",
+    "TrackScore",
+    "UsageError",
+    "VideoScore",
+    "WeightsError",
+    "get_protocol",
+    "load_models",
+    "score_video",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `import lipscore` and `lipscore --help` do not wait for torch."""
-    if name in _HOME:
+    if name in _MODULE_OF:
         from importlib import import_module
 
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

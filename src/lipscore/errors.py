@@ -6,13 +6,28 @@ error of the run: it becomes a record with a status and a reason (`lipscore.type
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class LipscoreError(Exception):
     """Base of every error that lipscore raises on purpose; str(error) is the whole message for the user."""
 
     exit_status: ClassVar[int] = 1
+    flagged: str = ""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.flagged = message
+
+    @classmethod
+    def about(cls, argument: str, value: object, problem: str) -> Self:
+        """The error for one argument's value.
+
+        str(error) speaks of the argument, for callers in Python; `flagged` speaks of the command line's flag.
+        """
+        error = cls(f"{argument} = {value}: {problem}")
+        error.flagged = f"--{argument.replace('_', '-')} {value}: {problem}"
+        return error
 
 
 class UsageError(LipscoreError):
@@ -36,7 +51,7 @@ class MediaError(LipscoreError):
 
 
 class NotScoredError(LipscoreError):
-    """One video cannot be scored, for a reason that is no fault of the file format.
+    """One video cannot be scored, although the file can be read.
 
     Args:
         status: one of `lipscore.types.Status` except "ok".

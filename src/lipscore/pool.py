@@ -1,8 +1,11 @@
-"""The networks' batches, of all videos at once, on threads that share the cores.
+"""A thread pool for network batches.
 
-Two batches beside each other on a thread each are done sooner than one after the other on two threads: what lies
-between a network's layers, and its small layers, do not spread over threads (docs/performance.md). So each batch has a
-lane to itself, whichever video it belongs to, and a video that is scored alone still has all of them.
+Two single-threaded batches in parallel finish sooner than two batches run one after the other on two threads, because
+small layers do not parallelise (docs/performance.md). So each batch runs on one thread of a pool, whichever video it
+belongs to, and a video that is scored alone still keeps every core busy.
+
+A pool is an object: whoever loads the models owns one. Its threads limit their own OpenMP team; torch's thread count
+in the caller's threads is never changed.
 """
 
 from __future__ import annotations
@@ -11,66 +14,80 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 A = TypeVar("A")
 B = TypeVar("B")
-MOST = 8  # each holds the activations of a batch; with more cores a lane has more threads of torch
+MOST_THREADS = 8  # each holds the activations of a batch; with more cores, each thread gets a larger OpenMP team
 
 
-class _Lanes:
-    """A pool of `count` threads, each with `threads` of torch; its threads start with their first work."""
-
-    def __init__(self, cores: int) -> None:
-        self.cores, self.process = cores, os.getpid()
-        self.count = min(cores, MOST)
-        self.threads = max(1, cores // self.count)
-        self.pool = ThreadPoolExecutor(self.count, "lane", torch.set_num_threads, (self.threads,))
-
-
-_lanes: _Lanes | None = None
-
-
-def open_lanes(cores: int | None = None) -> int:
-    """Share cores between lanes, at most MOST, for all that `spread` is given from now on.
+class Pool:
+    """Runs batches on threads that share the cores.
 
     Args:
-        cores: None: as many as this process may use.
+        cores: how many cores the batches may use together; None: as many as this process may use.
 
-    Returns:
-        Threads of torch in each lane.
+    Attributes:
+        count: batches that run at once, at most MOST_THREADS.
+        threads: torch's threads for each batch.
     """
-    global _lanes
-    _lanes = _Lanes(cores or available_cores())
-    return _lanes.threads
 
+    def __init__(self, cores: int | None = None) -> None:
+        self.cores = cores or available_cores()
+        self.count = min(self.cores, MOST_THREADS)
+        self.threads = max(1, self.cores // self.count)
+        self._process, self._executor = os.getpid(), self._open()
 
-def spread(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """What `work` gives for each item, in their order.
+    def __reduce__(self) -> tuple[type[Pool], tuple[int]]:
+        """A pickled pool becomes a new pool of the same size."""
+        return Pool, (self.cores,)
 
-    Items are taken from their iterator in the caller's thread, one more than there are lanes before the first result is
-    waited for. `work` must not call `spread`.
-    """
-    if _lanes is None:
-        open_lanes()
-    elif _lanes.process != os.getpid():  # a fork leaves threads behind
-        open_lanes(_lanes.cores)
-    assert _lanes is not None
-    lanes, coming = _lanes, deque[Future[B]]()
-    try:
-        for item in items:
-            coming.append(lanes.pool.submit(work, item))
-            if len(coming) > lanes.count:
+    def run(self, work: Callable[[], B]) -> B:
+        """Run one batch and wait for its result. `work` must not use the pool."""
+        return self._current().submit(work).result()
+
+    def spread(self, work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+        """Yield what `work` returns for each item, in the items' order.
+
+        The caller's thread takes items from their iterator, at most one more than there are threads before it waits
+        for the first result. `work` must not use the pool.
+        """
+        executor, coming = self._current(), deque[Future[B]]()
+        try:
+            for item in items:
+                coming.append(executor.submit(work, item))
+                if len(coming) > self.count:
+                    yield coming.popleft().result()
+            while coming:
                 yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-    finally:
-        for future in coming:
-            future.cancel()
+        finally:
+            for future in coming:
+                future.cancel()
+
+    def _open(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.count, "lipscore-pool", _limit_threads, (self.threads,))
+
+    def _current(self) -> ThreadPoolExecutor:
+        if self._process != os.getpid():  # a fork copies the executor, but none of its threads
+            self._process, self._executor = os.getpid(), self._open()
+        return self._executor
 
 
 def available_cores() -> int:
-    """The cores that this process is allowed to run on."""
+    """The number of cores that this process is allowed to run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _limit_threads(threads: int) -> None:
+    """Limit the OpenMP team of the calling thread alone (torch.set_num_threads would change the whole process)."""
+    torch.get_num_threads()  # torch settles a thread's team at the first use, and would undo the limit later
+    _openmp().limit(limits=threads)
+
+
+@lru_cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")

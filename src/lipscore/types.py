@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 Frame = NDArray[np.uint8]  # [H, W, 3], BGR
 Floats = NDArray[np.float32]
 # "error": no fault of the video, lipscore itself failed on it
+Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
+Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
+Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
 Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "error"]
 
 
@@ -31,7 +34,6 @@ class MediaInfo:
     """
 
     path: Path
-    sha256: str
     fps: Fraction
     n_frames: int
     width: int
@@ -154,7 +156,8 @@ class ReferenceScore:
 class VideoScore:
     """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
 
-    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok".
+    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok". scores
+    holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
     is the start and end, in seconds, of the part of the video that this record is about, None for all of it.
@@ -181,6 +184,7 @@ class VideoScore:
     offset: int | None = None
     psnr: float | None = None
     ssim: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
     alignment: Alignment | None = None
     reference: ReferenceScore | None = None
     notes: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ check "a reference is made" in_image "$plain" \
 inputs "$work/a"
 mounts=(-v "$work/a/data:/app/eval/data:ro" -v "$work/a/all_scores.txt:/app/all_scores.txt")
 check "two clips are scored into the mounted file" ends 0 "$work/first.log" run "${mounts[@]}" "$plain"
-check "it says which model scores, and the averages" says "$work/first.log" "model=mini" "avg. LSE-D: " "(n=2)"
+check "it says which model scores, and the averages" says "$work/first.log" "model=mini" "avg. LSE-D~: " "(n=2)"
 check "a row for each clip" lines "$work/a/all_scores.txt" 2 '^[0-9.]* [0-9.]* .*protocol=wav2lip model=mini'
 check "PSNR and SSIM where there is a reference" lines "$work/a/all_scores.txt" 1 \
     '^[0-9.]* [0-9.]* [0-9.]* 0\.[0-9]*  # 10_woman_doctor '

@@ -6,7 +6,6 @@ word is heard that many frames before it is seen: SyncNet's positive offset.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,11 +17,13 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from lipscore.demo.scene import Person, film
-from lipscore.demo.voice import RATE, Articulation, speak
+from lipscore.demo.voice import Articulation, speak
 from lipscore.media import write
+from lipscore.media.aside import written_aside
+from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
 from lipscore.types import Frame
 
-FPS = Fraction(25)
+FPS = Fraction(FRAME_RATE)
 FILE_RATE = 48000  # Hz, as most video files have; a protocol that transcodes delays the audio by more at lower rates
 MARGIN_S = 1.0  # speech before and after the picture, for the shift
 EARLY_FRAMES = 4
@@ -163,7 +164,7 @@ def render_demo(folder: Path) -> list[DemoClip]:
 
     Raises:
         MediaError: a clip cannot be written.
-        OSError: a folder cannot be made.
+        MissingError: a folder cannot be made or written.
     """
     demo = demo_clips(folder)
     for seed, clip in enumerate(demo, start=1):
@@ -178,17 +179,12 @@ def render_demo(folder: Path) -> list[DemoClip]:
 
 def _encode(path: Path, frames: Iterator[Frame], fps: Fraction, pcm: NDArray[np.int16] | None) -> None:
     if pcm is not None:
-        finer = resample_poly(pcm.astype(np.float64), FILE_RATE // RATE, 1)
+        finer = resample_poly(pcm.astype(np.float64), FILE_RATE // SAMPLE_RATE, 1)
         pcm = np.clip(np.round(finer), -32768, 32767).astype(np.int16)
     write.write_video(path, frames, fps, pcm, FILE_RATE)
 
 
 def _write(path: Path, frames: Iterator[Frame], pcm: NDArray[np.int16] | None) -> None:
     """Write under another name first: what bears the name is whole, even after an interruption."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with written_aside(path) as aside:
         _encode(aside, frames, FPS, pcm)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

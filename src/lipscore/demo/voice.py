@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.demo.phones import Event, draw_utterance
+from lipscore.media.rates import SAMPLE_RATE
 
-RATE = 16000  # Hz
 CONTROL = 200  # control points per second, the step in which the vocal tract changes
-_HOP = RATE // CONTROL
+_HOP = SAMPLE_RATE // CONTROL
 # Lips move before the sound (Chandrasekaran et al., "The Natural Statistics of Audiovisual Speech", 2009). By how much
 # was measured with a SyncNet trained on other clips only: without a lead it found thirty of these at +0.7 +- 0.1
 # frames; the built-in model saw heads with 42 ms in its training and finds these at about 0. The 9 ms more put them as
@@ -64,10 +64,12 @@ class Speech:
 
     def sound(self, start_s: float, seconds: float) -> NDArray[np.int16]:
         """The samples of an interval, which must lie inside."""
-        first = round(start_s * RATE)
-        last = first + round(seconds * RATE)
+        first = round(start_s * SAMPLE_RATE)
+        last = first + round(seconds * SAMPLE_RATE)
         if first < 0 or last > len(self.pcm):
-            raise ValueError(f"{start_s:.3f} s + {seconds:.3f} s is outside a speech of {len(self.pcm) / RATE:.3f} s")
+            raise ValueError(
+                f"{start_s:.3f} s + {seconds:.3f} s is outside a speech of {len(self.pcm) / SAMPLE_RATE:.3f} s"
+            )
         return self.pcm[first:last]
 
 
@@ -77,7 +79,7 @@ def speak(seed: int, seconds: float) -> Speech:
     events = draw_utterance(rng, seconds)
     n = int(np.ceil(seconds * CONTROL)) + 1
     times = np.arange(n) / CONTROL
-    sound = _synthesise(events, times, rng)[: round(seconds * RATE)]
+    sound = _synthesise(events, times, rng)[: round(seconds * SAMPLE_RATE)]
     return Speech(pcm=sound, controls=_mouth(events, times))
 
 
@@ -196,9 +198,9 @@ def _harmonics(tract: _Tract, times: Array, base_hz: float, rng: np.random.Gener
     pitch = base_hz * (1.08 - 0.07 * (times % 2.0) + 0.16 * (tract.accent - 0.4) + 0.012 * waver / waver.std())
     n_samples = (len(times) - 1) * _HOP
     position = np.arange(n_samples) / _HOP
-    phase = np.cumsum(np.interp(position, np.arange(len(times)), pitch)) * (2 * np.pi / RATE)
+    phase = np.cumsum(np.interp(position, np.arange(len(times)), pitch)) * (2 * np.pi / SAMPLE_RATE)
     turn = np.exp(1j * phase).astype(np.complex64)
-    count = int(0.95 * RATE / 2 / pitch.max())
+    count = int(0.95 * SAMPLE_RATE / 2 / pitch.max())
     numbers = np.arange(1, count + 1)
     frequencies = pitch[:, None] * numbers
     # The glottal flow's -12 dB and the lips' +6 dB an octave leave 1/k; a speaker's voice is brighter by some.
@@ -218,7 +220,7 @@ def _harmonics(tract: _Tract, times: Array, base_hz: float, rng: np.random.Gener
 def _noise(tract: _Tract, rng: np.random.Generator) -> Array:
     """Breath through the vocal tract and friction in its band, shaped in overlapping windows of two control steps."""
     n = len(tract.voice)
-    frequencies = np.fft.rfftfreq(2 * _HOP, 1 / RATE)
+    frequencies = np.fft.rfftfreq(2 * _HOP, 1 / SAMPLE_RATE)
     breath = tract.breath[:, None] * _resonance(frequencies, tract.formants_hz)
     centre, width = tract.noise_hz[:, :1], tract.noise_hz[:, 1:]
     band = np.exp(-0.5 * ((frequencies - centre) / width) ** 2) * (frequencies > 300)
@@ -234,16 +236,16 @@ def _noise(tract: _Tract, rng: np.random.Generator) -> Array:
 def _murmur(n_samples: int, rng: np.random.Generator) -> Array:
     """The noise of a quiet room, -4.5 dB an octave above 100 Hz, of mean square 1."""
     spectrum = np.fft.rfft(rng.standard_normal(n_samples))
-    spectrum /= (1 + np.fft.rfftfreq(n_samples, 1 / RATE) / 100) ** 0.75
+    spectrum /= (1 + np.fft.rfftfreq(n_samples, 1 / SAMPLE_RATE) / 100) ** 0.75
     noise = np.fft.irfft(spectrum, n_samples)
     return np.asarray(noise / np.sqrt(np.mean(noise**2)))
 
 
 def _room(sound: Array, rng: np.random.Generator) -> Array:
     """A small room: noise that decays within a tenth of a second beneath the direct sound."""
-    length = int(0.1 * RATE)
-    echo = rng.standard_normal(length) * np.exp(-np.arange(length) / (0.02 * RATE)) * 0.012
-    echo[: int(0.003 * RATE)] = 0
+    length = int(0.1 * SAMPLE_RATE)
+    echo = rng.standard_normal(length) * np.exp(-np.arange(length) / (0.02 * SAMPLE_RATE)) * 0.012
+    echo[: int(0.003 * SAMPLE_RATE)] = 0
     echo[0] = 1
     size = len(sound) + length
     return np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(echo, size), size)[: len(sound)]

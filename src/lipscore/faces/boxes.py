@@ -124,13 +124,28 @@ def link(
 
 
 def iou(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
-    """float64[N, M]: overlap over union of boxes [N, 4] and [M, 4]; 0 where the union has no area."""
-    a, b = one[:, None].astype(np.float64), other[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    overlap = np.prod(np.maximum(sides, 0), axis=-1)
-    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - overlap
+    """float64[N, M]: intersection over union of each of the boxes float[N, 4] with each of float[M, 4]."""
+    return paired_iou(one[:, None], other[None])
+
+
+def paired_iou(one: NDArray[np.floating], other: NDArray[np.floating], epsilon: float = 0.0) -> NDArray[np.float64]:
+    """Intersection over union of boxes x1, y1, x2, y2; 0 where the union has no area.
+
+    Args:
+        one, other: float[..., 4], broadcast against each other; the result is float64[...].
+        epsilon: added to the union, as some trackers do.
+    """
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    overlap = np.asarray(sides[..., 0] * sides[..., 1])
+    union = _area(a) + _area(b) - overlap + epsilon
     share: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return share
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    area: NDArray[np.float64] = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return area
 
 
 def _between(before: Detection, after: Detection, frame: int, t: float) -> Detection:

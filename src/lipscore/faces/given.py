@@ -1,4 +1,4 @@
-"""Boxes from files in place of a detector's: `--detections DIR`, a STEM.json per video.
+"""Boxes from files that replace a detector's: a folder with a STEM.json per video.
 
 A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Every box
 counts, whatever its score, in the order of the file: the tracker walks them so.
@@ -23,7 +23,7 @@ SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
 
 
 class GivenBoxes:
-    """The folder that `--detections` names.
+    """A folder of boxes.
 
     Raises:
         MissingError: it is not a folder.
@@ -31,7 +31,7 @@ class GivenBoxes:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise MissingError(f"--detections {folder}: not a folder; name one that holds a STEM.json per video")
+            raise MissingError.about("detections", folder, "not a folder; name one that holds a STEM.json per video")
         self.folder = folder
 
     def for_video(self, video: Path) -> GivenDetector:
@@ -45,7 +45,7 @@ class GivenBoxes:
         try:
             content = json.loads(path.read_bytes())
         except FileNotFoundError:
-            raise MediaError(f"{path}: no such file; --detections wants {SHAPE} for {video.name}") from None
+            raise MediaError(f"{path}: no such file; the folder of detections needs {SHAPE} for {video.name}") from None
         except OSError as error:
             raise MediaError(f"{path} cannot be read: {error.strerror}") from error
         except ValueError as error:

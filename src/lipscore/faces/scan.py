@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from lipscore.faces.boxes import LINK_IOU, bridge, densify, link, sample_indices, steady
 from lipscore.media.passes import FrameSource
-from lipscore.pool import spread
+from lipscore.pool import Pool
 from lipscore.types import Detection, Detector, Frame, Shot
 
 
@@ -20,19 +20,19 @@ class Faces:
     looked_at: int
 
 
-def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector) -> Faces:
+def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector, pool: Pool) -> Faces:
     """Run the detector over the frames that it wants.
 
     A detector with a stride sees every stride-th frame; boxes in between are interpolated, and where a face of one
     sample does not go on in the next, every frame between the two is looked at. A detector that bridges has its boxes
     steadied.
     """
-    found, count = _look(source, sample_indices(shots, detector.stride), detector)
+    found, count = _look(source, sample_indices(shots, detector.stride), detector, pool)
     if detector.stride == 1:
         boxes = [found.get(number, []) for number in range(count)]
     else:
         if broken := broken_gaps(found, shots):
-            found |= _look(source, broken, detector)[0]
+            found |= _look(source, broken, detector, pool)[0]
         boxes = densify(found, shots, count)
     if detector.bridge:
         boxes = steady(bridge(boxes, shots, detector.bridge), shots)
@@ -50,7 +50,9 @@ def broken_gaps(found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot])
     return frames
 
 
-def _look(source: FrameSource, numbers: Sequence[int], detector: Detector) -> tuple[dict[int, list[Detection]], int]:
+def _look(
+    source: FrameSource, numbers: Sequence[int], detector: Detector, pool: Pool
+) -> tuple[dict[int, list[Detection]], int]:
     """Boxes of these frames, and how many frames the video has; frames are decoded while others are looked at."""
     wanted = set(numbers)
     found: dict[int, list[Detection]] = {}
@@ -73,6 +75,6 @@ def _look(source: FrameSource, numbers: Sequence[int], detector: Detector) -> tu
         indices = [number for number, _ in batch]
         return list(zip(indices, detector([frame for _, frame in batch], indices), strict=True))
 
-    for boxes in spread(looked, batches()):
+    for boxes in pool.spread(looked, batches()):
         found.update(boxes)
     return found, count

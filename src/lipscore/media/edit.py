@@ -1,44 +1,24 @@
 """What is done to whole files: audio put beneath a video, audio shifted, a piece cut out exactly at frames.
 
-Each function makes FFmpeg's arguments for `lipscore.media.read`, which runs it. A target is written aside and
+Each function makes arguments for `lipscore.media.ffmpeg`, which runs FFmpeg. A target is written aside and
 renamed, so that it is whole or not there.
 """
 
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from lipscore.errors import MissingError
 from lipscore.media import ffmpeg
+from lipscore.media.aside import written_aside
+from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import MediaInfo
 
 COPY_SHIFT_SUFFIXES = (".mp4", ".m4v", ".mov")  # their edit lists shift a copied stream by any time, exactly
 AUDIO_CODECS = {"aac": ("-c:a", "aac", "-b:a", "192k"), "copy": ("-c:a", "copy"), "pcm": ("-c:a", "pcm_s16le")}
 PREROLL = 2  # seconds read before a cut: no decoder starts cold at it, and AVI's coarse seeking lands before it
-COUNT_RATE = 16000  # Hz, at which audio_seconds counts samples
-
-
-@contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """A path beside the target and with its suffix, which becomes the target when the block ends without an error.
-
-    Raises:
-        MissingError: the target's folder cannot be made or written.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".lipscore-", dir=target.parent)
-    except OSError as error:
-        raise MissingError(f"{target.parent}: cannot write here ({error.strerror}); name another folder") from error
-    with folder as name:
-        aside = Path(name) / f"out{target.suffix}"
-        yield aside
-        aside.replace(target)
 
 
 def move(source: Path, target: Path) -> None:
@@ -123,12 +103,12 @@ def audio_seconds(path: Path) -> float:
     Raises:
         MediaError: there is none, or FFmpeg cannot decode it.
     """
-    args = [*ffmpeg.input_args(path), "-map", "0:a:0", "-ac", "1", "-ar", str(COUNT_RATE), "-f", "s16le", "-"]
+    args = [*ffmpeg.input_args(path), "-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-"]
     n_bytes = 0
     with ffmpeg.open_ffmpeg(args, path) as pipe:
         while block := pipe.read(ffmpeg.PIPE_BYTES):
             n_bytes += len(block)
-    return n_bytes / 2 / COUNT_RATE
+    return n_bytes / 2 / SAMPLE_RATE
 
 
 def _write(target: Path, args: Sequence[str], about: Path) -> None:

@@ -26,6 +26,7 @@ from lipscore.media.ffmpeg import (
     open_ffmpeg,
 )
 from lipscore.media.mjpeg import split_jpegs
+from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts")
@@ -50,7 +51,6 @@ def probe(path: Path) -> MediaInfo:
     Raises:
         MediaError: it is no file, no media file, or has no video stream.
     """
-    sha256 = file_sha256(path)
     with _opened(path) as container:
         if not container.streams.video:
             raise MediaError(f"{path}: has no video stream; give a video file")
@@ -69,7 +69,6 @@ def probe(path: Path) -> MediaInfo:
         audio = container.streams.audio[0] if container.streams.audio else None
         return MediaInfo(
             path=path,
-            sha256=sha256,
             fps=fps,
             n_frames=video.frames or round(duration * float(fps)),
             width=width,
@@ -92,7 +91,7 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
         container.close()
 
 
-def frames_at(path: Path, fps: Fraction | int | None = 25) -> Iterator[Frame]:
+def frames_at(path: Path, fps: Fraction | int | None = FRAME_RATE) -> Iterator[Frame]:
     """Decode once and resample by timestamps.
 
     Frame k is the source frame nearest to the time k / fps after the first frame (the earlier one of two equally near):
@@ -167,7 +166,7 @@ def _bgr(frame: av.VideoFrame) -> Frame:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def read_pcm(path: Path, rate: int = 16000) -> NDArray[np.int16]:
+def read_pcm(path: Path, rate: int = SAMPLE_RATE) -> NDArray[np.int16]:
     """The audio, mono, on the video's clock: sample 0 sounds with the first frame, gaps in the timestamps are silence.
 
     Returns:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
 from lipscore.media.ffmpeg import ONE_DECODER, failure, ffmpeg_command, file_url, input_args, run_ffmpeg, started
+from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import Frame
 
 # The encoders cut a frame into as many slices as they have threads, so the picture, and with it the score, would depend
@@ -29,7 +30,7 @@ def write_video(
     frames: Iterable[Frame],
     fps: Fraction | int,
     pcm: NDArray[np.int16] | None = None,
-    rate: int = 16000,
+    rate: int = SAMPLE_RATE,
     *,
     crf: int = 18,
 ) -> None:

@@ -17,8 +17,9 @@ from scipy.interpolate import interp1d
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve, firwin2, lfilter
 
-from lipscore.syncnet.audio import HOP, PREEMPHASIS, SAMPLE_RATE, WINDOW
+from lipscore.syncnet.audio import HOP, PREEMPHASIS, WINDOW
 from lipscore.syncnet.mini import MOUTH
+from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Floats
 
 BANKS = 26  # mel filters, as python_speech_features.mfcc has
@@ -114,7 +115,7 @@ def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> N
     if rng.random() < 0.5:  # a one-pole, one-zero tilt: a dull or a thin microphone
         x = lfilter([1.0, -rng.uniform(-0.6, 0.6)], [1.0, -rng.uniform(-0.5, 0.5)], x)
     if rng.random() < 0.2:  # a room
-        tail = rng.normal(size=3200) * np.exp(-np.arange(3200) / (16000 * rng.uniform(0.01, 0.06)))
+        tail = rng.normal(size=3200) * np.exp(-np.arange(3200) / (SAMPLE_RATE * rng.uniform(0.01, 0.06)))
         tail[0] = 8.0 * rng.uniform(0.5, 2)
         x = fftconvolve(x, tail / tail[0])[: len(x)]
     if rng.random() < 0.6:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
+from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.mini import AUDIO_CONTEXT, LIP_CONTEXT
+from lipscore.syncnet.window import FRAME_RATE, MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
 from lipscore.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech, vary_throat
 from lipscore.types import Floats
 
-FPS = 25
 VARIED = 0.8  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
 LOSSY = 0.3  # how much of the pictures come through a codec
 SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
@@ -59,24 +59,25 @@ def _sample(
 ) -> tuple[NDArray[np.uint8], Floats]:
     pictures, fps = clip.frames, clip.fps
     if clip.lossy is not None and rng.random() < LOSSY:
-        pictures, fps = clip.lossy, float(FPS)
+        pictures, fps = clip.lossy, float(FRAME_RATE)
     speed = math.exp(rng.uniform(-SPEED, SPEED)) if rng.random() < 0.6 else 1.0
     positions = np.arange(0, len(clip.pcm) - 1, speed)
     pcm = np.interp(positions, np.arange(len(clip.pcm)), clip.pcm).astype(np.int16) if speed != 1.0 else clip.pcm
-    n_frames = int(len(pictures) / fps / speed * FPS)
-    n_windows = min(n_frames, len(pcm) * FPS // SAMPLE_RATE) - 5
+    n_frames = int(len(pictures) / fps / speed * FRAME_RATE)
+    n_windows = min(n_frames, len(pcm) // SAMPLES_PER_FRAME) - N_FRAMES
     first = int(rng.integers(0, max(1, n_windows - length + 1)))
 
     edge = rng.random() < 0.3  # as at the ends of a track: the context repeats the outermost frame
-    low, high = (first, first + length + 3) if edge else (0, n_frames - 1)
-    frames = np.clip(np.arange(first - LIP_CONTEXT, first + length + 4 + LIP_CONTEXT), low, high)
-    source = np.rint(frames / FPS * speed * fps).astype(np.int64).clip(0, len(pictures) - 1)
+    low, high = (first, first + length + N_FRAMES - 2) if edge else (0, n_frames - 1)
+    frames = np.clip(np.arange(first - LIP_CONTEXT, first + length + N_FRAMES - 1 + LIP_CONTEXT), low, high)
+    source = np.rint(frames / FRAME_RATE * speed * fps).astype(np.int64).clip(0, len(pictures) - 1)
     crops = pictures[source]
     mouths = vary_mouths(crops, rng) if rng.random() < VARIED else plain_mouths(crops)
 
     rows = vary_throat(vary_speech(pcm, other.pcm, rng), rng) if rng.random() < VARIED else mfcc(pcm)
-    low, high = (4 * first, 4 * (first + length) + 15) if edge else (0, len(rows) - 1)
-    wanted = np.arange(4 * first - AUDIO_CONTEXT, 4 * (first + length - 1) + 20 + AUDIO_CONTEXT)
+    begin, end = MFCC_PER_FRAME * first, MFCC_PER_FRAME * (first + length - 1) + N_MFCC
+    low, high = (begin, end - 1) if edge else (0, len(rows) - 1)
+    wanted = np.arange(begin - AUDIO_CONTEXT, end + AUDIO_CONTEXT)
     features = rows[np.clip(wanted, low, min(high, len(rows) - 1))]
     mask_mfcc(features, mean, rng)
     return mouths, features

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from lipscore.demo.clips import make_clip
 from lipscore.errors import MediaError, UsageError
 from lipscore.media import read
-from lipscore.syncnet.audio import SAMPLE_RATE
 from lipscore.syncnet.crops import CropFile, CropPath
 from lipscore.syncnet.mini import grey_crops
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.training.batches import FPS, Clip
+from lipscore.syncnet.window import FRAME_RATE, SAMPLE_RATE
+from lipscore.training.batches import Clip
 from lipscore.types import Frame, Shot, Track
 
-CROP_SCALE = 0.4
 LOSSY_PATH = PROTOCOLS["wav2lip"]
 FRAME_JPEG = 95  # OpenCV's quality nearest to FFmpeg's -qscale:v 2
 RENDERED, RENDERED_SEED, RENDERED_S, RENDERED_PX = 20, 1000, 5.6, 320
@@ -72,15 +71,15 @@ def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Cl
 
     def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(frames):
-            at = min(last, round(number / fps * FPS))
+            at = min(last, round(number / fps * FRAME_RATE))
             yield _grey_crop(where, frame, at)
 
     frames, pcm = np.stack(list(cut(read.frames_at(path, None)))), read.read_pcm(path)
-    return Clip(name, frames, fps, pcm, _through_codecs(read.frames_at(path, FPS), where) if lossy else None)
+    return Clip(name, frames, fps, pcm, _through_codecs(read.frames_at(path, FRAME_RATE), where) if lossy else None)
 
 
 def _grey_crop(where: CropPath, frame: Frame, at: int) -> NDArray[np.uint8]:
-    grey: NDArray[np.uint8] = grey_crops(where.cut(frame, at, CROP_SCALE)[None])[0]
+    grey: NDArray[np.uint8] = grey_crops(where.cut(frame, at, LOSSY_PATH.crop_scale)[None])[0]
     return grey
 
 
@@ -90,7 +89,7 @@ def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint
         file = CropFile(Path(folder), 0, LOSSY_PATH)
         for at, frame in zip(range(len(where.half)), frames, strict=False):
             data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, FRAME_JPEG])[1]
-            file.write(where.cut(read.decode_jpeg(data.tobytes()), at, CROP_SCALE)[None])
+            file.write(where.cut(read.decode_jpeg(data.tobytes()), at, LOSSY_PATH.crop_scale)[None])
         file.finish(np.zeros(SAMPLE_RATE, np.int16))
         return np.concatenate([grey_crops(chunk) for chunk in file.chunks()])
 
@@ -106,7 +105,7 @@ def _rendered(seed: int) -> Clip:
     where = CropPath.of(Track(0, Shot(0, len(boxes)), np.arange(len(boxes)), boxes))
     crops = [_grey_crop(where, frame, at) for at, frame in enumerate(drawn.frames)]
     assert drawn.pcm is not None
-    return Clip(f"rendered/{seed}", np.stack(crops), float(FPS), drawn.pcm)
+    return Clip(f"rendered/{seed}", np.stack(crops), float(FRAME_RATE), drawn.pcm)
 
 
 def read_clips(folder: Path, boxes: Path, progress: Callable[[str, int, int], None]) -> list[Clip]:

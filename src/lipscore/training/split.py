@@ -18,7 +18,7 @@ from scipy.signal import fftconvolve
 from scipy.sparse.csgraph import connected_components
 
 from lipscore.errors import UsageError
-from lipscore.syncnet.audio import SAMPLE_RATE
+from lipscore.syncnet.window import SAMPLE_RATE
 
 ALIKE = 0.7  # correlation: of MoChaBench's pairs, those of one recording reach 0.75 to 1, others at most 0.69
 LOUDNESS_HZ = 100

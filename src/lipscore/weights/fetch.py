@@ -45,19 +45,21 @@ class Search:
 
     @classmethod
     def from_environment(cls, weights_dir: Path | None = None, environment: Mapping[str, str] | None = None) -> Search:
-        """`--weights-dir`, then LIPSCORE_WEIGHTS, then the cache (below XDG_CACHE_HOME); offline by LIPSCORE_OFFLINE=1.
+        """weights_dir, then LIPSCORE_WEIGHTS, then the cache (below XDG_CACHE_HOME); offline by LIPSCORE_OFFLINE=1.
 
         Raises:
             WeightsError: weights_dir or LIPSCORE_WEIGHTS is not a folder.
         """
         env = os.environ if environment is None else environment
-        named = (("--weights-dir", weights_dir), ("LIPSCORE_WEIGHTS", env.get("LIPSCORE_WEIGHTS")))
+        named = (("weights_dir", weights_dir), ("LIPSCORE_WEIGHTS", env.get("LIPSCORE_WEIGHTS")))
         folders = []
         for option, value in named:
             if value:
                 folder = Path(value).expanduser()
                 if not folder.is_dir():
-                    raise WeightsError(f"{option} {folder}: not a folder; name one that holds {' or '.join(PUBLISHED)}")
+                    raise WeightsError.about(
+                        option, folder, f"not a folder; name one that holds {' or '.join(PUBLISHED)}"
+                    )
                 folders.append(folder)
         # The XDG specification: a relative XDG_CACHE_HOME is to be ignored.
         base = Path(env.get("XDG_CACHE_HOME", ""))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lipscore.errors import WeightsError
 from lipscore.faces.s3fd import packed, winograd
-from lipscore.runtime import to_device
+from lipscore.runtime import arithmetic, to_device
 from lipscore.types import Detection, Frame
 
 MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
@@ -172,6 +172,7 @@ class S3fdDetector:
         batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU.
         stride: 1 looks at every frame, as the originals do.
         dtype: what the network computes in.
+        tf32: on a GPU, whether products are rounded to TF32.
 
     Raises:
         WeightsError: the tensors are not S3FD's.
@@ -192,6 +193,7 @@ class S3fdDetector:
         batch_size: int | None = None,
         stride: int = 1,
         dtype: torch.dtype = torch.float32,
+        tf32: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.facedet_scale = facedet_scale
@@ -199,7 +201,7 @@ class S3fdDetector:
         self.batch_size = batch_size or BATCH[self.device.type]
         self.stride = stride
         self.turn: AbstractContextManager[object] = Lock() if self.device.type == "cpu" else nullcontext()
-        self._dtype = dtype
+        self._dtype, self._tf32 = dtype, tf32
         # oneDNN's convolutions are faster in this layout; cuDNN's exact ones are not
         self._layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         with torch.device("meta"):
@@ -235,7 +237,8 @@ class S3fdDetector:
         """What the network says of uint8[B, H, W, 3] BGR."""
         rgb = to_device(images, self.device).permute(0, 3, 1, 2).flip(1).to(torch.float32)
         x = rgb - torch.tensor(self.mean_rgb, device=self.device)[:, None, None]
-        answer: tuple[Tensor, Tensor, list[tuple[int, int]]] = self.network(self._place(x))
+        with arithmetic(self.device, self._tf32):
+            answer: tuple[Tensor, Tensor, list[tuple[int, int]]] = self.network(self._place(x))
         return answer
 
     @torch.inference_mode()

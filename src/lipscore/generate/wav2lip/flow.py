@@ -27,10 +27,11 @@ from lipscore.generate.wav2lip.generator import Generator, Patient
 from lipscore.generate.wav2lip.mel import Mel, chunk_starts
 from lipscore.generate.wav2lip.options import Box, Options
 from lipscore.generate.wav2lip.person import recognise
-from lipscore.generate.wav2lip.picture import Framing, Picture, open_picture
+from lipscore.generate.wav2lip.picture import Framing, Picture, open_picture, spaced
 from lipscore.generate.wav2lip.sound import SAMPLE_RATE, load_sound
 from lipscore.generate.wav2lip.write import check_target, output
 from lipscore.media.passes import FrameSource
+from lipscore.pool import Pool
 from lipscore.syncnet.shots import find_shots
 from lipscore.types import Detection, Detector, Frame, Shot
 
@@ -112,14 +113,14 @@ def generate(
         starts = chunk_starts(mel.columns, float(fps), options.last_chunk)
         limit = 1 if options.static or picture.still else len(starts)
         job = _Job(picture, options, options.framing, limit, progress or _silent)
-        job, placement = _placed(job, detector_for)
+        job, placement = _placed(job, detector_for, generator.pool)
         order = _order(job, len(placement.states), len(starts))
         windows = (
             Window(frame, placement.box_of(number), start)
             for (number, frame), start in zip(_in_order(job, order), starts, strict=True)
         )
         batches = _batches(windows, generator.batch_size)
-        done = generator.side_by_side(lambda batch: _answered(batch, mel, generator), batches)
+        done = generator.in_order(lambda batch: _answered(batch, mel, generator), batches)
         written = chain.from_iterable(done)
         first = next(written)
         size = (first.shape[1], first.shape[0])
@@ -166,7 +167,7 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _placed(job: _Job, detector_for: Callable[[Path], Detector]) -> tuple[_Job, Placement]:
+def _placed(job: _Job, detector_for: Callable[[Path], Detector], pool: Pool) -> tuple[_Job, Placement]:
     """Where each of the picture's frames gets its patch; the job as it goes on (its frames may become smaller)."""
     options = job.options
     first = next(job.frames())
@@ -177,7 +178,7 @@ def _placed(job: _Job, detector_for: Callable[[Path], Detector]) -> tuple[_Job, 
         job = replace(job, framing=replace(job.framing, resize_factor=_factor(job, detector, first)))
         first = next(job.frames())
     height, width = first.shape[:2]
-    found = _faces(job, detector)
+    found = _faces(job, detector, pool)
     fits = [[(face, placing.padded(face, options.pads, width, height)) for face in faces] for faces in found]
     kept = [[(face, box) for face, box in faces if box is not None] for faces in fits]
     boxes = [faces[0][1] if faces else None for faces in kept]
@@ -213,7 +214,7 @@ def _constant(job: _Job, box: Box, first: Frame) -> Placement:
     if box.bottom > height or box.right > width:
         raise NotGeneratedError(
             "bad_box",
-            f"{job.picture.path}: --box {' '.join(map(str, box))} reaches beyond its frames of {width}x{height} px "
+            f"{job.picture.path}: --box {spaced(box)} reaches beyond its frames of {width}x{height} px "
             "(after --resize-factor, --rotate and --crop)",
         )
     count = sum(1 for _ in job.picture.raw(job.limit))
@@ -240,14 +241,14 @@ def _factor(job: _Job, detector: Detector, first: Frame) -> int:
     return factor
 
 
-def _faces(job: _Job, detector: Detector) -> Sequence[Sequence[Detection]]:
+def _faces(job: _Job, detector: Detector, pool: Pool) -> Sequence[Sequence[Detection]]:
     """The faces of each frame, the best first."""
     shots = [Shot(0, job.limit)]
     if job.limit > 1 and (detector.stride > 1 or detector.bridge):
         shots = find_shots(job.frames(), CUT)  # nothing is interpolated across a cut, nor beyond the end
     source = FrameSource(lambda: job.told("faces", job.picture.raw(job.limit)), job.framing)
     with detector.turn:
-        return scan(source, shots, detector).boxes
+        return scan(source, shots, detector, pool).boxes
 
 
 def _order(job: _Job, have: int, wanted: int) -> list[int]:

@@ -12,8 +12,8 @@ from lipscore.errors import UsageError
 from lipscore.generate.wav2lip.checkpoint import Checkpoint
 from lipscore.generate.wav2lip.errors import NotGeneratedError
 from lipscore.generate.wav2lip.network import build
-from lipscore.pool import spread
-from lipscore.runtime import to_device
+from lipscore.pool import Pool
+from lipscore.runtime import arithmetic, to_device
 from lipscore.types import Detection, Detector, Floats, Frame
 
 BATCH = {"cpu": 8, "cuda": 64}  # windows; the original's 128 holds as many frames
@@ -29,15 +29,20 @@ class Generator:
         checkpoint: its weights.
         batch_size: windows a forward pass; None: 8 on a CPU, 64 on a GPU. No number depends on it, but for the last
             bits of sums.
+        pool: whose threads run the batches on a CPU; default: one of its own.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, device: torch.device | str = "cpu", batch_size: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device | str = "cpu",
+        batch_size: int | None = None,
+        pool: Pool | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
-            raise UsageError(f"--wav2lip-batch-size {batch_size}: give a number from 1 on")
+            raise UsageError.about("wav2lip_batch_size", batch_size, "give a number from 1 on")
         self.device = torch.device(device)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.pool = checkpoint, pool or Pool()
         self.batch_size = batch_size or BATCH[self.device.type]
         self._network = build(checkpoint.state, self.device)
 
@@ -51,16 +56,17 @@ class Generator:
         """
         return np.concatenate(halving(self._run, mels, faces))
 
-    def side_by_side(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-        """What `work` gives for each item, in order: on a CPU on several threads, which a GPU does not need."""
-        return spread(work, items) if self.device.type == "cpu" else map(work, items)
+    def in_order(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+        """Yield what `work` gives for each item; on a CPU several are worked on at once, which a GPU does not need."""
+        return self.pool.spread(work, items) if self.device.type == "cpu" else map(work, items)
 
     @torch.inference_mode()
     def _run(self, mels: Floats, faces: Floats) -> Floats:
         x = to_device(faces, self.device)
         if self.device.type == "cpu":
             x = x.contiguous(memory_format=torch.channels_last)
-        out: Floats = self._network(to_device(mels, self.device), x).float().cpu().numpy()
+        with arithmetic(self.device):
+            out: Floats = self._network(to_device(mels, self.device), x).cpu().numpy()
         return out
 
 

@@ -47,11 +47,11 @@ def read_pairs(path: Path, data_root: Path, out: Path, kind: str) -> list[Pair]:
         UsageError: no such kind, the list cannot be read, or it holds no pair.
     """
     if kind not in KINDS:
-        raise UsageError(f"--pairs-kind {kind}: no such kind; use one of {', '.join(KINDS)}")
+        raise UsageError.about("pairs_kind", kind, f"no such kind; use one of {', '.join(KINDS)}")
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--pairs {path}: cannot be read ({error})") from error
+        raise UsageError.about("pairs", path, f"cannot be read ({error})") from error
     layout = KINDS[kind]
     pairs = []
     for number, line in enumerate(lines):
@@ -63,7 +63,7 @@ def read_pairs(path: Path, data_root: Path, out: Path, kind: str) -> list[Pair]:
         audio, face = files if layout.audio_first else files[::-1]
         pairs.append(Pair(face, audio, out / f"{number}.mp4", problem))
     if not pairs:
-        raise UsageError(f"--pairs {path}: holds no line of {layout.about}")
+        raise UsageError.about("pairs", path, f"holds no line of {layout.about}")
     return pairs
 
 

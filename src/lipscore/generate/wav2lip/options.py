@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lipscore.errors import UsageError
 from lipscore.generate.wav2lip.boxes import Pads
 from lipscore.generate.wav2lip.person import MEASURES
-from lipscore.generate.wav2lip.picture import Framing
+from lipscore.generate.wav2lip.picture import Framing, spaced
 from lipscore.generate.wav2lip.write import CODECS
 
 MISSING = ("error", "keep", "interpolate")
@@ -56,15 +56,15 @@ class Options:
     least_side: int = 480
 
     def __post_init__(self) -> None:
-        for option, value, choices in (
-            ("--missing", self.missing, MISSING),
-            ("--same-person", self.same_person, MEASURES),
-            ("--codec", self.codec, CODECS),
+        for name, value, choices in (
+            ("missing", self.missing, MISSING),
+            ("same_person", self.same_person, MEASURES),
+            ("codec", self.codec, CODECS),
             ("shorter", self.shorter, SHORTER),
         ):
             if value not in choices:
-                raise UsageError(f"{option} {value}: no such choice; use one of {', '.join(choices)}")
+                raise UsageError.about(name, value, f"no such choice; use one of {', '.join(choices)}")
         if min(self.pads) < 0:
-            raise UsageError(f"--pads {' '.join(map(str, self.pads))}: give numbers of pixels from 0 on")
+            raise UsageError.about("pads", spaced(self.pads), "give numbers of pixels from 0 on")
         if self.box is not None and not (0 <= self.box.top < self.box.bottom and 0 <= self.box.left < self.box.right):
-            raise UsageError(f"--box {' '.join(map(str, self.box))}: give top < bottom and left < right, from 0 on")
+            raise UsageError.about("box", spaced(self.box), "give top < bottom and left < right, from 0 on")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +43,7 @@ class Framing:
 
     def __post_init__(self) -> None:
         if self.resize_factor < 1:
-            raise UsageError(f"--resize-factor {self.resize_factor}: give a whole number from 1 on")
+            raise UsageError.about("resize_factor", self.resize_factor, "give a whole number from 1 on")
 
     def __call__(self, frame: Frame) -> Frame:
         """The frame as the detector and the network see it.
@@ -57,6 +57,10 @@ class Framing:
             frame = _resized(frame, int(width / factor), int(height / factor))
         if self.resize_factor > 1:
             height, width = frame.shape[:2]
+            if min(width, height) < self.resize_factor:
+                raise UsageError.about(
+                    "resize_factor", self.resize_factor, f"leaves nothing of a frame of {width}x{height}"
+                )
             frame = _resized(frame, width // self.resize_factor, height // self.resize_factor)
         if self.rotate:
             frame = cv2.rotate(frame, cv2.ROTATE_90_CLOCKWISE)  # type: ignore[assignment]
@@ -64,7 +68,7 @@ class Framing:
         top, bottom, left, right = self.crop
         cut = frame[top : height if bottom == -1 else bottom, left : width if right == -1 else right]
         if not cut.size:
-            raise UsageError(f"--crop {' '.join(map(str, self.crop))}: leaves nothing of a frame of {width}x{height}")
+            raise UsageError.about("crop", spaced(self.crop), f"leaves nothing of a frame of {width}x{height}")
         return cut
 
 
@@ -112,14 +116,16 @@ def open_picture(path: Path, fps: float | None = None) -> Picture:
         MediaError: it is neither, or cannot be read.
     """
     if fps is not None and not fps > 0:
-        raise UsageError(f"--fps {fps:g}: give a number above 0")
+        raise UsageError.about("fps", f"{fps:g}", "give a number above 0")
     sha256 = read.file_sha256(path)
     if is_image(path):
         _image(path)
         return Picture(path, sha256, True, STILL_FPS if fps is None else Fraction(fps).limit_denominator(100_000))
     info = read.probe(path)
     if fps is not None:
-        raise UsageError(f"--fps {fps:g}: only for a still image; {path} is a video of {float(info.fps):g} fps")
+        raise UsageError.about(
+            "fps", f"{fps:g}", f"only for a still image; {path} is a video of {float(info.fps):g} fps"
+        )
     return Picture(path, sha256, False, info.fps)
 
 
@@ -129,6 +135,11 @@ def is_image(path: Path) -> bool:
         if file.read(4) == b"GIF8":
             return False
     return bool(cv2.haveImageReader(str(path)))
+
+
+def spaced(numbers: Sequence[int]) -> str:
+    """Numbers as the command line takes them."""
+    return " ".join(map(str, numbers))
 
 
 def _image(path: Path) -> Frame:
@@ -143,6 +154,4 @@ def _image(path: Path) -> Frame:
 
 
 def _resized(frame: Frame, width: int, height: int) -> Frame:
-    if width < 1 or height < 1:
-        raise UsageError(f"--resize-factor: leaves nothing of a frame of {frame.shape[1]}x{frame.shape[0]}")
     return cv2.resize(frame, (width, height))  # type: ignore[return-value]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lipscore.errors import UsageError
 from lipscore.media import ffmpeg, write
-from lipscore.media.edit import AUDIO_CODECS, written_aside
+from lipscore.media.aside import written_aside
+from lipscore.media.edit import AUDIO_CODECS
 from lipscore.media.encode import frame_sink
 from lipscore.types import Frame
 
@@ -30,11 +31,11 @@ def check_target(target: Path, codec: str, inputs: Sequence[Path]) -> None:
         UsageError: not.
     """
     if codec not in CODECS:
-        raise UsageError(f"--codec {codec}: no such choice; use one of {', '.join(CODECS)}")
+        raise UsageError.about("codec", codec, f"no such choice; use one of {', '.join(CODECS)}")
     if target.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out {target}: end it in one of {' '.join(SUFFIXES)}")
+        raise UsageError.about("out", target, f"end it in one of {' '.join(SUFFIXES)}")
     if target.resolve() in [path.resolve() for path in inputs]:
-        raise UsageError(f"--out {target}: is one of the inputs; name another file")
+        raise UsageError.about("out", target, "is one of the inputs; name another file")
 
 
 def metadata(made_by: str, weights: str) -> dict[str, str]:

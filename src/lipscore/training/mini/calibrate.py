@@ -1,12 +1,7 @@
-"""From what the built-in model sees to an estimate of SyncNet's scores: regressions on published ones.
-
-`published_scores.csv` holds what MoChaBench (github.com/congwei1230/MoChaBench, eval-lipsync) published for its clips:
-SyncNet v2 under the protocol called mochabench here.
-"""
+"""From what the built-in model sees to an estimate of SyncNet's scores: regressions on published ones."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from lipscore.errors import UsageError
 from lipscore.syncnet.mini import APART, Calibration, probability
+from lipscore.syncnet.published import read_table
 
 LOGISTIC = 4  # how many of the features say whether lips and audio belong together
 LOGISTIC_RIDGE = 3.0  # on features brought to deviation 1
@@ -24,17 +19,14 @@ RIDGE = 0.1  # of the number of clips, on features brought to deviation 1
 
 
 def read_published(path: Path) -> dict[str, tuple[float, float]]:
-    """Clip name -> (LSE-D, LSE-C), of the clips that were scored: without a face the table says 0.
+    """Clip name -> (LSE-D, LSE-C), of the clips of a published table in which a face was found.
 
     Raises:
         UsageError: the file is not such a table.
+        MissingError: it cannot be read.
     """
-    try:
-        with path.open(newline="") as file:
-            scored = [row for row in csv.DictReader(file) if row["has_face"] == "True" and row["lse_c"]]
-        return {row["clip"]: (float(row["lse_d"]), float(row["lse_c"])) for row in scored}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a table with the columns clip, has_face, lse_c, lse_d ({error})") from error
+    rows = read_table(path)
+    return {row.clip: (row.lse_d, row.lse_c) for row in rows if row.lse_d is not None and row.lse_c is not None}
 
 
 def fit_calibration(

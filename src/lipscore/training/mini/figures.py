@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from lipscore.metrics import lse
-from lipscore.syncnet.audio import SAMPLE_RATE, mfcc
+from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet, features
-from lipscore.training.batches import FPS, Clip
+from lipscore.syncnet.window import FRAME_RATE, SAMPLE_RATE, VSHIFT
+from lipscore.training.batches import Clip
 from lipscore.training.mini.calibrate import fit_calibration
 from lipscore.training.split import numbered
 from lipscore.types import Floats, SyncCurve
 
-VSHIFT = 15
 SHIFTS = range(-12, 13)  # frames
 OTHERS = slice(0, 8, 2)  # which of the later clips with another recording lend their audio
 NO_CALIBRATION = Calibration((0.0,) * 4, (0.0,) * 6, (0.0,) * 6)
@@ -37,8 +37,8 @@ def raw_embedder(net: MiniSyncNet) -> MiniEmbedder:
 
 def lip_of(embedder: MiniEmbedder, frames: NDArray[np.uint8], fps: float) -> Floats:
     """Lip embeddings at 25 frames a second of grey crops uint8[T, 84, 84] at fps."""
-    count = int(len(frames) / fps * FPS)
-    source = np.rint(np.arange(count) / FPS * fps).astype(np.int64).clip(0, len(frames) - 1)
+    count = int(len(frames) / fps * FRAME_RATE)
+    source = np.rint(np.arange(count) / FRAME_RATE * fps).astype(np.int64).clip(0, len(frames) - 1)
     return embedder.lip_of_mouths(frames[source][:, MOUTH[0], MOUTH[1]])
 
 
@@ -52,7 +52,7 @@ def curve(lip: Floats, audio: Floats, rows: Floats) -> SyncCurve:
 
 def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
     """The audio earlier by so many video frames (later where negative), silence for what is missing: the new offset."""
-    samples = abs(frames) * SAMPLE_RATE // FPS
+    samples = abs(frames) * SAMPLE_RATE // FRAME_RATE
     if frames >= 0:
         return np.pad(pcm[samples:], (0, samples))
     return np.pad(pcm[: len(pcm) - samples], (samples, 0))
@@ -110,7 +110,7 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[
         others = tuple(_seen(lip, *sounds[k]) for k in strangers[OTHERS])
         through = None
         if clip.lossy is not None:
-            through = _seen(lip_of(embedder, clip.lossy, FPS), *sounds[i]).offset
+            through = _seen(lip_of(embedder, clip.lossy, FRAME_RATE), *sounds[i]).offset
         held.append(HeldOut(clip.name, _seen(lip, *sounds[i]), others, moved, through))
     return held
 

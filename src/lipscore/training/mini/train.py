@@ -24,6 +24,7 @@ from torch import nn
 
 import lipscore
 from lipscore.errors import UsageError
+from lipscore.media.aside import written_aside
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.mini import MiniSyncNet, save_mini
 from lipscore.training.batches import Batch, Clip, draw
@@ -102,7 +103,7 @@ def train_mini(
 
     Args:
         clips: the folder that the names in `boxes` are relative to.
-        boxes: face boxes (`data.read_boxes` says how they are written).
+        boxes: face boxes (`training.clips.read_boxes` says how they are written).
         out: the weight file to write (safetensors); the record goes to the same name with .json, the checkpoints to
             .fold1.checkpoint ... and .all.checkpoint.
         device: where the towers are trained.
@@ -266,9 +267,8 @@ def _save(state: _State, path: Path) -> None:
         "step": state.step,
         "curve": state.curve,
     }
-    aside = path.with_suffix(".part")
-    torch.save(content, aside)
-    aside.replace(path)
+    with written_aside(path) as aside:
+        torch.save(content, aside)
 
 
 def _load(state: _State, path: Path) -> None:

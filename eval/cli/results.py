@@ -1,11 +1,17 @@
-"""`lipscore reproduce`: run published results again and say how far off they come out."""
+"""Commands about results that are there: average, merge, reproduce."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lipscore.errors import UsageError
+from lipscore.eval.cli.options import command
+from lipscore.eval.options import ModelOptions, ProtocolOptions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,40 +19,74 @@ if TYPE_CHECKING:
     from lipscore.eval.tools.reproduce import Comparison, Published
 
 
+@command
+def average(
+    file: Annotated[Path, typer.Argument(help="A scores file, of lipscore or of the older scripts.")] = Path(
+        "all_scores.txt"
+    ),
+    file_b: Annotated[Path | None, typer.Argument(help="A second one, compared with the first by video.")] = None,
+    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Add a 95 % interval over videos.")] = False,
+) -> None:
+    """Average a scores file, or compare two of them video by video; exit 1 where lines are malformed."""
+    from lipscore.eval.store import average as task
+
+    result = task.average(file, bootstrap) if file_b is None else task.compare(file, file_b)
+    for warning in result.warnings:
+        typer.echo(warning, err=True)
+    typer.echo("\n".join(result.lines))
+    raise typer.Exit(1 if result.incomplete else 0)
+
+
+@command
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="What `score --out` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")] = Path(
+        "eval/results"
+    ),
+) -> None:
+    """Merge several --out folders into one, no video twice; exit 1 where some video is missing or was not scored.
+
+    Raises:
+        UsageError: the folders were not scored alike, or `out` holds something else.
+        MissingError: a folder holds no results, or `out` cannot be written.
+    """
+    from lipscore.eval.store import merge as task
+    from lipscore.eval.store import summary
+
+    merged = task.merge(folders, out, sys.argv)
+    for text in (*merged.warnings, *map(summary.reason_of, merged.counts.not_scored)):
+        typer.echo(text, err=True)
+    typer.echo("\n".join(summary.lines(merged.counts)))
+    typer.echo(f"merged into {out}", err=True)
+    raise typer.Exit(1 if merged.warnings or merged.counts.not_scored else 0)
+
+
+@command
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="Which published result; all of them by default.")] = None,
     videos: Annotated[Path, typer.Option(help="The folder with the videos.")] = Path("eval/data"),
     table: Annotated[Path | None, typer.Option(help="Their CSV; default VIDEOS/published_scores.csv.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest difference in LSE that is still the same.")] = None,
-    weights_dir: Annotated[Path | None, typer.Option(help="Folder with the weight files.")] = None,
-    allow_unverified: Annotated[bool, typer.Option(help="Take weight files that are not the published ones.")] = False,
-    detections: Annotated[Path | None, typer.Option(help="Folder with STEM.json: boxes in place of S3FD's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    *,
+    models: ModelOptions,
 ) -> None:
     """Score the videos of published results and compare: exit 1 outside the tolerance, 3 where something is missing."""
     from rich.console import Console
 
-    from lipscore.eval.models import load_models
+    from lipscore.eval.cli.options import load_setup
     from lipscore.eval.tools import reproduce as task
-    from lipscore.syncnet.protocols import PROTOCOLS
+    from lipscore.syncnet.published import read_table
 
+    if models.model == "mini":
+        raise UsageError("--model mini: published results are those of the official weights")
     out, say = Console(), Console(stderr=True)
     counts = {"same": 0, "differs": 0, "missing": 0}
     for published in [task.get_published(name)] if name else list(task.PUBLISHED.values()):
-        rows = published.rows or task.read_table(table or videos / "published_scores.csv")
-        models = load_models(
-            "vgg",
-            PROTOCOLS[published.protocol],
-            weights_dir=weights_dir,
-            allow_unverified=allow_unverified,
-            detections=detections,
-            device=device,
-        )
-        if models.note:
-            say.print(models.note)
+        rows = published.rows or read_table(table or videos / "published_scores.csv")
+        setup = load_setup(ProtocolOptions(published.protocol), replace(models, model="vgg"))
         limit = published.tolerance if tolerance is None else tolerance
         done = []
-        for comparison in task.reproduce(published, rows, videos, models, limit):
+        for comparison in task.reproduce(published, rows, videos, setup, limit):
             counts[comparison.verdict] += 1
             done.append(comparison)
             say.print(f"{comparison.row.clip}: {comparison.verdict} {comparison.why}", highlight=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -11,33 +12,25 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lipscore import pool, runtime
+from lipscore.pool import Pool
 
 
-@pytest.fixture
-def opened() -> Iterator[None]:
-    yield
-    runtime.configure()
-
-
-@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize(("cores", "expected"), [(2, (2, 1)), (16, (8, 2)), (6, (6, 1)), (1, (1, 1))])
 def test_cores_are_shared(cores: int, expected: tuple[int, int]) -> None:
-    threads = pool.open_lanes(cores)
+    pool = Pool(cores)
     everybody = threading.Barrier(expected[0])
 
     def look(_: int) -> tuple[str, int]:
-        everybody.wait(10)  # so that no lane does two of them
+        everybody.wait(10)  # so that no thread does two of them
         return threading.current_thread().name, torch.get_num_threads()
 
     found = list(pool.spread(look, range(expected[0])))
-    assert (len({name for name, _ in found}), threads) == expected
-    assert {number for _, number in found} == {threads}
+    assert (len({name for name, _ in found}), pool.threads) == expected
+    assert {number for _, number in found} == {pool.threads}
 
 
-@pytest.mark.usefixtures("opened")
 def test_results_come_in_order_and_items_are_not_hoarded() -> None:
-    pool.open_lanes(3)
+    pool = Pool(3)
     taken = []
 
     def items() -> Iterator[int]:
@@ -54,9 +47,8 @@ def test_results_come_in_order_and_items_are_not_hoarded() -> None:
         assert len(taken) <= count + 3 + 1
 
 
-@pytest.mark.usefixtures("opened")
 def test_an_error_reaches_the_caller_and_ends_the_rest() -> None:
-    pool.open_lanes(1)
+    pool = Pool(1)
     done = []
 
     def work(k: int) -> int:
@@ -67,13 +59,12 @@ def test_an_error_reaches_the_caller_and_ends_the_rest() -> None:
 
     with pytest.raises(ValueError, match="two"):
         list(pool.spread(work, range(100)))
-    assert list(pool.spread(work, [7])) == [7]  # the lanes are free again
+    assert list(pool.spread(work, [7])) == [7]  # the threads are free again
     assert set(done) <= {0, 1, 3, 7}
 
 
-@pytest.mark.usefixtures("opened")
-def test_two_callers_share_the_lanes() -> None:
-    pool.open_lanes(2)
+def test_two_callers_share_the_threads() -> None:
+    pool = Pool(2)
     results: dict[int, list[int]] = {}
 
     def call(caller: int) -> None:
@@ -87,11 +78,10 @@ def test_two_callers_share_the_lanes() -> None:
     assert results == {caller: [100 * caller + k for k in range(50)] for caller in range(4)}
 
 
-@pytest.mark.usefixtures("opened")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_has_lanes_of_its_own() -> None:
-    pool.open_lanes(2)
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    pool = Pool(2)
     assert list(pool.spread(str, range(5))) == ["0", "1", "2", "3", "4"]
     child = os.fork()
     if child == 0:
@@ -104,3 +94,8 @@ def test_a_forked_process_has_lanes_of_its_own() -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert ended == (child, 0)
+
+
+def test_a_pickled_pool_is_a_new_one_of_the_same_size() -> None:
+    pool = pickle.loads(pickle.dumps(Pool(3)))
+    assert (pool.cores, pool.count, list(pool.spread(str, range(2))), pool.run(lambda: 7)) == (3, 3, ["0", "1"], 7)

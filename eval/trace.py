@@ -1,14 +1,13 @@
-"""An observer that keeps what a tool writes down of a video: its boxes, its tracks and their distances."""
+"""What a tool keeps of a video while it is scored: boxes, shots, tracks, curves and crop files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lipscore.eval.observer import Observer
 from lipscore.faces.scan import Faces
 from lipscore.metrics import lse
 from lipscore.types import Floats, Shot, SyncCurve, Track, TrackScore
@@ -17,8 +16,8 @@ WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frame
 
 
 @dataclass(frozen=True, slots=True)
-class KeptTrack:
-    """A scored track; track is None where the file is the crop."""
+class TracedTrack:
+    """A scored track; track is None where the protocol takes the file itself as the crop."""
 
     track: Track | None
     score: TrackScore
@@ -39,41 +38,29 @@ class KeptTrack:
         return np.asarray(confidence * (self.score.lse_c / raw if raw > 0 else 1), np.float32)
 
 
-class Keeper(Observer):
-    """Keeps the boxes of every frame, the shots and the scored tracks.
-
-    on_crop is given each track's crop file before it is deleted.
+class Trace:
+    """Filled by `score_video` as it goes.
 
     Args:
-        on_stage: told the name of each stage that begins.
+        on_crop: called with each track and its crop file (frames and audio) before the file is deleted; only protocols
+            that write crop files call it.
+
+    Attributes:
+        faces: the boxes of every frame; None where the protocol looks for no face, or before that stage.
+        shots: the video's shots.
     """
 
-    def __init__(self, on_stage: Callable[[str], None] | None = None) -> None:
-        self.boxes: Faces | None = None
+    def __init__(self, on_crop: Callable[[Track, Path], None] | None = None) -> None:
+        self.faces: Faces | None = None
         self.shots: tuple[Shot, ...] = ()
-        self.on_crop: Callable[[Track, Path], None] | None = None
-        self._tracks: list[KeptTrack] = []
-        self._on_stage = on_stage
+        self.on_crop = on_crop
+        self._tracks: list[TracedTrack] = []
+
+    def add(self, track: TracedTrack) -> None:
+        """Keep a scored track."""
+        self._tracks.append(track)
 
     @property
-    def tracks(self) -> list[KeptTrack]:
+    def tracks(self) -> list[TracedTrack]:
         """The tracks that have a score, by number."""
         return sorted((kept for kept in self._tracks if kept.score.n_windows), key=lambda kept: kept.score.track_id)
-
-    def stage(self, name: str) -> None:
-        """Pass it on."""
-        if self._on_stage is not None:
-            self._on_stage(name)
-
-    def faces(self, faces: Faces, shots: Sequence[Shot]) -> None:
-        """Keep them."""
-        self.boxes, self.shots = faces, tuple(shots)
-
-    def crop_file(self, track: Track, path: Path) -> None:
-        """Pass it on."""
-        if self.on_crop is not None:
-            self.on_crop(track, path)
-
-    def scored(self, track: Track | None, score: TrackScore, curve: SyncCurve) -> None:
-        """Keep them."""
-        self._tracks.append(KeptTrack(track, score, curve))

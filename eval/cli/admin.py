@@ -1,0 +1,80 @@
+"""Commands about the installation: protocols, weights, doctor, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipscore.eval.cli.options import command
+
+WeightsDir = Annotated[Path | None, typer.Option(help="A folder to look in first.")]
+
+
+@command
+def protocols(
+    name: Annotated[str | None, typer.Argument(help="A protocol's name, or a TOML file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the protocols; with a name, every setting of it with its meaning and source."""
+    from lipscore.eval.cli import tables
+
+    typer.echo(tables.protocol(name, as_json) if name else tables.protocols(as_json))
+
+
+@command
+def doctor() -> None:
+    """Check this installation: versions, FFmpeg, device, weights, and a rendered clip whose offset is known."""
+    from lipscore.eval.tools.doctor import examine
+
+    raise typer.Exit(examine(typer.echo))
+
+
+@command
+def weights_list(weights_dir: WeightsDir = None) -> None:
+    """Which files there are, where each was found, and their licence."""
+    from lipscore.eval.cli import tables
+
+    typer.echo(tables.weights(weights_dir)[0])
+
+
+@command
+def weights_verify(weights_dir: WeightsDir = None) -> None:
+    """Hash the files that are there; exit 3 where one is missing or not the published one."""
+    from lipscore.eval.cli import tables
+
+    text, complete = tables.weights(weights_dir)
+    typer.echo(text)
+    raise typer.Exit(0 if complete else 3)
+
+
+@command
+def weights_fetch(names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None) -> None:
+    """Download the files into the cache and verify them."""
+    from lipscore.eval.cli.progress import Terminal
+    from lipscore.weights import catalogue, fetch
+
+    search = fetch.Search.from_environment()
+    for name in names or list(catalogue.PUBLISHED):
+        file = fetch.fetch(name, search, Terminal().fetching)
+        typer.echo(f"{file.name}: {file.path} (SHA-256 verified)")
+
+
+@command
+def demo(folder: Annotated[Path, typer.Argument(help="Where the clips go; made if absent.")]) -> None:
+    """Render three drawn talking-head clips with known offsets; clips that are there already are kept.
+
+    Raises:
+        MissingError: the folder cannot be made or written.
+        MediaError: FFmpeg cannot write a clip.
+    """
+    from lipscore.demo.clips import demo_clips, render_demo
+
+    kept = {clip.path for clip in demo_clips(folder) if clip.path.exists()}
+    for clip in render_demo(folder):
+        typer.echo(
+            f"{'kept' if clip.path in kept else 'rendered'} {clip.path}: offset {clip.expected_offset:+d}; {clip.truth}"
+        )
+        if clip.reference is not None:
+            typer.echo(f"  its reference: {clip.reference}")

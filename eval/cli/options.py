@@ -1,0 +1,147 @@
+"""One decorator for all commands: option classes become flags, and known errors become messages and exit statuses.
+
+A command's function takes option objects; `command` spreads the fields of each into the signature that typer reads, and
+puts the objects together again from what the user typed. The class's fields carry the help texts.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_type_hints
+
+import typer
+
+from lipscore.errors import LipscoreError
+from lipscore.eval.options import (
+    InputOptions,
+    ModelOptions,
+    OutputOptions,
+    ProtocolOptions,
+    ReferenceOptions,
+    RunOptions,
+)
+
+if TYPE_CHECKING:
+    from lipscore.eval.setup import Setup
+
+F = TypeVar("F", bound=Callable[..., object])
+INTERRUPTED, BROKEN_PIPE = 130, 141
+PANELS: dict[type, str] = {
+    ModelOptions: "Model",
+    ProtocolOptions: "Protocol",
+    ReferenceOptions: "Reference",
+    RunOptions: "Speed",
+    OutputOptions: "Output",
+}
+
+PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Speed")
+
+Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
+Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]
+
+
+def command(function: F) -> F:
+    """A command: its option classes are spread into flags, its known errors end the program without a traceback."""
+    hints = get_type_hints(function, include_extras=True)
+    spread = {name: kind for name, kind in hints.items() if kind in PANELS}
+
+    @functools.wraps(function)
+    def guarded(**given: Any) -> object:
+        try:
+            for name, kind in spread.items():
+                given[name] = kind(**{item.name: given.pop(item.name) for item in fields(kind)})
+            return function(**given)
+        except LipscoreError as error:
+            end(f"lipscore: {error.flagged}", error.exit_status)
+        except KeyboardInterrupt:
+            end("lipscore: interrupted", INTERRUPTED)
+        except BrokenPipeError:  # whoever read the output (head) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in spread:
+            parameters += [_parameter(spread[name], item) for item in fields(spread[name])]
+        else:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+    parameters.sort(key=_place)
+    guarded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    # --help shows the docstring without what only a caller in Python needs
+    guarded.__doc__ = inspect.cleandoc(function.__doc__ or "").split("\n\nRaises:")[0]
+    return guarded  # type: ignore[return-value]
+
+
+def end(text: str, status: int) -> NoReturn:
+    """End the program with a message and an exit status."""
+    typer.echo(text, err=True)
+    raise typer.Exit(status) from None
+
+
+def load_setup(protocol: ProtocolOptions, models: ModelOptions) -> Setup:
+    """What a command scores with; says what is to be said of the choice of model."""
+    from lipscore.eval.cli.progress import Terminal
+    from lipscore.eval.setup import Setup
+
+    reporter = Terminal()
+    setup = Setup.load(protocol, models, progress=reporter.fetching)
+    if setup.models.note:
+        reporter.say(setup.models.note)
+    return setup
+
+
+def inputs_of(inputs: list[Path], reference: Path | None = None, *, find_references: bool = True) -> InputOptions:
+    """The inputs as the run takes them."""
+    return InputOptions(tuple(inputs), reference, find_references)
+
+
+@contextmanager
+def stages(video: Path) -> Iterator[Callable[[str], None]]:
+    """A progress for one video: its stages, on a terminal."""
+    from lipscore.eval.cli.progress import Terminal
+    from lipscore.eval.run.jobs import Job
+
+    with Terminal().videos(1) as shown:
+        shown.started(Job(video, video.stem))
+        yield partial(shown.stage, video.stem)
+
+
+def need_score(name: str, status: str, reason: str) -> None:
+    """End with status 1 where there is no score to show."""
+    if status != "ok":
+        end(f"lipscore: {name}: {status}: {reason}", 1)
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    """Where --help shows a parameter: arguments and the command's own options first, then panel by panel."""
+    for extra in get_args(parameter.annotation)[1:]:
+        panel = getattr(extra, "rich_help_panel", None)
+        if panel in PANEL_ORDER:
+            return PANEL_ORDER.index(panel) + 1
+    return 0
+
+
+def _parameter(kind: type, item: Field[Any]) -> inspect.Parameter:
+    """A field as a keyword parameter that typer understands."""
+    annotation = get_type_hints(kind)[item.name]
+    flags = item.metadata["flags"]
+    name = item.name.replace("_", "-")
+    if annotation is bool and not flags:
+        flags = (f"--{name}/--no-{name}",) if item.default is True else (f"--{name}",)
+    extra = {"metavar": item.metadata["metavar"]} if item.metadata["metavar"] else {}
+    option = typer.Option(
+        *flags, help=item.metadata["help"], rich_help_panel=item.metadata["panel"] or PANELS[kind], **extra
+    )
+    default = inspect.Parameter.empty if item.default is MISSING else item.default
+    return inspect.Parameter(
+        item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+    )

@@ -1,0 +1,61 @@
+"""Why a video has no score: what was measured, and which option would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lipscore.errors import NotScoredError
+from lipscore.faces.scan import Faces
+from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.tracks import Tracking
+from lipscore.syncnet.window import N_FRAMES, SAMPLE_RATE
+from lipscore.types import Shot
+
+MIN_FRAMES = N_FRAMES + 1  # the fewest frames that give a window
+
+
+def check_length(shots: Sequence[Shot], protocol: Protocol) -> None:
+    """Raise NotScoredError, before any face is looked for, where no shot is long enough for a track."""
+    longest = max((shot.end - shot.start for shot in shots), default=0)
+    if longest > protocol.min_track:
+        return
+    what = f"{longest} frames" if len(shots) == 1 else f"{len(shots)} shots, the longest of {longest} frames"
+    advice = f": --min-track {_shorter(longest)}" if longest > 2 * MIN_FRAMES else ""
+    status = "too_short" if len(shots) == 1 else "no_track"
+    raise NotScoredError(status, f"{what}; this protocol needs more than {protocol.min_track}{advice}")
+
+
+def no_track(faces: Faces, tracking: Tracking, protocol: Protocol) -> NotScoredError:
+    """The error for boxes that make no track."""
+    with_face = [frame for frame in faces.boxes if frame]
+    if not with_face:
+        return NotScoredError("no_face", f"no face in any of {len(faces.boxes)} frames ({faces.looked_at} looked at)")
+    sizes = [max(box[2] - box[0], box[3] - box[1]) for frame in with_face for box in (frame[0].box_xyxy,)]
+    seen = f"a face in {len(with_face)} of {len(faces.boxes)} frames, {np.mean(sizes):.0f} px on average"
+    if tracking.longest > protocol.min_track:
+        size = tracking.largest_px
+        return NotScoredError(
+            "no_track",
+            f"{seen}; tracks need more than {protocol.min_face_size} px: --min-face-size {max(0, int(size) - 1)}",
+        )
+    return NotScoredError(
+        "no_track",
+        f"{seen}, {tracking.longest} in a row; tracks need more than {protocol.min_track} detections: "
+        f"--min-track {_shorter(tracking.longest)}",
+    )
+
+
+def too_few_windows(n_samples: int, protocol: Protocol) -> NotScoredError:
+    """The error for audio that is too short for a window."""
+    return NotScoredError(
+        "too_short",
+        f"{n_samples / SAMPLE_RATE:.2f} s of audio beneath the video; "
+        f"{MIN_FRAMES} frames ({MIN_FRAMES / protocol.frame_rate:.2f} s) are the least that can be scored",
+    )
+
+
+def _shorter(longest: int) -> int:
+    """A min_track that leaves room for frames without a face: 50, as in other forks, where that is short enough."""
+    return 50 if longest > 60 else longest // 2

@@ -1,0 +1,179 @@
+"""The Python interface: a scorer that is loaded once and scores files, arrays and folders.
+
+Nothing here prints, and nothing is written but below the folders that the caller names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.errors import UsageError
+from lipscore.eval import score as stages
+from lipscore.eval.options import InputOptions, ModelOptions, ProtocolOptions, ReferenceOptions, RunOptions
+from lipscore.eval.run.batch import find_jobs, scorer_of
+from lipscore.eval.run.jobs import Silent, Task
+from lipscore.eval.run.runner import Run
+from lipscore.eval.run.threads import at_a_time
+from lipscore.eval.setup import Models, Setup
+from lipscore.eval.stop import Stop
+from lipscore.eval.store.appending import check_appendable
+from lipscore.eval.store.records import RecordStore
+from lipscore.eval.trace import Trace
+from lipscore.media.arrays import source_of
+from lipscore.syncnet.protocols import Protocol
+from lipscore.syncnet.source import Source
+from lipscore.types import VideoScore
+
+Pathlike = Path | str
+
+
+class Scorer:
+    """Scores videos with one protocol and one set of models.
+
+    Attributes:
+        setup: the protocol, the models and the reference options.
+    """
+
+    def __init__(self, setup: Setup, models: ModelOptions | None = None) -> None:
+        self.setup = setup
+        self._models = models or ModelOptions()
+
+    @classmethod
+    def load(
+        cls,
+        protocol: str | ProtocolOptions = "wav2lip",
+        models: str | ModelOptions = "auto",
+        reference: ReferenceOptions | None = None,
+        *,
+        changes: dict[str, Any] | None = None,
+    ) -> Scorer:
+        """Load the networks.
+
+        Args:
+            protocol: a protocol's name, a TOML file, or options.
+            models: "vgg", "mini" or "auto", or options.
+            reference: how videos are compared with their references.
+            changes: fields of the protocol that differ, as {"min_track": 50}.
+
+        Raises:
+            UsageError: an option is wrong.
+            MissingError: FFmpeg, a device or the weights are not there.
+        """
+        chosen = ProtocolOptions(protocol) if isinstance(protocol, str) else protocol
+        wanted = ModelOptions(models) if isinstance(models, str) else models
+        setup = Setup.load(replace(chosen, **(changes or {})), wanted, reference)
+        return cls(setup, wanted)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether scores may stand beside published ones."""
+        return self.setup.comparable
+
+    def score(
+        self, video: Pathlike, reference: Pathlike | None = None, *, name: str | None = None, trace: Trace | None = None
+    ) -> VideoScore:
+        """Score one video; what goes wrong with it becomes the record's status and reason.
+
+        Args:
+            video: the video file.
+            reference: the video to take PSNR and SSIM against.
+            name: what the record calls the video; default its stem.
+            trace: gets boxes, shots, tracks and curves.
+
+        Raises:
+            MissingError: the temporary folder cannot be written.
+        """
+        return stages.score_video(video, self.setup, reference, name=name, trace=trace)
+
+    def score_frames(
+        self,
+        frames: NDArray[np.uint8],
+        fps: float | Fraction,
+        pcm: NDArray[np.int16] | NDArray[np.floating[Any]],
+        sample_rate: int,
+        *,
+        name: str = "frames",
+        trace: Trace | None = None,
+    ) -> VideoScore:
+        """Score frames that are at hand, as a training loop has them: protocol lipscore-1's path without a file.
+
+        Args:
+            frames: uint8[T, H, W, 3], RGB.
+            fps: their rate.
+            pcm: int16[N] or [N, channels], or float in -1 ... 1; sample 0 sounds with the first frame.
+            sample_rate: in Hz.
+            name: what the record calls them.
+            trace: gets boxes, shots, tracks and curves.
+
+        Raises:
+            UsageError: an array has another shape or dtype, a rate is not above 0, or the protocol reads files.
+        """
+        protocol = self.setup.protocol
+        if protocol.transcode != "none" or protocol.direct:
+            raise UsageError.about("protocol", protocol.name, "reads files; load the scorer with lipscore-1 for arrays")
+        stream, samples = source_of(frames, fps, pcm, sample_rate, protocol.frame_rate)
+        source = Source(stream, stream.packed, samples)
+        return stages.score_source(source, self.setup, name=name, trace=trace)
+
+    def score_all(
+        self,
+        inputs: Pathlike | Sequence[Pathlike],
+        out: Pathlike | None = None,
+        *,
+        reference: Pathlike | None = None,
+        scores_file: Pathlike | None = None,
+        workers: int | None = None,
+        resume: bool = True,
+    ) -> Iterator[VideoScore]:
+        """Score files and folders; yields each record as its video is done.
+
+        Args:
+            inputs: a video or folder, or several.
+            out: the folder for scores.jsonl and scores.csv; None: nothing is written.
+            reference: the folder of references; default INPUT/reference, where it is there.
+            scores_file: a file that gets a line per face track.
+            workers: videos at a time; default one per core, at most 4.
+            resume: keep the results that `out` holds already.
+
+        Raises:
+            MissingError: there is no video to score, or `out` cannot be written.
+        """
+        named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        asked = InputOptions(tuple(map(Path, named)), None if reference is None else Path(reference))
+        jobs = find_jobs(asked, self._models, RunOptions(), self.setup.protocol)
+        store = None if out is None else RecordStore(Path(out))
+        scores_path = None if scores_file is None else Path(scores_file)
+        if scores_path is not None:
+            check_appendable(scores_path)
+        stop, silent = Stop(), Silent()
+        task = Task(self.setup.blank(), self.setup.settings(), scores_path, resume)
+        score = scorer_of(self.setup, stop, silent.stage)
+        run = Run(jobs, score, task, store, silent, workers=at_a_time(len(jobs), workers), stop=stop)
+        try:
+            for index, done in run:
+                yield run.write(index, done).record.score
+        finally:
+            run.close()
+            if store is not None:
+                store.write_csv()
+
+
+def score_video(
+    path: Pathlike,
+    protocol: Protocol,
+    models: Models,
+    reference: Pathlike | None = None,
+    *,
+    name: str | None = None,
+    reference_options: ReferenceOptions | None = None,
+) -> VideoScore:
+    """Score one video with models that are loaded already (`load_models`); else as `Scorer.score`."""
+    setup = Setup(protocol, models, reference_options or ReferenceOptions())
+    return stages.score_video(path, setup, reference, name=name)

@@ -1,0 +1,281 @@
+"""What a run scores with: the protocol, the networks and the comparison, loaded once and used for every video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lipscore import __version__, runtime
+from lipscore.errors import WeightsError
+from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
+from lipscore.eval.store.records import hash_of
+from lipscore.faces.given import GivenBoxes
+from lipscore.faces.hog import HogDetector
+from lipscore.faces.s3fd.detector import S3fdDetector
+from lipscore.media import ffmpeg
+from lipscore.pool import Pool
+from lipscore.syncnet.mini import WEIGHTS, load_mini, mini_sha256
+from lipscore.syncnet.protocols import PROTOCOLS, Protocol, as_record
+from lipscore.syncnet.v2 import SyncNetEmbedder
+from lipscore.types import Detector, Embedder, VideoScore
+from lipscore.weights import catalogue, fetch
+
+FAST_STRIDE = 5  # frames; docs/precision.md has its effect on the numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The networks that `load_models` gives.
+
+    detector_for: a video's face detector (boxes given in files differ from video to video).
+    note: one line for the user where the choice of model needs saying, else empty.
+    changed: what was changed for speed, as the record says it.
+    pool: the threads that run the networks' batches.
+    """
+
+    embedder: Embedder
+    detector_for: Callable[[Path], Detector]
+    detector: str
+    weights: tuple[catalogue.WeightFile, ...]
+    device: torch.device
+    note: str = ""
+    changed: tuple[str, ...] = ()
+    pool: Pool = field(default_factory=Pool)
+
+    def comparable(self, protocol: Protocol) -> bool:
+        """Whether scores may stand beside published ones: verified official weights, an unchanged named protocol."""
+        official = self.embedder.name == "vgg" and all(file.verified for file in self.weights)
+        exact = (protocol.direct or self.detector == "s3fd") and not self.changed
+        return official and protocol.published and exact
+
+    @property
+    def weights_notes(self) -> tuple[str, ...]:
+        """What every record says of weight files that are not the published ones."""
+        return tuple(
+            f"weights not verified: {file.name} has SHA-256 {file.sha256}" for file in self.weights if not file.verified
+        )
+
+    def weights_record(self) -> list[dict[str, Any]]:
+        """The weight files in use as JSON-ready data, the built-in model's among them."""
+        if self.embedder.name == "mini":
+            return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}]
+        return [
+            {"name": file.name, "path": str(file.path), "sha256": file.sha256, "verified": file.verified}
+            for file in self.weights
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A protocol, the models for it, and how videos are compared with their references.
+
+    detections: whether face boxes come from files.
+    """
+
+    protocol: Protocol
+    models: Models
+    reference: ReferenceOptions = field(default_factory=ReferenceOptions)
+    detections: bool = False
+
+    @classmethod
+    def load(
+        cls,
+        protocol: ProtocolOptions | None = None,
+        models: ModelOptions | None = None,
+        reference: ReferenceOptions | None = None,
+        progress: fetch.Progress | None = None,
+    ) -> Setup:
+        """Load what these options ask for.
+
+        Raises:
+            UsageError: an option is wrong.
+            MissingError: FFmpeg, a device or the weights are not there.
+        """
+        chosen, wanted = (protocol or ProtocolOptions()).resolve(), models or ModelOptions()
+        ffmpeg.ffmpeg_path()
+        loaded = load(wanted, chosen, progress)
+        return cls(chosen, loaded, reference or ReferenceOptions(), wanted.detections is not None)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether scores may stand beside published ones."""
+        return self.models.comparable(self.protocol)
+
+    @property
+    def detector(self) -> str:
+        """The face detector's name; "none" under a protocol that takes the file itself as the crop."""
+        return "none" if self.protocol.direct else self.models.detector
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Each setting that differs from the named protocol, or from exact arithmetic."""
+        return self.protocol.changed + self.models.changed
+
+    def blank(self, video: str = "", name: str = "") -> VideoScore:
+        """A record that has yet to get its numbers; a video that fails before scoring keeps it."""
+        return VideoScore(
+            video=video,
+            name=name,
+            sha256="",
+            status="media_error",
+            reason="",
+            protocol=self.protocol.name,
+            model=self.models.embedder.name,
+            comparable=self.comparable,
+            protocol_hash=self.protocol.hash,
+            detector=self.detector,
+            changed=self.changed,
+            notes=self.models.weights_notes,
+        )
+
+    def options_record(self) -> dict[str, Any]:
+        """Every other setting that can change a score, for run.json and the settings hash (FFmpeg's build included)."""
+        return {
+            **asdict(self.reference),
+            "detections": self.detections,
+            "changed": list(self.models.changed),
+            "ffmpeg": ffmpeg.ffmpeg_version(),
+            "lipscore": __version__,
+        }
+
+    def as_record(self) -> dict[str, Any]:
+        """What run.json says of the setup."""
+        return {
+            "protocol": as_record(self.protocol),
+            "model": self.models.embedder.name,
+            "detector": self.detector,
+            "changed": list(self.changed),
+            "comparable": self.comparable,
+            "weights": self.models.weights_record(),
+            "device": runtime.describe_device(self.models.device),
+            "options": self.options_record(),
+            "settings": self.settings(),
+        }
+
+    def settings(self) -> str:
+        """The hash of all that decides the numbers but the video's own files: a resumed run compares it."""
+        return settings_hash(self, self.options_record())
+
+    def with_detector(self, detector_for: Callable[[Path], Detector]) -> Setup:
+        """The same setup with another way to a video's detector."""
+        return replace(self, models=replace(self.models, detector_for=detector_for))
+
+
+def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:
+    """The hash of a setup with these other settings (`Setup.options_record`)."""
+    return hash_of(
+        {
+            "protocol": [setup.protocol.name, setup.protocol.hash],
+            "model": setup.models.embedder.name,
+            "detector": setup.detector,
+            "weights": {file["name"]: file["sha256"] for file in setup.models.weights_record()},
+            "options": dict(options),
+        }
+    )
+
+
+def load_models(
+    model: str = "auto", protocol: Protocol | None = None, *, progress: fetch.Progress | None = None, **options: Any
+) -> Models:
+    """Load the networks that a protocol needs.
+
+    Args:
+        model: "vgg" (SyncNet v2 and S3FD, the official weights), "mini" (the built-in model, with dlib's HOG detector),
+            or "auto": vgg where its weights are there or can be fetched, else mini.
+        protocol: default wav2lip.
+        options: the other fields of `ModelOptions`.
+
+    Raises:
+        UsageError: there is no such model or device.
+        WeightsError: model "vgg" and its weights cannot be had, or a weight file is not the published one.
+    """
+    return load(ModelOptions(model=model, **options), protocol or PROTOCOLS["wav2lip"], progress)
+
+
+def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | None = None) -> Models:
+    """`load_models` from options."""
+    device = runtime.pick_device(options.device)
+    precision = runtime.pick_precision(options.precision, device, options.fast)
+    pool = Pool(options.cores)
+    needs_faces = options.detections is None and not protocol.direct
+    note = ""
+    if options.model != "mini":
+        search = fetch.Search.from_environment(options.weights_dir)
+        try:
+            models = _official(options, protocol, search, device, precision, pool, progress)
+        except WeightsError as error:
+            if options.model == "vgg":
+                raise
+            note = (
+                "model=mini: the official weights are not here and could not be fetched, so the built-in model scores. "
+                f"Its numbers are estimates, not comparable with published ones. {short(error)}"
+            )
+        else:
+            return models if needs_faces else _with_boxes(models, options.detections)
+    models = Models(load_mini(device, pool=pool), _no_detector, "none", (), device, note, pool=pool)
+    if needs_faces:
+        hog = HogDetector()
+        return replace(models, detector_for=lambda _: hog, detector=hog.name)
+    return _with_boxes(models, options.detections)
+
+
+def _official(
+    options: ModelOptions,
+    protocol: Protocol,
+    search: fetch.Search,
+    device: torch.device,
+    precision: str,
+    pool: Pool,
+    progress: fetch.Progress | None,
+) -> Models:
+    """SyncNet v2 and, where the protocol looks for faces and no boxes are given, S3FD.
+
+    Raises:
+        WeightsError: a weight file cannot be had.
+    """
+    needs_faces = options.detections is None and not protocol.direct
+    names = [catalogue.SYNCNET, *([catalogue.S3FD] if needs_faces else [])]
+    files = [fetch.obtain(name, search, progress) for name in names]
+    state_of = partial(fetch.load_state_dict, search=search, allow_unverified=options.allow_unverified)
+    note = ""
+    if not all(file.verified for file in files):
+        note = "weights not verified: --allow-unverified took files that are not the published ones"
+    dtype, tf32 = runtime.PRECISIONS[precision], precision == "tf32"
+    embedder = SyncNetEmbedder(state_of(files[0]), device, protocol.batch_size, dtype, tf32=tf32, pool=pool)
+    changed = () if precision == "fp32" else (f"networks in {precision}",)
+    models = Models(embedder, _no_detector, "none", tuple(files), device, note, changed, pool)
+    if not needs_faces:
+        return models
+    stride = FAST_STRIDE if options.fast else 1
+    s3fd = S3fdDetector(
+        state_of(files[1]),
+        device,
+        protocol.facedet_scale,
+        face_confidence=protocol.face_confidence,
+        stride=stride,
+        dtype=dtype,
+        tf32=tf32,
+    )
+    runtime.release_memory()
+    changed = (f"fast (S3FD on every {stride}th frame)", *changed) if options.fast else changed
+    return replace(models, detector_for=lambda _: s3fd, detector=s3fd.name, changed=changed)
+
+
+def _with_boxes(models: Models, detections: Path | None) -> Models:
+    if detections is None:
+        return models
+    return replace(models, detector_for=GivenBoxes(detections).for_video, detector="given")
+
+
+def _no_detector(video: Path) -> Detector:
+    raise AssertionError(f"{video}: a direct protocol looks for no face")
+
+
+def short(error: Exception) -> str:
+    """An error's first sentence."""
+    return str(error).split(". ", 1)[0] + "."

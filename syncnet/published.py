@@ -1,0 +1,55 @@
+"""Published LSE values of videos, as MoChaBench's table has them.
+
+congwei1230/MoChaBench (eval-lipsync) publishes a CSV with the columns clip, offsets, lse_c, lse_d, has_face: SyncNet v2
+under the protocol that is called mochabench here.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError, UsageError
+
+COLUMNS = ("clip", "offsets", "lse_c", "lse_d", "has_face")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One video's published numbers: None where no face was found; sha256 where the file itself is known."""
+
+    clip: str
+    offsets: tuple[int, ...]
+    lse_d: float | None
+    lse_c: float | None
+    sha256: str | None = None
+
+
+def read_table(path: Path) -> tuple[Row, ...]:
+    """Rows of a CSV with the columns clip, offsets, lse_c, lse_d, has_face.
+
+    Raises:
+        MissingError: the file cannot be read.
+        UsageError: a column is missing or a row is malformed; the message gives its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MissingError(f"{path}: cannot be read ({error}); name the CSV with the published values") from error
+    reader = csv.DictReader(text.splitlines())
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise UsageError(f"{path}: no column {', '.join(missing)}; the columns are {', '.join(COLUMNS)}")
+    return tuple(_row(path, reader.line_num, line) for line in reader)
+
+
+def _row(path: Path, line_number: int, line: dict[str, str]) -> Row:
+    try:
+        if line["has_face"] != "True":
+            return Row(line["clip"], (), None, None)
+        offsets = tuple(int(offset) for offset in ast.literal_eval(line["offsets"]))
+        return Row(line["clip"], offsets, float(line["lse_d"]), float(line["lse_c"]))
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise UsageError(f"{path}: line {line_number}: {error}; expected values for {', '.join(COLUMNS)}") from error
