@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +30,8 @@ from lipscore.generate.wav2lip.lists import list_options, read_pairs
 from lipscore.generate.wav2lip.options import Options
 from lipscore.media.read import file_sha256, frames_at
 from lipscore.media.write import write_video
+from lipscore.weights.catalogue import ON_REQUEST, PUBLISHED, Published, WeightFile
+from lipscore.weights.fetch import Search
 
 BOX = ("--box", "10", "60", "20", "70")
 
@@ -182,8 +189,6 @@ def test_bad_sounds_are_named(here: Path, checkpoint: Path) -> None:
 def test_a_detector_that_is_not_there_yet_is_named(
     here: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "lipscore.faces.yunet", None)
     result = generate("--checkpoint", checkpoint, "--detector", "yunet")
     assert result.exit_code == 3 and "--detector yunet: not in this lipscore" in result.stderr
@@ -249,3 +254,52 @@ def test_progress_says_how_long_it_will_take(
         tell("frames", done, 100)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4 and "frames 10 of 100" in lines[0] and lines[0].endswith("81 s left")
+
+
+def test_an_interrupted_run_leaves_nothing_half_made(here: Path, checkpoint: Path) -> None:
+    wavfile.write(here / "long.wav", 16000, np.zeros(16000 * 120, np.int16))
+    command = [sys.executable, "-m", "lipscore.eval", "generate", "--face", "face.png", "--audio", "long.wav", *BOX]
+    command += ["--checkpoint", str(checkpoint), "--out", "made/out.mp4", "--device", "cpu", "--codec", "h264"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not list(here.glob("made/.lipscore-*/.lipscore-*/out.mp4")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate()[1]
+    assert process.returncode == 143, said
+    assert "interrupted" in said
+    assert list((here / "made").iterdir()) == []
+
+
+def test_the_files_of_a_generation_are_known_and_never_fetched_unasked(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not ON_REQUEST.keys() & PUBLISHED.keys()
+    for name, file in ON_REQUEST.items():
+        assert file.name == name and re.fullmatch(r"[0-9a-f]{64}", file.sha256) and file.size > 80_000_000
+        assert file.urls and all(url.startswith("https://") for url in file.urls) and file.licence
+    asked: list[str] = []
+
+    def fetched(name: str, *rest: object) -> WeightFile:
+        asked.append(name)
+        return WeightFile(name, here / name, "0" * 64, True)
+
+    monkeypatch.setattr("lipscore.weights.fetch.fetch", fetched)
+    assert CliRunner().invoke(app, ["weights", "fetch"]).exit_code == 0
+    assert asked == list(PUBLISHED)
+    assert CliRunner().invoke(app, ["weights", "fetch", "wav2lip_gan.pth"]).exit_code == 0
+    assert asked[-1] == "wav2lip_gan.pth"
+    text = CliRunner().invoke(app, ["weights", "list"]).stdout
+    assert "wav2lip_gan.pth: Wav2Lip + GAN" in text and "`lipscore weights fetch wav2lip_gan.pth` gets it" in text
+    assert "no commercial use" in text
+
+
+def test_files_that_no_score_needs_may_be_missing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(search: Search) -> list[tuple[Published, WeightFile | None]]:
+        return [(file, WeightFile(name, here / name, file.sha256, True)) for name, file in PUBLISHED.items()]
+
+    monkeypatch.setattr("lipscore.weights.fetch.listing", held)
+    assert CliRunner().invoke(app, ["weights", "verify"]).exit_code == 0
+    (here / "own").mkdir()
+    (here / "own" / "s3fd.pth").write_bytes(b"another file")
+    assert CliRunner().invoke(app, ["weights", "verify", "--weights-dir", "own"]).exit_code == 3

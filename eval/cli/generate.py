@@ -65,10 +65,12 @@ def generate(
     pairs: Annotated[Path | None, typer.Option(help="A list of Wav2Lip's evaluation scripts.")] = None,
     pairs_kind: Annotated[str, typer.Option(help="lrs, resynced or resynced-tts.")] = "lrs",
     data_root: Annotated[Path, typer.Option(help="The folder that the list's names are below.")] = Path(),
-    no_resume: Annotated[bool, typer.Option("--no-resume", help="Make again what is there already.")] = False,
+    resume: Annotated[bool, typer.Option(help="Keep what an earlier run made, or make it again.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that lipscore did not make.")] = False,
     weights_dir: Annotated[Path | None, typer.Option(help="Folder with weight files.")] = None,
-    allow_unverified: Annotated[bool, typer.Option(help="Take weight files that are not the published ones.")] = False,
+    allow_unverified: Annotated[
+        bool, typer.Option("--allow-unverified", help="Take weight files that are not the published ones.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     score: Annotated[bool, typer.Option("--score", help="Score what was made, as `lipscore score` does.")] = False,
     protocol: ProtocolOptions,
@@ -159,7 +161,7 @@ def generate(
                 jobs,
                 setup,
                 options,
-                resume=not no_resume,
+                resume=resume,
                 overwrite=overwrite,
                 progress=lambda pair: progress.left_progress(pair.target.name),
                 told=told,
