@@ -25,13 +25,11 @@ from lipscore.media import read
 from lipscore.media.passes import FrameSource
 from lipscore.metrics import catalogue, lse
 from lipscore.metrics.reduce import most_confident
-from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import Source, direct_input, prepare
-from lipscore.syncnet.sync_pass import SyncPass
 from lipscore.syncnet.tracks import find_tracks
-from lipscore.types import Embedder, MediaInfo, SyncCurve, Track, TrackScore, VideoScore
+from lipscore.types import MediaInfo, SyncCurve, SyncPass, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
 
@@ -175,7 +173,7 @@ class _Job:
 
     def open_pass(self, pcm: NDArray[np.int16], n_frames: int) -> SyncPass:
         """A track's way through the model."""
-        return SyncPass(self.models.embedder, mfcc(pcm), len(pcm), n_frames, self.protocol.vshift)
+        return self.models.sync.open(pcm, n_frames, self.protocol.vshift)
 
 
 def _score_file(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
@@ -293,19 +291,20 @@ def _run_pass(
 def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Job) -> TrackScore:
     """A track's score, which the trace gets too."""
     curve = sync.curve()
-    score = track_score(0 if track is None else track.id, first, last, curve, job.models.embedder)
-    job.trace.add(TracedTrack(track, score, curve))
+    score = track_score(0 if track is None else track.id, first, last, curve, sync.scores)
+    job.trace.add(TracedTrack(track, score, curve, sync.scores))
     return score
 
 
-def track_score(track_id: int, first: int, last: int, curve: SyncCurve, embedder: Embedder) -> TrackScore:
-    """A track's numbers from its curve; first and last frame are passed on."""
+def track_score(
+    track_id: int, first: int, last: int, curve: SyncCurve, scores: Callable[[SyncCurve], tuple[float, float]]
+) -> TrackScore:
+    """A track's numbers from its curve; first and last frame are passed on, scores is the pass's."""
     if not len(curve.distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
-    sync = lse.sync_of(curve.mean)
-    lse_d, lse_c = embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
+    lse_d, lse_c = scores(curve)
     mean = tuple(round(float(v), 6) for v in curve.mean)
-    return TrackScore(track_id, first, last, sync.offset, lse_d, lse_c, len(curve.distances), mean)
+    return TrackScore(track_id, first, last, lse.sync_of(curve.mean).offset, lse_d, lse_c, len(curve.distances), mean)
 
 
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:

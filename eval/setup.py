@@ -22,7 +22,7 @@ from lipscore.pool import Pool
 from lipscore.syncnet.mini import WEIGHTS, load_mini, mini_sha256
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, as_record
 from lipscore.syncnet.v2 import SyncNetEmbedder
-from lipscore.types import Detector, Embedder, VideoScore
+from lipscore.types import Detector, SyncModel, VideoScore
 from lipscore.weights import catalogue, fetch
 
 FAST_STRIDE = 5  # frames; docs/precision.md has its effect on the numbers
@@ -38,7 +38,7 @@ class Models:
     pool: the threads that run the networks' batches.
     """
 
-    embedder: Embedder
+    sync: SyncModel
     detector_for: Callable[[Path], Detector]
     detector: str
     weights: tuple[catalogue.WeightFile, ...]
@@ -49,7 +49,7 @@ class Models:
 
     def comparable(self, protocol: Protocol) -> bool:
         """Whether scores may stand beside published ones: verified official weights, an unchanged named protocol."""
-        official = self.embedder.name == "vgg" and all(file.verified for file in self.weights)
+        official = self.sync.name == "vgg" and all(file.verified for file in self.weights)
         exact = (protocol.direct or self.detector == "s3fd") and not self.changed
         return official and protocol.published and exact
 
@@ -62,7 +62,7 @@ class Models:
 
     def weights_record(self) -> list[dict[str, Any]]:
         """The weight files in use as JSON-ready data, the built-in model's among them."""
-        if self.embedder.name == "mini":
+        if self.sync.name == "mini":
             return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}]
         return [
             {"name": file.name, "path": str(file.path), "sha256": file.sha256, "verified": file.verified}
@@ -125,7 +125,7 @@ class Setup:
             status="media_error",
             reason="",
             protocol=self.protocol.name,
-            model=self.models.embedder.name,
+            model=self.models.sync.name,
             comparable=self.comparable,
             protocol_hash=self.protocol.hash,
             detector=self.detector,
@@ -147,7 +147,7 @@ class Setup:
         """What run.json says of the setup."""
         return {
             "protocol": as_record(self.protocol),
-            "model": self.models.embedder.name,
+            "model": self.models.sync.name,
             "detector": self.detector,
             "changed": list(self.changed),
             "comparable": self.comparable,
@@ -171,7 +171,7 @@ def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:
     return hash_of(
         {
             "protocol": [setup.protocol.name, setup.protocol.hash],
-            "model": setup.models.embedder.name,
+            "model": setup.models.sync.name,
             "detector": setup.detector,
             "weights": {file["name"]: file["sha256"] for file in setup.models.weights_record()},
             "options": dict(options),
@@ -246,9 +246,9 @@ def _official(
     if not all(file.verified for file in files):
         note = "weights not verified: --allow-unverified took files that are not the published ones"
     dtype, tf32 = runtime.PRECISIONS[precision], precision == "tf32"
-    embedder = SyncNetEmbedder(state_of(files[0]), device, protocol.batch_size, dtype, tf32=tf32, pool=pool)
+    sync = SyncNetEmbedder(state_of(files[0]), device, protocol.batch_size, dtype, tf32=tf32, pool=pool)
     changed = () if precision == "fp32" else (f"networks in {precision}",)
-    models = Models(embedder, _no_detector, "none", tuple(files), device, note, changed, pool)
+    models = Models(sync, _no_detector, "none", tuple(files), device, note, changed, pool)
     if not needs_faces:
         return models
     stride = FAST_STRIDE if options.fast else 1

@@ -27,6 +27,8 @@ from torch.nn import functional
 from lipscore.errors import WeightsError
 from lipscore.pool import Pool
 from lipscore.runtime import arithmetic
+from lipscore.syncnet.audio import mfcc as mfcc_of
+from lipscore.syncnet.sync_pass import WindowPass
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
 from lipscore.types import Floats, SyncCurve
 
@@ -156,7 +158,7 @@ def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def features(curve: SyncCurve) -> NDArray[np.float64]:
+def features(curve: SyncCurve, lip: Floats, mfcc: Floats) -> NDArray[np.float64]:
     """float64[6]: what the calibration looks at.
 
     1; the curve's minimum; how sharp the dip is: the mean of the curve four to six frames from its minimum, minus the
@@ -172,8 +174,8 @@ def features(curve: SyncCurve) -> NDArray[np.float64]:
     around = mean[(far >= 4) & (far <= 6) & ~np.isnan(mean)]
     sharpness = around.mean() - lowest if len(around) else 0.0
     spread = np.nanstd(curve.distances[:, best].astype(np.float64))
-    alike = float(np.square(curve.lip[:DIMENSIONS].astype(np.float64)).sum())
-    audible = curve.mfcc[curve.mfcc[:, 0] >= curve.mfcc[:, 0].max() - AUDIBLE].astype(np.float64)
+    alike = float(np.square(lip[:DIMENSIONS].astype(np.float64)).sum())
+    audible = mfcc[mfcc[:, 0] >= mfcc[:, 0].max() - AUDIBLE].astype(np.float64)
     lively = float(np.log(audible[:, 1:].std(0) + STILL).mean())
     return np.array([1.0, lowest, sharpness, spread, alike, lively])
 
@@ -191,9 +193,9 @@ class Calibration:
     lse_d: tuple[float, ...]
     lse_c: tuple[float, ...]
 
-    def __call__(self, curve: SyncCurve) -> tuple[float, float]:
-        """(LSE-D, LSE-C), neither below 0."""
-        return self.of(features(curve))
+    def __call__(self, curve: SyncCurve, lip: Floats, mfcc: Floats) -> tuple[float, float]:
+        """(LSE-D, LSE-C), neither below 0; the arguments are those of `features`."""
+        return self.of(features(curve, lip, mfcc))
 
     def of(self, row: NDArray[np.float64]) -> tuple[float, float]:
         """The same of one row of features."""
@@ -208,7 +210,7 @@ def probability(rows: NDArray[np.float64], together: NDArray[np.float64]) -> NDA
 
 
 class MiniEmbedder:
-    """The built-in model behind `lipscore.types.Embedder`.
+    """The built-in model behind `lipscore.syncnet.sync_pass.Embedder`.
 
     A window at the end of what it is given sees the outermost frame (or MFCC) again in place of its missing context.
     """
@@ -221,7 +223,7 @@ class MiniEmbedder:
         self, net: MiniSyncNet, calibration: Calibration, device: torch.device, pool: Pool | None = None
     ) -> None:
         self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._calibration = calibration
+        self.calibration = calibration
         self._device, self._pool = device, pool or Pool()
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
@@ -251,9 +253,21 @@ class MiniEmbedder:
 
         return torch.cat(list(self._pool.spread(embed, range(0, len(source) - beyond, hop)))).numpy()
 
-    def estimate(self, curve: SyncCurve) -> tuple[float, float]:
+    def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> MiniPass:
+        """A pass over a track (`lipscore.types.SyncModel`)."""
+        return MiniPass(self, pcm, n_frames, vshift)
+
+
+class MiniPass(WindowPass):
+    """A pass whose scores are estimates of SyncNet's: the calibration reads the curve, the lips and the audio."""
+
+    def __init__(self, model: MiniEmbedder, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> None:
+        super().__init__(model, mfcc_of(pcm), len(pcm), n_frames, vshift)
+        self._calibration = model.calibration
+
+    def scores(self, curve: SyncCurve) -> tuple[float, float]:
         """(LSE-D, LSE-C) as SyncNet v2 would give them under protocol mochabench, as far as this model can tell."""
-        return self._calibration(curve)
+        return self._calibration(curve, self.lip(), self.mfcc)
 
 
 def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:

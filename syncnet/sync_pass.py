@@ -1,21 +1,49 @@
 """From crops and MFCC to the distances at every shift, in batches and with flat memory.
 
-SyncNetEmbedder runs SyncNet v2; `lipscore.syncnet.mini` has the built-in model behind the same interface. SyncPass
-feeds either with a track's crops chunk by chunk and keeps only what the next chunk needs.
+A model that embeds windows (SyncNet v2, the built-in one) is an `Embedder`; a `WindowPass` feeds it with a track's
+crops chunk by chunk and keeps only what the next chunk needs.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.metrics import lse
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
-from lipscore.types import Embedder, Floats, SyncCurve
+from lipscore.types import Floats, SyncCurve
 
 
-class SyncPass:
-    """One track's way through the model: feed() its crops in order, then take curve().
+class Embedder(Protocol):
+    """A pair of towers that embed the windows of lips and speech.
+
+    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (the built-in model).
+    context: windows to either side of its own that an embedding depends on (0: it sees its own frames alone).
+    """
+
+    @property
+    def pads(self) -> bool:
+        """Whether shifts without a partner count."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Windows to either side."""
+        ...
+
+    def lip(self, frames: NDArray[np.uint8]) -> Floats:
+        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, D], one per window of five frames."""
+        ...
+
+    def audio(self, mfcc: Floats) -> Floats:
+        """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, D], one per window of twenty."""
+        ...
+
+
+class WindowPass:
+    """One track's way through an embedder: feed() its crops in order, then take curve().
 
     Args:
         embedder: the model.
@@ -66,7 +94,12 @@ class SyncPass:
     def curve(self) -> SyncCurve:
         """What was fed so far as a curve."""
         distances = self.distances()
-        return SyncCurve(distances, lse.mean_curve(distances), self.lip(), self.mfcc)
+        return SyncCurve(distances, lse.mean_curve(distances))
+
+    def scores(self, curve: SyncCurve) -> tuple[float, float]:
+        """(LSE-D, LSE-C) as SyncNet defines them on a curve."""
+        sync = lse.sync_of(curve.mean)
+        return sync.lse_d, sync.lse_c
 
     def distances(self) -> Floats:
         """float32[windows fed, 2 * vshift + 1], NaN where the model does not pad and a shift has no partner."""

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from lipscore.errors import WeightsError
 from lipscore.pool import Pool
 from lipscore.runtime import arithmetic, to_device
+from lipscore.syncnet.audio import mfcc
+from lipscore.syncnet.sync_pass import WindowPass
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
-from lipscore.types import Floats, SyncCurve
+from lipscore.types import Floats
 
 
 class SyncNet(nn.Module):
@@ -199,5 +201,6 @@ class SyncNetEmbedder:
         parts = torch.split(windows.unsqueeze(1).to(self._dtype), 4 * self._batch)
         return torch.cat(list(self._pool.spread(embed, parts))).numpy()
 
-    def estimate(self, curve: SyncCurve) -> None:
-        """None: LSE-D and LSE-C are defined by this model's own curve."""
+    def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> WindowPass:
+        """A pass over a track (`lipscore.types.SyncModel`)."""
+        return WindowPass(self, mfcc(pcm), len(pcm), n_frames, vshift)

@@ -75,7 +75,7 @@ scorer = Scorer.load("lipscore-1", "mini")
 loaded = state()
 rng = np.random.default_rng(0)
 record = scorer.score_frames(rng.integers(0, 255, (60, 64, 64, 3), np.uint8), 25, np.zeros(40000, np.int16), 16000)
-scorer.setup.models.embedder.lip(np.zeros((9, 224, 224, 3), np.uint8))
+scorer.setup.models.sync.lip(np.zeros((9, 224, 224, 3), np.uint8))
 assert before == loaded == state(), (before, loaded, state())
 print(record.status)
 """

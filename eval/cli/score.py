@@ -78,7 +78,7 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     if records:
         width = get_terminal_size().columns if terminal else None
         summary.print_table(records, stream, not plain(terminal), width)
-    model = setup.models.embedder.name
+    model = setup.models.sync.name
     lines = [
         *summary.lines(ran.counts),
         f"protocol={setup.protocol.name} model={model} comparable={str(setup.comparable).lower()}",

@@ -83,13 +83,10 @@ class SyncCurve:
 
     distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad), mean
     float32[2 * vshift + 1] over windows. Column k pairs lip window i with audio window i + k - vshift.
-    lip float32[D] is the mean of the lip embeddings, mfcc float32[M, 13] the audio: what an estimate asks besides.
     """
 
     distances: Floats
     mean: Floats
-    lip: Floats
-    mfcc: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,35 +229,36 @@ class Detector(Protocol):
         ...
 
 
-class Embedder(Protocol):
-    """A pair of towers that embed lips and speech.
+class SyncPass(Protocol):
+    """One track's way through a model."""
 
-    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (mini).
-    """
+    def feed(self, crops: NDArray[np.uint8]) -> None:
+        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        ...
+
+    def curve(self) -> SyncCurve:
+        """The curve of all crops that were fed."""
+        ...
+
+    def scores(self, curve: SyncCurve) -> tuple[float, float]:
+        """SyncNet's (LSE-D, LSE-C) of this track, as the model reads them from its curve, or from a part of it."""
+        ...
+
+
+class SyncModel(Protocol):
+    """A model that holds lips against speech; each brings its own pass."""
 
     @property
     def name(self) -> str:
         """As the records call it."""
         ...
 
-    @property
-    def pads(self) -> bool:
-        """Whether shifts without a partner count."""
-        ...
+    def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:
+        """A pass over a track.
 
-    @property
-    def context(self) -> int:
-        """Windows to either side of its own that an embedding depends on (0: it sees its own frames alone)."""
-        ...
-
-    def lip(self, frames: NDArray[np.uint8]) -> Floats:
-        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, D], one per window of five frames."""
-        ...
-
-    def audio(self, mfcc: Floats) -> Floats:
-        """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, D], one per window of twenty."""
-        ...
-
-    def estimate(self, curve: SyncCurve) -> tuple[float, float] | None:
-        """SyncNet's (LSE-D, LSE-C) as estimated from another model's curve; None where the curve's own are meant."""
+        Args:
+            pcm: int16[N] at 16 kHz, the audio beneath the track.
+            n_frames: how many crops the track has.
+            vshift: shifts to either side, in frames.
+        """
         ...
