@@ -24,6 +24,7 @@ from typer.testing import CliRunner, Result
 from lipscore.errors import UsageError
 from lipscore.eval.cli.main import app
 from lipscore.eval.cli.progress import left_progress
+from lipscore.eval.store.records import read_records
 from lipscore.eval.tools.generate import record_path
 from lipscore.generate.wav2lip.boxes import Pads
 from lipscore.generate.wav2lip.lists import list_options, read_pairs
@@ -254,6 +255,37 @@ def test_progress_says_how_long_it_will_take(
         tell("frames", done, 100)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4 and "frames 10 of 100" in lines[0] and lines[0].endswith("81 s left")
+
+
+def test_what_is_made_is_scored_as_by_score(here: Path, checkpoint: Path, talk: Path) -> None:
+    wavfile.write(here / "two.wav", 16000, np.zeros(32_000, np.int16))
+    once: list[str | Path] = [
+        "--checkpoint",
+        checkpoint,
+        "--box",
+        "0",
+        "20",
+        "0",
+        "20",
+        "--codec",
+        "lossless",
+        "--out",
+        "out.mp4",
+    ]
+    scoring = ["--score-model", "mini", "--min-track", "20", "--results", "results"]
+    result = generate(*once, "--score", *scoring, face=str(talk), audio="two.wav")
+    assert result.exit_code == 0, result.output
+    records, problems = read_records(here / "results" / "scores.jsonl")
+    assert not problems and len(records) == 1
+    score = records[0].score
+    assert (score.name, score.status, len(score.tracks)) == ("out", "ok", 1)
+    assert any("min_track" in change for change in score.changed)
+    rows = [line for line in (here / "all_scores.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(rows) == 1 and "# out track=0" in rows[0]
+    alone = ["score", "out.mp4", "--model", "mini", "--min-track", "20", "--out", "alone", "--scores-file", "alone.txt"]
+    assert CliRunner().invoke(app, [*alone, "--device", "cpu"]).exit_code == 0
+    assert (here / "alone.txt").read_text() == (here / "all_scores.txt").read_text()
+    assert "out" in result.stdout and "LSE-D" in result.stdout
 
 
 def test_an_interrupted_run_leaves_nothing_half_made(here: Path, checkpoint: Path) -> None:

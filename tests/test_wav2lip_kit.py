@@ -170,6 +170,7 @@ def given_boxes(folder: Path, stem: str, boxes: Sequence[Sequence[int] | None]) 
     return folder
 
 
+@pytest.mark.slow
 def test_the_muxed_file_shows_the_frames(shared: Path, tmp_path: Path, wav2lip_weights: Path) -> None:
     boxes = json.loads((shared / "wav2lip" / "boxes.json").read_text())["doctor"]
     given = given_boxes(tmp_path / "boxes", Path(DOCTOR).stem, boxes)
@@ -190,6 +191,7 @@ def test_the_muxed_file_shows_the_frames(shared: Path, tmp_path: Path, wav2lip_w
         assert 10 * np.log10(255**2 / ((grey[0] - grey[1]) ** 2).mean()) > 30
 
 
+@pytest.mark.slow
 def test_a_video_is_generated_and_scored_a_row_per_passage(
     shared: Path, tmp_path: Path, wav2lip_weights: Path, kit_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
