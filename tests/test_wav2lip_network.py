@@ -169,3 +169,11 @@ def test_the_kits_windows_on_a_gpu(wav2lip_kit: Path, wav2lip_weights: Path) -> 
         out = generator(golden[f"{window}_mel"][None, None], faces)[0].transpose(1, 2, 0)
         error = np.abs(out - golden[f"{window}_output"])
         assert error.max() < 1e-4 and error.mean() < 1e-5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_what_a_cpu_gives(drawn_wav2lip: dict[str, torch.Tensor]) -> None:
+    mels, faces = inputs(5)
+    weights = checkpoint.Checkpoint(drawn_wav2lip, Path("drawn"), "", "")
+    error = np.abs(Generator(weights, "cuda")(mels, faces) - Generator(weights)(mels, faces))
+    assert error.max() < 1e-4 and error.mean() < 1e-5
