@@ -58,7 +58,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     mels = rng.uniform(-4, 4, (n, 1, 80, 16)).astype(np.float32)
     faces = rng.uniform(0, 1, (n, 6, 96, 96)).astype(np.float32)
-    torch.set_num_threads(1)  # as in a lane
+    torch.set_num_threads(1)  # as in a pool of threads
     generator(mels, faces)
     rates, network = [], []
     for _ in range(ROUNDS):
@@ -70,7 +70,6 @@ def main() -> None:
     arithmetic = GFLOP / max(rates)
     print(f"sgemm {max(rates):.0f} GFLOP/s, arithmetic {arithmetic * 1e3:.1f} ms a window")
     print(f"network {min(network) * 1e3:.1f} ms a window in batches of {n}: {min(network) / arithmetic:.2f} times that")
-    runtime.configure()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video = Path(sys.argv[1]) if len(sys.argv) > 1 else render_demo(folder)[0].path

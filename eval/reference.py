@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import torch
 
+from lipscore.device import on_device
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.regions import Regions, face_tracks
@@ -185,10 +186,11 @@ class _Tally:
 
     def look(self, job: _Job) -> tuple[_Job, bool, dict[str, Any]]:
         """(the job, whether its two frames are identical, what each measure saw); on any thread."""
-        images = Images(job.generated, job.reference, job.device)
-        fitting = [variant.name for variant in self._variants if images.least_side >= variant.least_side]
-        seen = {name: self._measures[name].look(images) for name in fitting}
-        return job, images.squared_error("rgb") == 0, seen
+        with on_device(torch.device(job.device)):
+            images = Images(job.generated, job.reference, job.device)
+            fitting = [variant.name for variant in self._variants if images.least_side >= variant.least_side]
+            seen = {name: self._measures[name].look(images) for name in fitting}
+            return job, images.squared_error("rgb") == 0, seen
 
     def add(self, job: _Job, identical: bool, seen: dict[str, Any]) -> None:
         """One pair more, in order."""

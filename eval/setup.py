@@ -201,7 +201,8 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
     """`load_models` from options."""
     device = runtime.pick_device(options.device)
     precision = runtime.pick_precision(options.precision, device, options.fast)
-    pool = Pool(options.cores)
+    on_gpu = device.type == "cuda"
+    pool = Pool(options.cores, thread_per_core=on_gpu)
     needs_faces = options.detections is None and not protocol.direct
     note = ""
     if options.model != "mini":

@@ -24,9 +24,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipscore.device import Batches, on_device, to_host
 from lipscore.errors import WeightsError
 from lipscore.pool import Pool
-from lipscore.runtime import arithmetic
 from lipscore.syncnet.audio import mfcc as mfcc_of
 from lipscore.syncnet.sync_pass import WindowPass
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
@@ -225,6 +225,7 @@ class MiniEmbedder:
         self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.calibration = calibration
         self._device, self._pool = device, pool or Pool()
+        self._batches = Batches(BATCH, device)
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 130], one per window of five frames."""
@@ -233,25 +234,25 @@ class MiniEmbedder:
     def lip_of_mouths(self, mouths: NDArray[np.uint8]) -> Floats:
         """uint8[T, 48, 48], grey mouth regions, T >= 5 -> float32[T - 4, 130]."""
         source = torch.from_numpy(np.pad(mouths, ((LIP_CONTEXT, LIP_CONTEXT), (0, 0), (0, 0)), mode="edge"))
-        return self._through(self._net.lip, source, hop=BATCH, beyond=N_FRAMES - 1 + 2 * LIP_CONTEXT)
+        return self._through(self._net.lip, source, step=1, beyond=N_FRAMES - 1 + 2 * LIP_CONTEXT)
 
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, 130], one per window of twenty."""
         around = (AUDIO_CONTEXT + AUDIO_LAG, AUDIO_CONTEXT - AUDIO_LAG)
         source = torch.from_numpy(np.pad(mfcc, (around, (0, 0)), mode="edge"))
         beyond = N_MFCC + 2 * AUDIO_CONTEXT - MFCC_PER_FRAME
-        usable = source[: len(source) - (len(source) - beyond) % MFCC_PER_FRAME]
-        return self._through(self._net.audio, usable, hop=BATCH * MFCC_PER_FRAME, beyond=beyond)
+        return self._through(self._net.audio, source, step=MFCC_PER_FRAME, beyond=beyond)
 
-    def _through(self, tower: Callable[[Tensor], Tensor], source: Tensor, hop: int, beyond: int) -> Floats:
-        """The tower over steps of `hop` rows, each with the `beyond` rows after it that its last window sees."""
+    def _through(self, tower: Callable[[Tensor], Tensor], source: Tensor, step: int, beyond: int) -> Floats:
+        """The tower over windows `step` rows apart; the last window of a batch sees `beyond` rows more."""
 
         @torch.inference_mode()
-        def embed(start: int) -> Tensor:
-            with arithmetic(self._device):
-                return tower(source[None, start : start + hop + beyond].to(self._device))[0].cpu()
+        def embed(start: int, stop: int) -> Tensor:
+            return tower(source[None, start * step : stop * step + beyond].to(self._device))[0]
 
-        return torch.cat(list(self._pool.spread(embed, range(0, len(source) - beyond, hop)))).numpy()
+        with on_device(self._device):
+            parts = self._batches.over((len(source) - beyond) // step, embed, spread=self._pool.spread)
+            return torch.cat(to_host(*parts)).numpy()
 
     def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> MiniPass:
         """A pass over a track (`lipscore.types.SyncModel`)."""

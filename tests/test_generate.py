@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
@@ -54,7 +54,7 @@ class Boxes:
     def __init__(self, boxes: Sequence[Sequence[int] | None]) -> None:
         self.boxes = boxes
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         boxes = [self.boxes[index] for index in indices]
         return [[Detection(k, np.array(b, np.float32), 1.0)] if b else [] for k, b in zip(indices, boxes, strict=True)]
 

@@ -63,7 +63,7 @@ def test_malformed_files_are_named_with_the_place(tmp_path: Path, content: str |
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="--detections"):
+    with pytest.raises(MissingError, match="detections = "):
         GivenBoxes(tmp_path / "nowhere")
     with pytest.raises(MediaError, match=r"clip\.json: no such file"):
         GivenBoxes(tmp_path).for_video(Path("clip.mp4"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
@@ -51,9 +51,10 @@ class Injected:
         self.boxes, self.most = boxes, most
         self.batches: list[int] = []
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
-        self.batches.append(len(frames))
-        if len(frames) > self.most:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        count = len(list(frames))
+        self.batches.append(count)
+        if count > self.most:
             raise RuntimeError("CUDA out of memory")
         boxes = [self.boxes[index] for index in indices]
         return [[Detection(k, np.array(b, np.float32), 1.0)] if b else [] for k, b in zip(indices, boxes, strict=True)]

@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lipscore.errors import WeightsError
+from lipscore.errors import DeviceError, WeightsError
 from lipscore.generate.wav2lip import checkpoint
-from lipscore.generate.wav2lip.errors import NotGeneratedError
-from lipscore.generate.wav2lip.generator import Generator, halving
+from lipscore.generate.wav2lip.generator import Generator
 from lipscore.generate.wav2lip.network import GFLOP, Wav2LipNet, build
 from lipscore.generate.wav2lip.paste import network_input
 
@@ -47,30 +46,26 @@ def test_the_fused_network_is_the_network(drawn_wav2lip: dict[str, torch.Tensor]
     assert found.min() >= 0 and found.max() <= 1
 
 
-def test_a_batch_is_halved_where_the_memory_does_not_hold_it(drawn_wav2lip: dict[str, torch.Tensor]) -> None:
-    tried = []
+def test_a_batch_is_halved_where_the_memory_does_not_hold_it(
+    drawn_wav2lip: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Generator(checkpoint.Checkpoint(drawn_wav2lip, Path("drawn"), "", ""), batch_size=8)
+    mels, faces = inputs(6)
+    expected = generator(mels, faces)
+    whole, tried = generator._network.forward, []
 
-    def work(part: list[int]) -> list[int]:
-        tried.append(len(part))
-        if len(part) > 3:
+    def scarce(mels: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        tried.append(len(mels))
+        if len(mels) > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return part
+        return whole(mels, faces)
 
-    assert [x for part in halving(work, list(range(11))) for x in part] == list(range(11))
-    assert tried == [11, 5, 2, 3, 6, 3, 3]
-
-    def never(part: list[int]) -> None:
-        raise RuntimeError("CUDA out of memory")
-
-    with pytest.raises(NotGeneratedError, match="--resize-factor") as caught:
-        halving(never, [1, 2])
-    assert caught.value.reason == "out_of_memory"
-
-    def broken(part: list[int]) -> None:
-        raise RuntimeError("shapes differ")
-
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        halving(broken, [1, 2])
+    monkeypatch.setattr(generator._network, "forward", scarce)
+    np.testing.assert_allclose(generator(mels, faces), expected, atol=1e-4)
+    assert tried[0] == 6 and sum(size for size in tried if size <= 2) == 6
+    monkeypatch.setattr(generator._network, "forward", lambda *_: scarce(torch.empty(9), faces=torch.empty(9)))
+    with pytest.raises(DeviceError, match="not enough memory"):
+        generator(mels, faces)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

@@ -67,7 +67,7 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     stop = Stop()
     with reporter.videos(len(jobs)) as progress:
         score = scorer_of(setup, stop, progress.stage)
-        workers = at_a_time(len(jobs), request.run.workers)
+        workers = at_a_time(len(jobs), request.run.workers, gpu=setup.models.device.type == "cuda")
         outcome = run(jobs, score, task, store, progress, workers=workers, stop=stop)
     counts = summary.summarise(outcome.records, len(jobs))
     write_manifest(

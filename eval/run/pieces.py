@@ -7,7 +7,7 @@ it is there, and an interrupted run goes on with the next piece.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,7 +120,7 @@ class _Later:
         self.batch_size, self.turn = whole.batch_size, whole.turn
         self._whole, self._first = whole, first
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """The boxes, numbered as the piece's frames are."""
         found = self._whole(frames, [index + self._first for index in indices])
         return [[replace(box, frame=index) for box in boxes] for index, boxes in zip(indices, found, strict=True)]

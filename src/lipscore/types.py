@@ -6,7 +6,7 @@ count at the protocol's frame rate, intervals are half-open unless a name says `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -224,7 +224,7 @@ class Detector(Protocol):
         """Held by who looks at a video."""
         ...
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """Boxes of each of the frames, whose numbers are indices; same order, best first where the detector ranks."""
         ...
 

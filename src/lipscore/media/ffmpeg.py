@@ -6,11 +6,12 @@ imageio-ffmpeg carries, unless LIPSCORE_FFMPEG names another.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -110,6 +111,9 @@ def open_ffmpeg(args: Sequence[str], about: Path) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as said:
         with started(ffmpeg_command(args), stdout=subprocess.PIPE, stderr=said, bufsize=PIPE_BYTES) as process:
             assert process.stdout is not None
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux's pipe holds 64 kB by itself: sixteen reads for one
+                with suppress(OSError):
+                    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             with process.stdout:
                 yield process.stdout
             process.wait()

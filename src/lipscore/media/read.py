@@ -218,7 +218,8 @@ def decode_jpeg(data: bytes) -> Frame:
 
 def opencv_frames(path: Path) -> Iterator[Frame]:
     """The file's frames as OpenCV's own reader gives them, which is how scenedetect sees a file."""
-    capture = cv2.VideoCapture(str(path))
+    # A decoder with a thread per core gives the same frames, and its threads are in the way of other videos
+    capture = cv2.VideoCapture(str(path), cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         while True:
             ok, frame = capture.read()

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lipscore.errors import WeightsError
 from lipscore.faces.s3fd.detector import S3fdDetector, decode, priors, suppress
-from lipscore.types import Frame
 
 ACCEPTED = 0.5  # scores above it are faces; lower candidates cannot suppress them
 OVERLAP = 0.3
@@ -61,16 +60,16 @@ class FaceAlignmentS3fd(S3fdDetector):
     ) -> None:
         super().__init__(renamed(state), device, 1.0, face_confidence=ACCEPTED, batch_size=batch_size)
 
-    @torch.inference_mode()
-    def _detect(self, frames: list[Frame]) -> list[NDArray[np.float32]]:
-        offsets, scores, maps = self._look(np.stack(frames))
-        anchors = priors(1, 1, maps).to(self.device)  # in pixels
+    def _detect(self, small: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.float32]]:  # noqa: ARG002
+        """float32[N, 5] per frame of uint8[B, H, W, 3] BGR, which is not shrunk: x1 y1 x2 y2 in pixels, score."""
         found = []
-        for offset, score in zip(offsets, scores, strict=True):
-            chosen = (score > self.face_confidence).nonzero().squeeze(1)
-            rows = torch.cat([decode(offset[chosen], anchors[chosen]), score[chosen, None]], 1).cpu().numpy()
-            rows = rows[rows[:, 4].argsort()[::-1]]
-            found.append(rows[suppress(rows[:, :4], OVERLAP, len(rows), pixel=1.0)])
+        for offsets, scores, maps in self._answers(small):
+            anchors = priors(1, 1, maps)  # in pixels
+            for offset, score in zip(offsets, scores, strict=True):
+                chosen = (score > self.face_confidence).nonzero().squeeze(1)
+                rows = torch.cat([decode(offset[chosen], anchors[chosen]), score[chosen, None]], 1).numpy()
+                rows = rows[rows[:, 4].argsort()[::-1]]
+                found.append(rows[suppress(rows[:, :4], OVERLAP, len(rows), pixel=1.0)])
         return found
 
 

@@ -14,7 +14,6 @@ Reason = Literal[
     "too_few_frames",
     "bad_box",
     "frame_size",
-    "out_of_memory",
 ]
 
 
