@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from lipscore.metrics import catalogue
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+QUIET_SECONDS, REDRAW_SECONDS = 10.0, 0.1  # between two lines of a log, two states of a line on a terminal
 
 
 def say(text: str) -> None:
@@ -163,6 +166,33 @@ class _Handing:
 def steps_progress() -> Callable[[str, int, int], None]:
     """A progress of steps, for a training."""
     return _tenths(lambda stage, done, total: f"{stage}: {done} of {total}")
+
+
+def left_progress(what: str) -> Callable[[str, int, int], None]:
+    """A progress of one file's stages, with the time that is left of each.
+
+    On a terminal in one place, else a line every QUIET_SECONDS.
+    """
+    terminal = not plain(sys.stderr.isatty())
+    began: dict[str, float] = {}
+    told = time.monotonic()
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        start = began.setdefault(stage, now)
+        if now - told < (REDRAW_SECONDS if terminal else QUIET_SECONDS) and not (terminal and done >= total):
+            return
+        told = now
+        text = (
+            f"{quote_name(what)}: {stage} {done} of {total}, {(now - start) / done * max(0, total - done):.0f} s left"
+        )
+        if terminal:
+            print(f"\r{text}  ", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+        else:
+            say(text)
+
+    return tell
 
 
 def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int], None]:
