@@ -18,6 +18,7 @@ from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.signature import signature
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
@@ -68,6 +69,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "compare": compare,
     "average": results.average,
     "merge": results.merge,
+    "signature": signature,
     "reproduce": results.reproduce,
     "combine": tools.combine,
     "tracks": tools.tracks,

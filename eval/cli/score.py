@@ -87,6 +87,7 @@ def _report(ran: Ran, out: Path, as_json: bool) -> None:
         lines.append("LSE-D and LSE-C are the built-in model's estimates of SyncNet's (docs/model-card.md)")
     if setup.changed:
         lines.append(f"changed: {'; '.join(setup.changed)}")
+    lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
     found = drift.drifts([record.score for record in records])
     lines += [drift.sentence(line) for line in found]
     print("\n".join(lines), file=stream, flush=True)

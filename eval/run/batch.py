@@ -72,7 +72,7 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     counts = summary.summarise(outcome.records, len(jobs))
     write_manifest(
         request.output.out / manifest_name(request.run.shard),
-        setup.as_record(),
+        setup.as_record() | {"signature": str(setup.signature.with_n(counts.scored, len(jobs)))},
         command=command,
         times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
         interrupted=outcome.interrupted is not None,

@@ -50,6 +50,7 @@ _ABOUT = (
     "tracks",
 )
 _BEHIND = ("reference", "seconds")
+_LAST = ("signature",)  # what later versions added, so that no column moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def as_csv(records: Iterable[Record]) -> bytes:
     records = tuple(records)
     scores = catalogue.shown([record.score for record in records])
     columns = (*_ABOUT, *(score.name for score in scores if score.has_field), *_BEHIND)
-    columns = (*columns, *(score.name for score in scores if not score.has_field))
+    columns = (*columns, *(score.name for score in scores if not score.has_field), *_LAST)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -157,7 +157,8 @@ class VideoScore:
     holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
-    is the start and end, in seconds, of the part of the video that this record is about, None for all of it.
+    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; signature
+    says in one line what decides the numbers (`lipscore signature` explains it).
     """
 
     video: str
@@ -187,6 +188,7 @@ class VideoScore:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     piece: tuple[float, float] | None = None
+    signature: str = ""
 
 
 class Detector(Protocol):
