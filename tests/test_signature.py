@@ -81,7 +81,7 @@ def test_the_line_that_a_run_prints_is_that_of_its_records_and_its_manifest(tmp_
     records, _ = read_records(tmp_path / "out" / "scores.jsonl")
     assert {record.score.signature for record in records} == {str(Signature(printed.deciding))}
     header, *rows = (tmp_path / "out" / "scores.csv").read_text().splitlines()
-    assert header.endswith(",signature") and all(str(Signature(printed.deciding)) in row for row in rows)
+    assert ",signature," in header and all(str(Signature(printed.deciding)) in row for row in rows)
     explained = CliRunner().invoke(app, ["signature", text])
     assert explained.exit_code == 0 and "estimates" in explained.stdout and "of how many" in explained.stdout
     other = CliRunner().invoke(app, ["signature", text, text.replace("wav2lip-lrs", "joonson")])

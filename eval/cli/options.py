@@ -42,7 +42,7 @@ PANELS: dict[type, str] = {
     OutputOptions: "Output",
 }
 
-PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Speed")
+PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Verdict", "Speed")
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]

@@ -45,18 +45,45 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="The records on standard output, one a line.", rich_help_panel="Output")
     ] = False,
+    standard: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge offsets by itu-detectable, itu-acceptable, ebu-r37 or atsc-is191; exit 1 where one is outside.",
+            rich_help_panel="Verdict",
+        ),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit 1 where a video's scores meet it, as 'abs(offset_ms)>60 or lse_c<4'; repeatable.",
+            rich_help_panel="Verdict",
+        ),
+    ] = None,
 ) -> None:
     """Score videos: LSE-D, LSE-C and offset; PSNR and SSIM where there is a reference.
 
     Example: lipscore score videos --protocol wav2lip --out results
     """
-    from lipscore.eval.cli.progress import Terminal
+    from lipscore.eval.cli.progress import Terminal, say
+    from lipscore.eval.gate import Gate, failures
+    from lipscore.eval.report import verdict
     from lipscore.eval.run.batch import run_batch
 
+    gates = [Gate.parse(text) for text in fail_on or ()]
+    limits = None if standard is None else verdict.get_standard(standard)
     request = Request(inputs_of(inputs, reference), protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
     _report(ran, output.out, as_json)
-    raise typer.Exit(ran.exit_status)
+    scored = [record.score for record in ran.outcome.records]
+    failed = failures(scored, gates)
+    if limits is not None:
+        line, outside = verdict.judged(scored, limits)
+        typer.echo(line, err=as_json)
+        failed += outside
+    for line in failed:
+        say(line)
+    raise typer.Exit(ran.exit_status or int(bool(failed)))
 
 
 def _print_json(record: Record) -> None:
