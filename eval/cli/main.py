@@ -19,6 +19,7 @@ from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.cli.score import filter_, score
 from lipscore.eval.cli.signature import signature
+from lipscore.eval.cli.table import table
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
@@ -70,6 +71,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "average": results.average,
     "merge": results.merge,
     "signature": signature,
+    "table": table,
     "reproduce": results.reproduce,
     "combine": tools.combine,
     "tracks": tools.tracks,
