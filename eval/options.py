@@ -162,10 +162,14 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Where a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track."""
+    """What a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track.
+
+    floor: out gets floor.json, and in floor/ the embeddings that it is computed from.
+    """
 
     out: Path = option(Path("eval/results"), "Folder for scores.jsonl, scores.csv and run.json.", "--out", "-o")
     scores_file: Path = option(Path("all_scores.txt"), "File that gets a line per face track.")
+    floor: bool = option(False, "Also score each video's lips with another video's sound: the set's own zero.")
 
 
 @dataclass(frozen=True, slots=True)

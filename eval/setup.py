@@ -146,7 +146,7 @@ class Setup:
             {
                 "lipscore": __version__,
                 "protocol": hashed(self.protocol.name, self.protocol.hash),
-                "model": hashed(self.models.embedder.name, hashes[0] if hashes else ""),
+                "model": hashed(self.models.sync.name, hashes[0] if hashes else ""),
                 "detector": hashed(self.detector, hashes[1] if len(hashes) > 1 else ""),
                 "ffmpeg": ffmpeg.ffmpeg_version(),
                 "opencv": cv2.__version__,

@@ -97,6 +97,7 @@ def _report(ran: Ran, out: Path, as_json: bool) -> None:
     """The table and the means on standard output, or on standard error where the former carries JSON."""
     from lipscore.eval.cli.progress import plain, say
     from lipscore.eval.report import drift
+    from lipscore.eval.run import floor
     from lipscore.eval.store import summary
 
     stream = sys.stderr if as_json else sys.stdout
@@ -115,6 +116,8 @@ def _report(ran: Ran, out: Path, as_json: bool) -> None:
     if setup.changed:
         lines.append(f"changed: {'; '.join(setup.changed)}")
     lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
+    if ran.floors:
+        lines.append(floor.line(ran.floors, [model]))
     found = drift.drifts([record.score for record in records])
     lines += [drift.sentence(line) for line in found]
     print("\n".join(lines), file=stream, flush=True)

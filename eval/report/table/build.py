@@ -190,7 +190,7 @@ def _row(one: Results, shared: set[str], base: Results, columns: Sequence[Column
     inside = None
     if wanted.standard is not None and offsets:
         inside = sum(map(wanted.standard.within, offsets)) / len(offsets)
-    failed = Counter(score.status for score in one.scores.values() if score.status != "ok")
+    failed = Counter[str](score.status for score in one.scores.values() if score.status != "ok")
     kind: Kind = "real" if one.name == wanted.real else "method"
     return Row(one.name, kind, cells, len(one.scored), dict(failed), inside, _above_floor(one, counted, columns))
 
