@@ -173,6 +173,26 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictOptions:
+    """What a run's scores are judged by, for its exit status."""
+
+    standard: str | None = option(
+        None, "Exit 1 where an offset is outside itu-detectable, itu-acceptable, ebu-r37 or atsc-is191."
+    )
+    fail_on: list[str] = option(
+        (), "Exit 1 where a video's scores meet it, as 'abs(offset_ms)>60 or lse_c<4'; repeatable.", metavar="CONDITION"
+    )
+    baseline: Path | None = option(None, "Exit 1 where a video is worse than in these results, beyond the noise band.")
+    noise: Path | None = option(None, "The noise band for --baseline; default BASELINE/noise.json.")
+    allow_mixed: bool = option(False, "Take a baseline that was scored differently.")
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        if self.baseline is None and (self.noise is not None or self.allow_mixed):
+            raise UsageError("--noise and --allow-mixed say how to judge by --baseline: give that too")
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Everything that a run is asked to do; picklable, so that another process can do a part of it."""
 

@@ -17,6 +17,7 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.noise import noise
 from lipscore.eval.cli.score import filter_, score
 from lipscore.eval.cli.signature import signature
 from lipscore.eval.cli.table import table
@@ -72,6 +73,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "merge": results.merge,
     "signature": signature,
     "table": table,
+    "noise": noise,
     "reproduce": results.reproduce,
     "combine": tools.combine,
     "tracks": tools.tracks,

@@ -27,6 +27,7 @@ from lipscore.eval.options import (
     ProtocolOptions,
     ReferenceOptions,
     RunOptions,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ PANELS: dict[type, str] = {
     ReferenceOptions: "Reference",
     RunOptions: "Speed",
     OutputOptions: "Output",
+    VerdictOptions: "Verdict",
 }
 
 PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Verdict", "Speed")

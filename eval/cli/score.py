@@ -19,6 +19,7 @@ from lipscore.eval.options import (
     ReferenceOptions,
     Request,
     RunOptions,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
@@ -45,45 +46,26 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="The records on standard output, one a line.", rich_help_panel="Output")
     ] = False,
-    standard: Annotated[
-        str | None,
-        typer.Option(
-            help="Judge offsets by itu-detectable, itu-acceptable, ebu-r37 or atsc-is191; exit 1 where one is outside.",
-            rich_help_panel="Verdict",
-        ),
-    ] = None,
-    fail_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="Exit 1 where a video's scores meet it, as 'abs(offset_ms)>60 or lse_c<4'; repeatable.",
-            rich_help_panel="Verdict",
-        ),
-    ] = None,
+    verdict: VerdictOptions,
 ) -> None:
     """Score videos: LSE-D, LSE-C and offset; PSNR and SSIM where there is a reference.
 
     Example: lipscore score videos --protocol wav2lip --out results
     """
     from lipscore.eval.cli.progress import Terminal, say
-    from lipscore.eval.gate import Gate, failures
-    from lipscore.eval.report import verdict
+    from lipscore.eval.report.verdict import Judge
     from lipscore.eval.run.batch import run_batch
 
-    gates = [Gate.parse(text) for text in fail_on or ()]
-    limits = None if standard is None else verdict.get_standard(standard)
+    judge = Judge.prepare(verdict)
     request = Request(inputs_of(inputs, reference), protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
     _report(ran, output.out, as_json)
-    scored = [record.score for record in ran.outcome.records]
-    failed = failures(scored, gates)
-    if limits is not None:
-        line, outside = verdict.judged(scored, limits)
+    judged = judge.of([record.score for record in ran.outcome.records])
+    for line in judged.summary:
         typer.echo(line, err=as_json)
-        failed += outside
-    for line in failed:
+    for line in (*judged.warnings, *judged.failed):
         say(line)
-    raise typer.Exit(ran.exit_status or int(bool(failed)))
+    raise typer.Exit(ran.exit_status or int(bool(judged.failed)))
 
 
 def _print_json(record: Record) -> None:

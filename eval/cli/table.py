@@ -40,14 +40,12 @@ def table(
     from lipscore.eval.cli.progress import say
     from lipscore.eval.report.table.build import Wanted
     from lipscore.eval.report.table.make import make
-    from lipscore.eval.report.table.read import read_noise
     from lipscore.eval.report.verdict import get_standard
     from lipscore.media.aside import replace_whole
 
-    bands = {} if noise is None else read_noise(noise)
     limits = None if standard is None else get_standard(standard)
-    wanted = Wanted(real, each_its_own, limits, bands, seed)
-    made = make(results, wanted, form=form, groups=groups, allow_mixed=allow_mixed)
+    wanted = Wanted(real, each_its_own, limits, seed=seed)
+    made = make(results, wanted, form=form, noise=noise, groups=groups, allow_mixed=allow_mixed)
     for warning in made.warnings:
         say(f"warning: {warning}")
     if out is None:

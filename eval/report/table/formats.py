@@ -265,7 +265,10 @@ def _latex(table: Table, signatures: Mapping[str, str]) -> str:
     failures = [f"{row.name}: {counts(row)}" for row in table.rows if row.failed]
     marks = f"* differs from {table.base} (approximate randomisation, Holm, p < {SURE:g})"
     said = [*([table.title] if table.title else []), *sentences(table), marks, *failures]
-    lines.append(rf"\caption{{{escaped('. '.join(said))}.}}")
+    warnings = [line for line in said if line.startswith("warning")]
+    caption = ". ".join(line[:1].upper() + line[1:] for line in said if line not in warnings)
+    lines.append(rf"\caption{{{escaped(caption)}.}}")
+    lines += [f"% {line}" for line in warnings]
     lines += [f"% {name}: {signature}" for name, signature in _named(signatures)]
     return "\n".join([*lines, r"\end{table}", ""])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lipscore.errors import UsageError
 from lipscore.eval.report.table.build import Table, Wanted, build, columns_of
 from lipscore.eval.report.table.formats import FORMATS
-from lipscore.eval.report.table.read import Results, mixed, named, read_groups, read_results
+from lipscore.eval.report.table.read import Results, mixed, named, other_noise, read_groups, read_noise, read_results
 from lipscore.eval.store.signature import parse
 
 
@@ -27,6 +27,7 @@ def make(
     wanted: Wanted,
     *,
     form: str = "text",
+    noise: Path | None = None,
     groups: Path | None = None,
     allow_mixed: bool = False,
 ) -> Made:
@@ -35,6 +36,7 @@ def make(
     Args:
         arguments: NAME=RESULTS each.
         form: a key of FORMATS.
+        noise: what `lipscore noise` wrote, which marks differences inside the band.
         groups: a CSV of videos' names and groups.
         allow_mixed: take results with different signatures together, with a warning.
 
@@ -48,11 +50,15 @@ def make(
     warnings = mixed(results)
     if warnings and not allow_mixed:
         raise UsageError("; ".join(warnings) + "; score them alike, or give --allow-mixed")
+    if noise is not None:
+        bands, signature = read_noise(noise)
+        wanted = replace(wanted, noise=bands)
+        warnings += [said for one in results if (said := other_noise(signature, one))]
     tables = [build(results, wanted)]
     if groups is not None:
-        found, said = _grouped(results, wanted, groups)
+        found, of_groups = _grouped(results, wanted, groups)
         tables += found
-        warnings += said
+        warnings += of_groups
     signatures = {
         one.name: str(parse(one.signature).with_n(len(one.scored), len(one.scores))) if one.signature else ""
         for one in results

@@ -98,6 +98,14 @@ def _of_one_run(records: Sequence[Record], folder: Path) -> list[Record]:
     return list(records)
 
 
+def other_noise(signature: str, results: Results) -> str:
+    """What a noise band was measured with otherwise than these results; empty where nothing is known to differ."""
+    if not (signature and results.signature):
+        return ""
+    differs = difference(parse(signature), parse(results.signature))
+    return f"the noise band was measured otherwise than {results.name} was scored: {differs}" if differs else ""
+
+
 def mixed(results: Sequence[Results]) -> list[str]:
     """A sentence for each result that was made otherwise than the first: what differs."""
     first, *others = results
@@ -122,17 +130,19 @@ def _difference(a: Results, b: Results) -> str:
     return difference(*how) or f"settings {a.settings} and {b.settings}"
 
 
-def read_noise(path: Path) -> dict[str, Band]:
-    """The noise band that `lipscore noise` wrote, by score name.
+def read_noise(path: Path) -> tuple[dict[str, Band], str]:
+    """(the noise band that `lipscore noise` wrote, by score name; the signature that it was made with).
 
     Raises:
         MissingError: there is none.
     """
     source = path / NOISE_FILE if path.is_dir() else path
-    found = _json(source).get("bands")
+    content = _json(source)
+    found = content.get("bands")
     if not isinstance(found, dict):
         raise MissingError(f"{source}: holds no noise band; write one with `lipscore noise INPUT --out FOLDER`")
-    return {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    return bands, str(content.get("signature", ""))
 
 
 def read_groups(path: Path) -> dict[str, dict[str, set[str]]]:

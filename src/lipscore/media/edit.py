@@ -97,6 +97,20 @@ def cut(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> No
     _write(target, [*args, "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "pcm_s16le"], info.path)
 
 
+def altered(source: Path, target: Path, options: Sequence[str]) -> None:
+    """The first video and audio stream of a file, encoded anew with FFmpeg's options; frames keep their times.
+
+    Args:
+        target: a .mkv file, which takes every codec.
+
+    Raises:
+        MediaError: FFmpeg cannot do it.
+        MissingError: the target cannot be written.
+    """
+    streams = ["-map", "0:v:0", "-map", "0:a:0", "-fps_mode", "passthrough"]
+    _write(target, [*ffmpeg.input_args(source), *streams, *options], source)
+
+
 def audio_seconds(path: Path) -> float:
     """How long a file's first audio stream sounds, by its samples.
 
