@@ -149,10 +149,12 @@ def test_estimates_say_that_they_are(tmp_path: Path) -> None:
 
 def test_the_floor_and_what_is_above_it(folders: dict[str, Path]) -> None:
     floors = [{"name": name, "lse_d": 10.0, "lse_c": 1.0} for name in "abcd"]
-    (folders["good"] / "floor.json").write_text(json.dumps({"videos": floors}))
+    (folders["good"] / "floor.json").write_text(json.dumps({"videos": floors, "signature": str(SIGNED)}))
+    (folders["poor"] / "floor.json").write_text(json.dumps({"videos": floors, "signature": "lipscore:of another run"}))
     content = as_json(folders)
     assert method(content, "good")["above_floor"] == pytest.approx({"lse_d": 3.0, "lse_c": 6.1666666 - 1})
     floor = method(content, "good, others' sound")
+    assert not method(content, "poor")["above_floor"]
     assert floor["kind"] == "floor" and floor["cells"]["lse_c"]["mean"] == 1.0 and floor["cells"]["lse_c"]["rank"] == 0
 
 

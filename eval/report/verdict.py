@@ -30,7 +30,9 @@ def judged(records: Sequence[VideoScore], standard: Standard) -> tuple[str, list
     outside = []
     for score in scored:
         if score.offset_ms is None:
-            outside.append(f"{score.name}: cannot be judged by {standard.title}: its record has no offset_ms")
+            outside.append(
+                f"{score.name}: cannot be judged by {standard.title}: no offset_ms in its record; score with --no-resume"
+            )
         elif not standard.within(score.offset_ms):
             outside.append(f"{score.name}: outside {standard.title}: {words(score.offset_ms)}")
     limits = f"audio early by at most {standard.early:g} ms, late by at most {standard.late:g} ms"

@@ -54,6 +54,8 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
     """
+    if request.output.floor and request.run.shard:
+        raise UsageError("--floor: needs all videos in one run, because each meets another's sound; leave out --shard")
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
     jobs = find_jobs(request.inputs, request.models, request.run, protocol)

@@ -27,24 +27,28 @@ from lipscore.types import VideoScore
 FILE = "noise.json"
 SAMPLE = 20
 QUANTILE = 0.95  # of single videos' differences lie inside the band
-SAME_PICTURE, SAME_SOUND = ("-c:v", "ffv1"), ("-c:a", "pcm_s16le")  # both without loss
+SAME_PICTURE, SAME_SOUND = ("-c:v", "libx264", "-qp", "0", "-preset", "ultrafast"), ("-c:a", "pcm_s16le")  # no loss
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change: FFmpeg's options for another file, or a factor on the protocol's crop_scale; neither: a frame off."""
+    """A change: FFmpeg's options for another file, or a factor on the protocol's crop_scale; neither: a frame off.
+
+    suffix: of the file. Compressed sound goes into MP4, which says how much of its beginning is the encoder's delay.
+    """
 
     name: str
     about: str
     options: tuple[str, ...] = ()
     crop: float = 1.0
+    suffix: str = ".mkv"
 
 
 CHANGES = (
     Change("h264", "H.264, CRF 18", ("-c:v", "libx264", "-crf", "18", *SAME_SOUND)),
     Change("h265", "H.265, CRF 20", ("-c:v", "libx265", "-crf", "20", "-x265-params", "log-level=none", *SAME_SOUND)),
-    Change("aac", "AAC, 128 kbit/s", (*SAME_PICTURE, "-c:a", "aac", "-b:a", "128k")),
-    Change("mp3", "MP3, 128 kbit/s", (*SAME_PICTURE, "-c:a", "libmp3lame", "-b:a", "128k")),
+    Change("aac", "AAC, 128 kbit/s", (*SAME_PICTURE, "-c:a", "aac", "-b:a", "128k"), suffix=".mp4"),
+    Change("mp3", "MP3, 128 kbit/s", (*SAME_PICTURE, "-c:a", "libmp3lame", "-b:a", "128k"), suffix=".mp4"),
     Change(
         "smaller", "0.9 of the size", ("-vf", "scale=trunc(iw*0.45)*2:trunc(ih*0.45)*2", *SAME_PICTURE, *SAME_SOUND)
     ),
@@ -139,7 +143,7 @@ def scored_under(video: Found, change: Change, setup: Setup) -> VideoScore:
         return score_video(video.path, replace(setup, protocol=replace(setup.protocol, crop_scale=scale)))
     boxes = setup.with_detector(lambda _: setup.models.detector_for(video.path))
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-        target = Path(folder) / "changed.mkv"
+        target = Path(folder) / f"changed{change.suffix}"
         try:
             if change.options:
                 edit.altered(video.path, target, change.options)

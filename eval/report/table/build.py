@@ -281,7 +281,8 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column], base: str, models: se
         notes.append("LSE-D~ and LSE-C~ are the built-in model's estimates, not comparable with published numbers")
     if any(row.kind == "real" for row in rows):
         notes += [
-            f"warning: {row.name} has a better mean {column.title} than {base}: real video is the most that sync can be"
+            f"warning: {row.name} has a better mean {column.title} than {base}, which is real video: "
+            "a score beyond real speech is no better sync"
             for row in rows
             for column in columns
             if column.sync and (against := row.cells[column.name].against) and column.sign * against.difference > 0

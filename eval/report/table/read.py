@@ -78,9 +78,11 @@ def read_results(name: str, folder: Path) -> Results:
         raise MissingError(f"{path}: holds no record; score something first")
     last = {record.score.name: record for record in records}
     newest = records[-1]
+    floor = _json(folder / FLOOR_FILE)
+    current = floor.get("signature") == newest.score.signature  # else it is of an earlier run with other settings
     floors = {
         str(video["name"]): {key: float(video[key]) for key in ("lse_d", "lse_c") if video.get(key) is not None}
-        for video in _json(folder / FLOOR_FILE).get("videos", [])
+        for video in (floor.get("videos", []) if current else [])
     }
     scores = {key: record.score for key, record in last.items()}
     return Results(name, folder, scores, newest.score.signature, newest.settings, floors)

@@ -100,9 +100,6 @@ def cut(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> No
 def altered(source: Path, target: Path, options: Sequence[str]) -> None:
     """The first video and audio stream of a file, encoded anew with FFmpeg's options; frames keep their times.
 
-    Args:
-        target: a .mkv file, which takes every codec.
-
     Raises:
         MediaError: FFmpeg cannot do it.
         MissingError: the target cannot be written.
