@@ -162,10 +162,34 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Where a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track."""
+    """What a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track.
+
+    floor: out gets floor.json, and in floor/ the embeddings that it is computed from.
+    """
 
     out: Path = option(Path("eval/results"), "Folder for scores.jsonl, scores.csv and run.json.", "--out", "-o")
     scores_file: Path = option(Path("all_scores.txt"), "File that gets a line per face track.")
+    floor: bool = option(False, "Also score each video's lips with another video's sound: the set's own zero.")
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictOptions:
+    """What a run's scores are judged by, for its exit status."""
+
+    standard: str | None = option(
+        None, "Exit 1 where an offset is outside itu-detectable, itu-acceptable, ebu-r37 or atsc-is191."
+    )
+    fail_on: list[str] = option(
+        (), "Exit 1 where a video's scores meet it, as 'abs(offset_ms)>60 or lse_c<4'; repeatable.", metavar="CONDITION"
+    )
+    baseline: Path | None = option(None, "Exit 1 where a video is worse than in these results, beyond the noise band.")
+    noise: Path | None = option(None, "The noise band for --baseline; default BASELINE/noise.json.")
+    allow_mixed: bool = option(False, "Take a baseline that was scored differently.")
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        if self.baseline is None and (self.noise is not None or self.allow_mixed):
+            raise UsageError("--noise and --allow-mixed say how to judge by --baseline: give that too")
 
 
 @dataclass(frozen=True, slots=True)

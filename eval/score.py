@@ -23,7 +23,7 @@ from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.faces.scan import scan
 from lipscore.media import read
 from lipscore.media.passes import FrameSource
-from lipscore.metrics import catalogue, lse
+from lipscore.metrics import catalogue, lse, subframe
 from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
@@ -164,12 +164,13 @@ def score_source(
 
 def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
     lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
+    found_ms = subframe.reduce_ms(tracks, most_confident(tracks), setup.protocol.reduce)
     notes = record.notes + edge_notes(tracks)
-    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, notes=notes)
+    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, offset_ms=found_ms, notes=notes)
 
 
 def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
-    """The record with what is to be said of the file, and with the length of what decoded where that is known."""
+    """The record with the notes about the file, and with the length of what decoded where that is known."""
     record = replace(record, notes=record.notes + heed.notes, silent=heed.silent and record.status == "ok")
     if not heed.counts.complete:
         return record
@@ -318,7 +319,8 @@ def track_score(
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
     lse_d, lse_c = scores(curve)
     mean = tuple(round(float(v), 6) for v in curve.mean)
-    return TrackScore(track_id, first, last, lse.sync_of(curve.mean).offset, lse_d, lse_c, len(curve.distances), mean)
+    offset, found_ms = lse.sync_of(curve.mean).offset, round(subframe.offset_ms(curve.mean), 3)
+    return TrackScore(track_id, first, last, offset, lse_d, lse_c, len(curve.distances), mean, found_ms)
 
 
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:

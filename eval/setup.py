@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from lipscore import __version__, runtime
 from lipscore.errors import WeightsError
 from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
 from lipscore.eval.store.records import hash_of
+from lipscore.eval.store.signature import Signature, hashed
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
 from lipscore.faces.s3fd.detector import S3fdDetector
@@ -131,6 +133,26 @@ class Setup:
             detector=self.detector,
             changed=self.changed,
             notes=self.models.weights_notes,
+            signature=str(self.signature),
+        )
+
+    @property
+    def signature(self) -> Signature:
+        """What decides the numbers, as one line that can be pasted and read back; without n."""
+        hashes = [str(file["sha256"]) for file in self.models.weights_record()]  # of the model, then of S3FD
+        compared = self.reference
+        shift = f"{compared.align}={compared.max_shift}" if compared.align == "shift" else compared.align
+        return Signature(
+            {
+                "lipscore": __version__,
+                "protocol": hashed(self.protocol.name, self.protocol.hash),
+                "model": hashed(self.models.sync.name, hashes[0] if hashes else ""),
+                "detector": hashed(self.detector, hashes[1] if len(hashes) > 1 else ""),
+                "ffmpeg": ffmpeg.ffmpeg_version(),
+                "opencv": cv2.__version__,
+                **({"changed": "; ".join(self.changed)} if self.changed else {}),
+                "psnr": f"{compared.region},{shift},{compared.resize}",
+            }
         )
 
     def options_record(self) -> dict[str, Any]:

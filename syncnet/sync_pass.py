@@ -51,6 +51,9 @@ class WindowPass:
         n_samples: of the audio at 16 kHz.
         n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
         vshift: shifts to either side.
+
+    Attributes:
+        kept: the lip embeddings so far, float32[n, D] each, where it was set to a list; None keeps none.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class WindowPass:
         self._done = 0
         self._lip_sum: Floats = np.zeros(0, np.float32)
         self._distances: list[Floats] = []
+        self.kept: list[Floats] | None = None
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
         """uint8[n, 224, 224, 3] BGR, the track's next frames."""
@@ -85,10 +89,20 @@ class WindowPass:
             return
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
         lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
-        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
-        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         keep_from = max(0, stop - self._embedder.context)
         self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
+        self.feed_lips(lip)
+
+    def feed_lips(self, lip: Floats) -> None:
+        """float32[n, D]: embeddings of the next windows, in place of crops; what lies beyond the sound is left out."""
+        lip = lip[: self.n_windows - self._done]
+        if not len(lip):
+            return
+        stop = self._done + len(lip)
+        if self.kept is not None:
+            self.kept.append(lip)
+        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
+        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         self._done = stop
 
     def curve(self) -> SyncCurve:

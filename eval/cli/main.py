@@ -18,7 +18,10 @@ from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.cli.generate import generate
+from lipscore.eval.cli.noise import noise
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.signature import signature
+from lipscore.eval.cli.table import table
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
@@ -69,6 +72,9 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "compare": compare,
     "average": results.average,
     "merge": results.merge,
+    "signature": signature,
+    "table": table,
+    "noise": noise,
     "reproduce": results.reproduce,
     "combine": tools.combine,
     "tracks": tools.tracks,

@@ -27,6 +27,7 @@ from lipscore.eval.options import (
     ProtocolOptions,
     ReferenceOptions,
     RunOptions,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ PANELS: dict[type, str] = {
     ReferenceOptions: "Reference",
     RunOptions: "Speed",
     OutputOptions: "Output",
+    VerdictOptions: "Verdict",
 }
 
-PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Speed")
+PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Verdict", "Speed")
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]

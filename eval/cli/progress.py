@@ -14,6 +14,7 @@ from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import one_line, quote_name
 from lipscore.eval.store.summary import offsets_of, reason_of
 from lipscore.metrics import catalogue
+from lipscore.metrics.standards import words
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -110,6 +111,8 @@ def result_line(record: Record) -> str:
         f"{len(score.tracks)} track{'s' * (len(score.tracks) != 1)}",
         f"{catalogue.OFFSET.title} {offsets_of(record)}",
     ]
+    if score.offset_ms is not None:
+        parts.append(words(score.offset_ms))
     for one in catalogue.averaged([score]):
         value = one.of(score)
         if value is not None:

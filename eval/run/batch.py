@@ -10,7 +10,7 @@ from pathlib import Path
 from lipscore.errors import UsageError
 from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOptions
 from lipscore.eval.reference import find_reference, missing_reference
-from lipscore.eval.run import pieces
+from lipscore.eval.run import floor, pieces
 from lipscore.eval.run.inputs import REFERENCE_FOLDER, Found, collect, shard_of
 from lipscore.eval.run.jobs import Job, Reporter, Task
 from lipscore.eval.run.runner import Outcome, Score, run
@@ -33,6 +33,7 @@ class Ran:
     outcome: Outcome
     counts: summary.Summary
     setup: Setup
+    floors: tuple[floor.Floor, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -53,6 +54,8 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
     """
+    if request.output.floor and request.run.shard:
+        raise UsageError("--floor: needs all videos in one run, because each meets another's sound; leave out --shard")
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
     jobs = find_jobs(request.inputs, request.models, request.run, protocol)
@@ -66,20 +69,25 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     task = Task(setup.blank(), setup.settings(), request.output.scores_file, request.run.resume)
     stop = Stop()
     with reporter.videos(len(jobs)) as progress:
-        score = scorer_of(setup, stop, progress.stage)
+        kept = floor.Kept(request.output.out, task.settings) if request.output.floor else None
+        score = scorer_of(setup, stop, progress.stage, kept)
         workers = at_a_time(len(jobs), request.run.workers, gpu=setup.models.device.type == "cuda")
         outcome = run(jobs, score, task, store, progress, workers=workers, stop=stop)
     counts = summary.summarise(outcome.records, len(jobs))
     write_manifest(
         request.output.out / manifest_name(request.run.shard),
-        setup.as_record(),
+        setup.as_record() | {"signature": str(setup.signature.with_n(counts.scored, len(jobs)))},
         command=command,
         times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
         interrupted=outcome.interrupted is not None,
         resumed=outcome.resumed,
         counts=summary.as_json(counts),
     )
-    return Ran(outcome, counts, setup)
+    floors: list[floor.Floor] = []
+    if kept is not None and outcome.interrupted is None:
+        floors = floor.of_run(outcome.records, jobs, kept, score, setup, reporter)
+        floor.write(floors, request.output.out, str(setup.signature))
+    return Ran(outcome, counts, setup, tuple(floors))
 
 
 def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, protocol: Protocol) -> list[Job]:
@@ -98,14 +106,20 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
 
-def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None]) -> Score:
+def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None], kept: floor.Kept | None = None) -> Score:
     """The function that scores a job.
 
     Args:
         on_stage: told a job's name and the stage that it has reached.
+        kept: gets the embeddings of each video; None: they are not kept.
     """
 
     def score_job(job: Job, sha256: str) -> VideoScore:
+        if kept is not None:
+            return kept.scoring(setup, lambda keeping: score_with(keeping, job, sha256))
+        return score_with(setup, job, sha256)
+
+    def score_with(setup: Setup, job: Job, sha256: str) -> VideoScore:
         def told(stage: str) -> None:
             on_stage(job.name, stage)
 

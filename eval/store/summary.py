@@ -129,7 +129,9 @@ def _table(records: Sequence[Record], folded: bool) -> Table:
     table.add_column("video", overflow="fold", no_wrap=not folded)
     scores = catalogue.averaged(record.score for record in records)
     models = {record.score.model for record in records if record.score.status == "ok"}
-    for title in ("tracks", catalogue.OFFSET.title, *(score.title_for(models) for score in scores)):
+    between = any(record.score.offset_ms is not None for record in records)
+    offset = (catalogue.OFFSET.title, *([catalogue.OFFSET_MS.unit] if between else []))
+    for title in ("tracks", *offset, *(score.title_for(models) for score in scores)):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for record in records:
@@ -138,6 +140,7 @@ def _table(records: Sequence[Record], folded: bool) -> Table:
             Text(quote_name(score.name)),
             str(len(score.tracks)),
             offsets_of(record),
+            *([_number(catalogue.OFFSET_MS, score.offset_ms)] if between else []),
             *(_number(one, one.of(score)) for one in scores),
             Text(score.status, style="green" if score.status == "ok" else "red"),
         )

@@ -143,7 +143,8 @@ class SyncCurve:
 
 @dataclass(frozen=True, slots=True)
 class TrackScore:
-    """One face track's numbers. offset in frames: positive where the audio comes before the video.
+    """One face track's numbers. offset in frames: positive where the audio comes before the video; offset_ms the same
+    between frames, in milliseconds, None in records of older versions.
 
     lse_d and lse_c are SyncNet's own with model vgg and estimates of them with model mini; curve is always the raw one.
     """
@@ -156,6 +157,7 @@ class TrackScore:
     lse_c: float
     n_windows: int
     curve: tuple[float, ...]
+    offset_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +207,14 @@ class ReferenceScore:
 class VideoScore:
     """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
 
-    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok". scores
+    lse_d, lse_c, offset (in frames) and offset_ms (the same between frames, in milliseconds) follow from the tracks by
+    the protocol's rule and are None unless status is "ok". scores
     holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
     is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
-    nothing can be heard, so the numbers measure silence and are not part of any mean.
+    nothing can be heard, so the numbers measure silence and are not part of any mean; signature says in one line what
+    decides the numbers (`lipscore signature` explains it).
     """
 
     video: str
@@ -241,6 +245,8 @@ class VideoScore:
     seconds: dict[str, float] = field(default_factory=dict)
     piece: tuple[float, float] | None = None
     silent: bool = False
+    signature: str = ""
+    offset_ms: float | None = None
 
 
 class Detector(Protocol):
