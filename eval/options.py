@@ -162,10 +162,14 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Where a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track."""
+    """Where a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track.
+
+    keep_pictures: out/pictures gets what `lipscore report` shows of each video beside its numbers.
+    """
 
     out: Path = option(Path("eval/results"), "Folder for scores.jsonl, scores.csv and run.json.", "--out", "-o")
     scores_file: Path = option(Path("all_scores.txt"), "File that gets a line per face track.")
+    keep_pictures: bool = option(False, "Keep face crops, boxes and framewise confidence in OUT/pictures for `report`.")
 
 
 @dataclass(frozen=True, slots=True)

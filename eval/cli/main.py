@@ -17,6 +17,7 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
 
 app = typer.Typer(
@@ -69,6 +70,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "average": results.average,
     "merge": results.merge,
     "reproduce": results.reproduce,
+    "report": report,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,
