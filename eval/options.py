@@ -164,12 +164,14 @@ class RunOptions:
 class OutputOptions:
     """What a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track.
 
-    floor: out gets floor.json, and in floor/ the embeddings that it is computed from.
+    floor: out gets floor.json, and in floor/ the embeddings that it is computed from. keep_pictures: out/pictures gets
+    what `lipscore report` shows of each video next to its numbers.
     """
 
     out: Path = option(Path("eval/results"), "Folder for scores.jsonl, scores.csv and run.json.", "--out", "-o")
     scores_file: Path = option(Path("all_scores.txt"), "File that gets a line per face track.")
     floor: bool = option(False, "Also score each video's lips with another video's sound: the set's own zero.")
+    keep_pictures: bool = option(False, "Keep face crops, boxes and framewise confidence in OUT/pictures for `report`.")
 
 
 @dataclass(frozen=True, slots=True)

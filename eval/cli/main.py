@@ -19,6 +19,7 @@ from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.cli.generate import generate
 from lipscore.eval.cli.noise import noise
+from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
 from lipscore.eval.cli.signature import signature
 from lipscore.eval.cli.table import table
@@ -76,6 +77,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "table": table,
     "noise": noise,
     "reproduce": results.reproduce,
+    "report": report,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,
