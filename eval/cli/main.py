@@ -17,6 +17,7 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.detect import detect
 from lipscore.eval.cli.score import filter_, score
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ def _train() -> None:
 COMMANDS: dict[str, Callable[..., object]] = {
     "score": score,
     "compare": compare,
+    "detect": detect,
     "average": results.average,
     "merge": results.merge,
     "reproduce": results.reproduce,

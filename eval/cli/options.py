@@ -21,6 +21,8 @@ import typer
 
 from lipscore.errors import LipscoreError
 from lipscore.eval.options import (
+    DetectOptions,
+    DetectProtocol,
     InputOptions,
     ModelOptions,
     OutputOptions,
@@ -37,12 +39,14 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 PANELS: dict[type, str] = {
     ModelOptions: "Model",
     ProtocolOptions: "Protocol",
+    DetectProtocol: "Protocol",
+    DetectOptions: "Search",
     ReferenceOptions: "Reference",
     RunOptions: "Speed",
     OutputOptions: "Output",
 }
 
-PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Speed")
+PANEL_ORDER = ("Input", "Search", "Model", "Protocol", "Reference", "Output", "Speed")
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]
