@@ -171,7 +171,6 @@ def _vertex(left: float, middle: float, right: float) -> float:
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (left - right) / (2 * bend)))
 
 
-
 def confidence(peak: Peak) -> float:
     """How likely the offset is right to a frame: calibrated for the built-in model's towers (docs/long-range.md).
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.metrics.longrange import ShiftSums, cosine_map, sums_of, unit
-from lipscore.syncnet.window import FRAME_RATE, MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
 from lipscore.syncnet.sync_pass import Embedder
+from lipscore.syncnet.window import FRAME_RATE, MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
 from lipscore.types import Floats
 
 STEP = FRAME_RATE  # windows whose cosines are summed together: a second

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,14 +46,14 @@ def detect(
     if output is not None:
         _check_output(output, inputs)
     setup = load_setup(protocol, models)
+    from lipscore.eval.tools.detect import blank
     from lipscore.eval.tools.detect import detect as search_in
-    from lipscore.eval.tools.detection import Detection
 
     done: list[Detection] = []
     for video in found:
         if video.problem:
             reason = f"{video.path}: {video.problem}"
-            result = Detection(str(video.path), "media_error", reason, setup.models.sync.name, "", search.max_offset)
+            result = blank(video.path, setup, search, "media_error", reason)
         else:
             with stages(video.path) as on_stage:
                 result = search_in(video.path, setup, search, on_stage=on_stage)
@@ -83,8 +82,8 @@ def lines_of(result: Detection, verbose: bool) -> list[str]:
             f"{name}: {sentence(offset)} (offset {offset:+d} frames, {answer.peak.subframe:+.2f} between frames; "
             f"confidence {answer.confidence:.2f})"
         ]
-        if hint := mend_hint(offset, result.max_offset):
-            lines.append(f"  to mend it: {hint.replace('VIDEO', shlex.quote(result.video))}")
+        if hint := mend_hint(result):
+            lines.append(f"  to mend it: {hint}")
     if result.drift is not None:
         lines.append(f"  {drift_sentence(result.drift)}")
     if result.narrow is not None:
@@ -97,7 +96,9 @@ def lines_of(result: Detection, verbose: bool) -> list[str]:
         lines.append(f"  {window.seconds:8.1f} s  {_best(window.found)}")
     if verbose:
         for track in result.tracks:
-            lines.append(f"  track {track.track_id}: frames {track.first_frame}-{track.last_frame}, {_best(track.found)}")
+            lines.append(
+                f"  track {track.track_id}: frames {track.first_frame}-{track.last_frame}, {_best(track.found)}"
+            )
         lines += [f"  note: {note}" for note in result.notes]
         times = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in result.seconds.items())
         lines.append(f"  {result.windows} windows; {times}")
@@ -108,7 +109,11 @@ def _best(found: Any) -> str:
     if found.peak is None:
         return "unknown"
     sure = f"confidence {found.confidence:.2f}"
-    return f"offset {found.peak.offset:+d}, {sure}" if not found.trouble else f"unknown (best {found.peak.offset:+d}, {sure})"
+    return (
+        f"offset {found.peak.offset:+d}, {sure}"
+        if not found.trouble
+        else f"unknown (best {found.peak.offset:+d}, {sure})"
+    )
 
 
 def _check_output(output: Path, inputs: Sequence[Path]) -> None:

@@ -70,7 +70,7 @@ def detect(
     notes: tuple[str, ...] = setup.models.weights_notes
     if towers.name != "mini":
         notes += (f"the confidence was calibrated with model mini's towers, not with {towers.name}'s",)
-    done = Detection(str(path), "unknown", "", towers.name, "root-n", options.max_offset, notes=notes)
+    done = replace(blank(path, setup, options, "unknown", ""), notes=notes)
     try:
         with watch.stage("probe"):
             info = read.probe(path)
@@ -84,6 +84,12 @@ def detect(
     except MediaError as error:
         done = replace(done, status="media_error", reason=str(error))
     return replace(done, seconds=watch.seconds)
+
+
+def blank(path: Path, setup: Setup, options: DetectOptions, status: str, reason: str) -> Detection:
+    """A detection without an answer."""
+    method = "root-n" if options.method == "auto" else options.method
+    return Detection(str(path), status, reason, setup.models.sync.name, setup.protocol.name, method, options.max_offset)
 
 
 class _Search:
@@ -210,8 +216,8 @@ def answer_of(sums: ShiftSums, min_confidence: float) -> Found:
     trouble = ""
     if peak.windows < longrange.ENOUGH:
         trouble = (
-            f"the best offset, {peak.offset:+d}, rests on {peak.windows} windows; {longrange.ENOUGH} (a second) are the "
-            "least that is trusted"
+            f"the best offset, {peak.offset:+d}, rests on {peak.windows} windows; "
+            f"{longrange.ENOUGH} (a second) are the least that is trusted"
         )
     elif sure < min_confidence:
         trouble = (
@@ -220,7 +226,7 @@ def answer_of(sums: ShiftSums, min_confidence: float) -> Found:
         )
     elif peak.at_edge:
         trouble = (
-            f"the best offset, {peak.offset:+d}, lies at the edge of what was searched, so the true one may lie beyond; "
+            f"the best offset, {peak.offset:+d}, lies at the edge of the search; the true one may lie beyond: "
             f"search wider with --max-offset {2 * sums.reach}"
         )
     return Found(peak, sure, trouble)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lipscore.metrics.longrange import Peak
-from lipscore.syncnet.window import FRAME_RATE, VSHIFT
+from lipscore.syncnet.window import FRAME_RATE
 
 MS_PER_FRAME = 1000 // FRAME_RATE
 # ITU-R BT.1359-1, figure 2: what viewers detect, in milliseconds of early and of late sound
@@ -106,6 +108,7 @@ class Detection:
     status: str
     reason: str
     model: str
+    protocol: str
     method: str
     max_offset: int
     answer: Found | None = None
@@ -146,6 +149,7 @@ class Detection:
             "fps": self.fps,
             "duration_s": self.duration_s,
             "model": self.model,
+            "protocol": self.protocol,
             "method": self.method,
             "max_offset": self.max_offset,
             "tracks": [
@@ -205,13 +209,13 @@ def sentence(offset: int) -> str:
     return f"the audio is {seconds:.2f} s late: advance the audio by {seconds:.2f} s"
 
 
-def mend_hint(offset: int, max_offset: int) -> str:
-    """How `lipscore fix` mends it; empty where there is nothing to mend."""
-    if offset == 0:
+def mend_hint(detection: Detection) -> str:
+    """The command that mends it; empty where there is nothing to mend, or no single shift does."""
+    offset, drifts = detection.offset, detection.drift is not None and detection.drift.steady
+    if not offset or drifts:
         return ""
-    if abs(offset) < VSHIFT:
-        return "lipscore fix VIDEO --out FIXED"
-    return f"lipscore fix VIDEO --out FIXED --max-offset {max_offset}"
+    wide = f"--max-offset {detection.max_offset} --protocol {detection.protocol}"
+    return f"lipscore fix {shlex.quote(detection.video)} --out FIXED{Path(detection.video).suffix} {wide}"
 
 
 def drift_sentence(drift: Drift) -> str:
@@ -219,7 +223,7 @@ def drift_sentence(drift: Drift) -> str:
     if not drift.steady:
         return f"no steady drift ({drift.pieces} pieces, {drift.low:+.1f} to {drift.high:+.1f} ms a minute)"
     text = (
-        f"drifts by {drift.per_minute:+.1f} ms a minute ({drift.low:+.1f} to {drift.high:+.1f}; {drift.pieces} pieces), "
+        f"drifts by {drift.per_minute:+.1f} ms a minute ({drift.low:+.1f} to {drift.high:+.1f}, {drift.pieces} pieces) "
         f"from {drift.at_start:+.0f} to {drift.at_end:+.0f} ms"
     )
     if drift.detectable_at is None:

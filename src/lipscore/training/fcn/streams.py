@@ -21,8 +21,8 @@ from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropPath
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.sync_pass import Embedder
-from lipscore.syncnet.window import FRAME_RATE, N_FRAMES
 from lipscore.syncnet.wide_pass import LipStream, Sound
+from lipscore.syncnet.window import FRAME_RATE, N_FRAMES
 from lipscore.training.clips import read_boxes
 from lipscore.training.split import numbered, recordings
 from lipscore.types import Floats
