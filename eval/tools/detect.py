@@ -31,7 +31,7 @@ from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import chunked, cut_tracks, track_pcm
 from lipscore.syncnet.source import prepare
 from lipscore.syncnet.sync_pass import Embedder
-from lipscore.syncnet.wide_pass import STEP, Sound, WidePass
+from lipscore.syncnet.wide_pass import STEP, Sound, WidePass, steadied
 from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import MediaInfo, SyncPass, Track
 
@@ -119,7 +119,8 @@ class _Search:
             with watch.stage("transcode"):
                 source = prepare(info, protocol, folder)
             pcm = source.pcm
-            frames, tracks, self._notes = seek(source, self._setup, info.path, Trace(), watch, self._stop)
+            frames, found, self._notes = seek(source, self._setup, info.path, Trace(), watch, self._stop)
+            tracks = [steadied(track) for track in found]
             crops = cut_tracks(frames, tracks, protocol.crop_scale)
             lengths = dict(enumerate(tracks))
         with watch.stage("embed"):

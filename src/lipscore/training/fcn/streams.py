@@ -30,7 +30,6 @@ from lipscore.types import Floats
 CROPS = PROTOCOLS["lipscore-1"]
 CHUNK = 32  # crops embedded at a time
 TRIES = 50  # draws of clips that are too short together, in a row, before there is no hope
-AROUND = 2 * REACH  # windows of sound before or after a track, at most, where a file goes on around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +62,16 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What files are wanted: windows of picture, whether the file's sound goes on around them, offsets within reach."""
+    """What files are wanted.
 
-    windows: int
-    whole_sound: bool = False
+    windows: of lips, from ... to. around: windows of sound before the picture and after it, each from ... to; (0, 0) is
+    a file whose streams are equally long. reach: of the search. offsets: the largest; None: the reach.
+    """
+
+    windows: tuple[int, int]
+    around: tuple[int, int] = (0, 0)
     reach: int = REACH
+    offsets: int | None = None
 
 
 def embed_clips(
@@ -129,15 +133,16 @@ def files(streams: Sequence[Stream], shape: Shape, rng: np.random.Generator, str
         if failed == TRIES:
             raise UsageError(
                 f"{len(streams)} clips hold too little different speech for files of "
-                f"{(shape.windows + N_FRAMES - 1) / FRAME_RATE:.0f} s; give more clips, or ask for shorter files"
+                f"{(shape.windows[1] + N_FRAMES - 1) / FRAME_RATE:.0f} s; give more clips, or ask for shorter files"
             )
 
 
 def _file(streams: Sequence[Stream], shape: Shape, rng: np.random.Generator, *, stranger: bool) -> File | None:
     """A file; None where the clips that were drawn are too short together."""
-    reach, n = shape.reach, shape.windows
-    before, after = (int(v) for v in rng.integers(0, AROUND + 1, 2)) if shape.whole_sound else (0, 0)
-    needed = n + 2 * reach + before + after
+    furthest = shape.reach if shape.offsets is None else shape.offsets
+    n = int(rng.integers(shape.windows[0], shape.windows[1] + 1))
+    before, after = (int(v) for v in rng.integers(shape.around[0], shape.around[1] + 1, 2))
+    needed = n + 2 * furthest + before + after
     drawn = one_of_each(streams, rng)
     mine, rest = _until(drawn, needed)
     others = _until(rest, needed)[0] if stranger else mine
@@ -145,8 +150,8 @@ def _file(streams: Sequence[Stream], shape: Shape, rng: np.random.Generator, *, 
         return None
     lip = np.concatenate([stream.lip for stream in mine])
     audio = np.concatenate([stream.audio for stream in others])
-    start = int(rng.integers(reach + before, min(len(lip), len(audio)) - n - reach - after + 1))
-    offset = int(rng.integers(-reach, reach + 1))
+    start = int(rng.integers(furthest + before, min(len(lip), len(audio)) - n - furthest - after + 1))
+    offset = int(rng.integers(-furthest, furthest + 1))
     sound_from = start + offset - before
     sound = audio[sound_from : sound_from + before + n + after]
     names = tuple(stream.name for stream in mine)
