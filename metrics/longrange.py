@@ -24,7 +24,7 @@ from lipscore.types import Floats
 
 REACH = 125  # frames to either side: 5 seconds
 LEAST = 8  # windows of overlap from which on a shift takes part
-FITTED = (-7.19, 1.84, 0.51, 2.98)  # of `confidence`: 1, log z, log lead, contrast; docs/long-range.md has the clips
+FITTED = (-6.96, 4.79, 0.76)  # of `confidence`: 1, log z, log lead
 FOUND = 0.8  # the confidence from which on an offset is an answer: 3 % of files with another's sound reach it
 ENOUGH = 25  # windows of overlap that an answer needs: a second
 GUARD = 3  # frames around the best shift that belong to its own peak: a window spans five frames
@@ -141,13 +141,20 @@ class Peak:
     at_edge: bool
 
 
-def find_peak(sums: ShiftSums, least: int = LEAST) -> Peak | None:
-    """The shift with the largest `root_n`; None where no shift has `least` windows or none stands out."""
+def find_peak(sums: ShiftSums, least: int = LEAST, offset: int | None = None) -> Peak | None:
+    """The shift with the largest `root_n`; None where no shift has `least` windows or none stands out.
+
+    Args:
+        offset: describe this offset instead, whatever its rank; None for it where it takes no part.
+    """
     score = root_n(sums, least)
     known = ~np.isnan(score)
     if not known.any() or not np.nanmax(score) > 0:
         return None
-    best, reach = int(np.nanargmax(score)), sums.reach
+    reach = sums.reach
+    best = int(np.nanargmax(score)) if offset is None else reach - offset
+    if not known[best]:
+        return None
     others = np.where(np.abs(np.arange(len(score)) - best) > GUARD, score, np.nan)
     second = None if np.isnan(others).all() else int(np.nanargmax(others))
     overall = sums.total[known].sum() / sums.count[known].sum()
@@ -174,10 +181,9 @@ def _vertex(left: float, middle: float, right: float) -> float:
 def confidence(peak: Peak) -> float:
     """How likely the offset is right to a frame: calibrated for the built-in model's towers (docs/long-range.md).
 
-    A logistic function of the logarithm of z, the logarithm of z's lead over the best other shift (at least 0.05), and
-    the peak's cosine times the root of its windows (z before it is scaled). Fitted on unseen clips of eight sources,
-    files of 2.5 to 15 seconds, a fifth of them with another recording's sound.
+    A logistic function of the logarithm of z and the logarithm of z's lead over the best other shift (at least 0.05).
+    Fitted on unseen clips of ten sources, files of 2.5 to 15 seconds, a fifth of them with another recording's sound.
     """
     lead = 0.05 if math.isnan(peak.second_z) else max(0.05, peak.z - peak.second_z)
-    terms = (1.0, math.log(peak.z), math.log(lead), peak.cosine * math.sqrt(peak.windows))
+    terms = (1.0, math.log(peak.z), math.log(lead))
     return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(FITTED, terms, strict=True))))

@@ -7,6 +7,7 @@ second are kept: an hour takes 3,600 rows of them, whatever its windows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,8 +28,8 @@ KEPT = 3  # such blocks in memory: tracks side by side look at neighbouring ones
 def steadied(track: Track) -> Track:
     """The track with its boxes smoothed over time (Gaussian, STEADY frames): crops that jump look like lips that move.
 
-    dlib's boxes flip between two sizes; on two real people the peak of a 10 and a 20 second file rose from 4.1 to 6.6 and
-    from 6.3 to 8.2 deviations (docs/long-range.md). The published protocols take the boxes as they are.
+    dlib's boxes flip between two sizes. On two real people, files of 10 and 20 seconds, smoothing raised the peak from
+    4.1 to 6.6 and from 6.3 to 8.2 deviations. The published protocols take the boxes as they are.
     """
     return replace(track, boxes_xyxy=gaussian_filter1d(track.boxes_xyxy, STEADY, axis=0, mode="nearest"))
 
@@ -109,11 +110,20 @@ class WidePass:
     Args:
         first_frame: of the track, counted at 25 a second from the video's first.
         reach: shifts to either side.
+        on_map: gets the cosines float32[W, 2 * reach + 1] of each block of windows in turn.
     """
 
-    def __init__(self, embedder: Embedder, sound: Sound, first_frame: int, reach: int) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        sound: Sound,
+        first_frame: int,
+        reach: int,
+        on_map: Callable[[Floats], None] | None = None,
+    ) -> None:
         self._lips = LipStream(embedder)
         self._sound, self.first_frame, self._reach = sound, first_frame, reach
+        self._on_map = on_map
         self._kept: list[ShiftSums] = []
         self.n_windows = 0
 
@@ -139,11 +149,15 @@ class WidePass:
             return
         at = self.first_frame + self.n_windows
         audio, first = self._sound.around(at - self._reach, at + len(lip) + self._reach)
-        cosines = cosine_map(lip, audio.reshape(len(audio), -1), at - first, self._reach) if len(audio) else None
+        if not len(audio):
+            audio = np.zeros((0, lip.shape[1]), np.float32)
+        cosines = cosine_map(lip, audio, at - first, self._reach)
+        if self._on_map is not None:
+            self._on_map(cosines)
         start = 0
         while start < len(lip):
             stop = min(len(lip), start + STEP - self.n_windows % STEP)
-            part = ShiftSums.none(self._reach) if cosines is None else sums_of(cosines[start:stop])
+            part = sums_of(cosines[start:stop])
             if self.n_windows % STEP:
                 self._kept[-1] = self._kept[-1] + part
             else:

@@ -17,7 +17,8 @@ from lipscore.errors import UsageError
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import DetectOptions
 from lipscore.eval.setup import Setup
-from lipscore.eval.tools.detect import answer_of, detect, drift_of, trace_of
+from lipscore.eval.tools.answers import answer_of, drift_of, trace_of
+from lipscore.eval.tools.detect import detect
 from lipscore.eval.tools.detection import Detection, agreement, sentence
 from lipscore.eval.tools.mend import mend
 from lipscore.media import edit, read

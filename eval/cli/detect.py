@@ -89,8 +89,8 @@ def lines_of(result: Detection, verbose: bool) -> list[str]:
     if result.narrow is not None:
         narrow = result.narrow
         lines.append(
-            f"  SyncNet's search ({narrow.model}, +-{narrow.vshift}): offset {narrow.offset:+d}, LSE-C {narrow.lse_c:.3f}, "
-            f"{narrow.seconds:.2f} s: {agreement(result)}"
+            f"  SyncNet's search ({narrow.model}, +-{narrow.vshift}): offset {narrow.offset:+d}, "
+            f"LSE-C {narrow.lse_c:.3f}, {narrow.seconds:.2f} s: {agreement(result)}"
         )
     for window in result.trace or ():
         lines.append(f"  {window.seconds:8.1f} s  {_best(window.found)}")

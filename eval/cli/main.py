@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_app = typer.Typer(help="The official weight files: list, fetch, verify.", no_args_is_help=True)
-train_app = typer.Typer(help="Train the built-in model.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the built-in model, or the long-range head.", no_args_is_help=True)
 
 
 def main() -> None:
@@ -68,6 +68,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "score": score,
     "compare": compare,
     "detect": detect,
+    "evaluate": train.evaluate,
     "average": results.average,
     "merge": results.merge,
     "reproduce": results.reproduce,
@@ -90,5 +91,6 @@ for _name, _command in COMMANDS.items():
 for _name, _command in WEIGHTS_COMMANDS.items():
     weights_app.command(_name)(_command)
 train_app.command("mini")(train.mini)
+train_app.command("fcn")(train.fcn)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

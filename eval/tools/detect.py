@@ -6,38 +6,40 @@ offset. Where none stands out the answer is `unknown`; another recording's sound
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from lipscore.errors import MediaError, NotScoredError, UsageError
+from lipscore.errors import MediaError, NotScoredError, UsageError, WeightsError
 from lipscore.eval.options import DetectOptions
 from lipscore.eval.reasons import too_few_windows
 from lipscore.eval.score import Stopwatch, seek
-from lipscore.eval.setup import Setup
+from lipscore.eval.setup import Models, Setup
 from lipscore.eval.stop import Stop
-from lipscore.eval.tools.detection import EARLY_MS, LATE_MS, MS_PER_FRAME, Detection, Drift, Found, FoundTrack, Narrow
-from lipscore.eval.tools.detection import Window as TraceWindow
+from lipscore.eval.tools.answers import answer_of, drift_of, trace_of, without_drift
+from lipscore.eval.tools.detection import Detection, FoundTrack, Narrow
 from lipscore.eval.trace import Trace
 from lipscore.media import read
-from lipscore.metrics import longrange, lse
+from lipscore.metrics import lse
 from lipscore.metrics.longrange import ShiftSums
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import chunked, cut_tracks, track_pcm
+from lipscore.syncnet.fcn import HeadPass, OffsetHead, Reading, load_head, reading
+from lipscore.syncnet.published_fcn import PublishedFcn, load_published
 from lipscore.syncnet.source import prepare
 from lipscore.syncnet.sync_pass import Embedder
 from lipscore.syncnet.wide_pass import STEP, Sound, WidePass, steadied
 from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import MediaInfo, SyncPass, Track
+from lipscore.weights.catalogue import S3FD
 
-PIECE_S = 10  # seconds searched at a time for the drift: one of such files gets the right offset 97 times in 100
-LEAST_PIECES = 3
-TRACE_S = 5  # seconds around each second of the trace
 Crops = NDArray[np.uint8]
 
 
@@ -63,20 +65,22 @@ def detect(
         MissingError: FFmpeg is not there, or the temporary folder cannot be written: not a fault of the video.
     """
     path, options, stop = Path(path), options or DetectOptions(), stop or Stop()
-    towers = setup.models.sync
-    if not isinstance(towers, Embedder):
-        raise UsageError.about("model", towers.name, "has no towers for a wide search; use mini or vgg")
+    towers, about = towers_of(setup.models)
     watch = Stopwatch(on_stage, stop)
     notes: tuple[str, ...] = setup.models.weights_notes
-    if towers.name != "mini":
-        notes += (f"the confidence was calibrated with model mini's towers, not with {towers.name}'s",)
+    published = _published(options.head)
+    if published is not None:
+        return _by_published(path, setup, options, published, watch)
+    if about["name"] != "mini":
+        notes += (f"the confidence was calibrated with model mini's towers, not with {about['name']}'s",)
     done = replace(blank(path, setup, options, "unknown", ""), notes=notes)
+    head = None if options.head is None else _head_of(options.head, about["sha256"], options.max_offset)
     try:
         with watch.stage("probe"):
             info = read.probe(path)
         done = replace(done, fps=float(info.fps), duration_s=round(info.duration_s, 4))
         with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
-            search = _Search(setup, towers, options, watch, stop)
+            search = _Search(setup, towers, options, watch, stop, head)
             search.through(info, Path(folder))
         done = search.onto(done)
     except NotScoredError as error:
@@ -92,12 +96,78 @@ def blank(path: Path, setup: Setup, options: DetectOptions, status: str, reason:
     return Detection(str(path), status, reason, setup.models.sync.name, setup.protocol.name, method, options.max_offset)
 
 
+def _published(head: Path | None) -> PublishedFcn | None:
+    """A head that is a published checkpoint, by its suffix."""
+    if head is None or head.suffix == ".safetensors":
+        return None
+    return load_published(head)
+
+
+def _by_published(
+    path: Path, setup: Setup, options: DetectOptions, published: PublishedFcn, watch: Stopwatch
+) -> Detection:
+    """What a published checkpoint says of the whole frame: never an answer, for it has no confidence that means one."""
+    done = blank(path, setup, options, "unknown", "")
+    done = replace(done, model="published fcn", max_offset=published.net.reach, notes=(published.about,))
+    try:
+        with watch.stage("transcode"):
+            rows = mfcc(read.read_pcm(path))
+        with watch.stage("embed"):
+            by_head, by_correlation = published.offset(read.frames_at(path), rows)
+        reason = (
+            f"{published.about}: offset {by_head:+.2f} by its head, {by_correlation:+d} by its correlation; it has no "
+            "calibrated confidence, so neither is an answer"
+        )
+        done = replace(done, reason=reason)
+    except NotScoredError as error:
+        done = replace(done, status=error.status, reason=error.reason)
+    except MediaError as error:
+        done = replace(done, status="media_error", reason=str(error))
+    except ValueError as error:
+        done = replace(done, status="too_short", reason=str(error))
+    return replace(done, seconds=watch.seconds)
+
+
+def _head_of(path: Path, sha256: str, reach: int) -> OffsetHead:
+    """A head for these towers.
+
+    Raises:
+        WeightsError: it belongs to others, or was trained for another range.
+    """
+    head, trained = load_head(path, sha256)
+    if trained != reach:
+        raise WeightsError(f"{path}: trained for --max-offset {trained}, not {reach}; search with that range")
+    return head
+
+
+def towers_of(models: Models) -> tuple[Embedder, dict[str, str]]:
+    """The towers of a model, and the name and SHA-256 of their weights.
+
+    Raises:
+        UsageError: the model has none.
+    """
+    towers = models.sync
+    if not isinstance(towers, Embedder):
+        raise UsageError.about("model", towers.name, "has no towers for a wide search; use mini or vgg")
+    weights = next(file for file in models.weights_record() if file["name"] != S3FD)
+    return towers, {"name": models.sync.name, "sha256": str(weights["sha256"])}
+
+
 class _Search:
     """One video's passes, and what they add up to."""
 
-    def __init__(self, setup: Setup, towers: Embedder, options: DetectOptions, watch: Stopwatch, stop: Stop) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        towers: Embedder,
+        options: DetectOptions,
+        watch: Stopwatch,
+        stop: Stop,
+        head: OffsetHead | None,
+    ) -> None:
         self._setup, self._towers, self._options = setup, towers, options
-        self._watch, self._stop = watch, stop
+        self._watch, self._stop, self._head = watch, stop, head
+        self._readers: list[HeadPass] = []
         self._wide: dict[int, WidePass] = {}
         self._narrow: dict[int, SyncPass] = {}
         self._ends: dict[int, tuple[int, int]] = {}
@@ -151,7 +221,11 @@ class _Search:
     def _open(self, index: int, track: Track | None, sound: Sound, pcm: NDArray[np.int16], n_frames: int) -> None:
         first, last = (0, n_frames - 1) if track is None else (track.first_frame, track.last_frame)
         self._ends[index] = first, last
-        self._wide[index] = WidePass(self._towers, sound, first, self._options.max_offset)
+        on_map = None
+        if self._head is not None:
+            self._readers.append(HeadPass(self._head))
+            on_map = self._readers[-1].add
+        self._wide[index] = WidePass(self._towers, sound, first, self._options.max_offset, on_map)
         if self._options.compare:
             beneath = pcm if track is None else track_pcm(pcm, track, FRAME_RATE)
             self._narrow[index] = self._setup.models.sync.open(beneath, last - first + 1, self._setup.protocol.vshift)
@@ -163,8 +237,8 @@ class _Search:
         steps = self._by_second()
         drift, sums = drift_of(steps, limit), sum(totals.values(), ShiftSums.none(reach))
         if drift is not None and drift.steady:
-            sums = _without_drift(steps, drift, reach)
-        answer = answer_of(sums, limit)
+            sums = without_drift(steps, drift, reach)
+        answer = answer_of(sums, limit, self._reading())
         tracks = tuple(
             FoundTrack(index, *self._ends[index], answer_of(total, limit)) for index, total in sorted(totals.items())
         )
@@ -184,6 +258,14 @@ class _Search:
             narrow=self._compared(),
             notes=notes,
         )
+
+    def _reading(self) -> Reading | None:
+        """What the head says of all tracks together."""
+        parts = [part for part in (reader.sums() for reader in self._readers) if part is not None]
+        if self._head is None or not parts:
+            return None
+        with torch.inference_mode():
+            return reading(self._head.logits(reduce(add, parts))[0])
 
     def _by_second(self) -> dict[int, ShiftSums]:
         """Second of the video -> the sums of the windows that begin in it, over all tracks."""
@@ -206,91 +288,3 @@ class _Search:
         lse_c, offset = max(found)
         seconds = self._watch.seconds.get("narrow", 0.0)
         return Narrow(self._setup.models.sync.name, offset, lse_c, self._setup.protocol.vshift, seconds)
-
-
-def answer_of(sums: ShiftSums, min_confidence: float) -> Found:
-    """The best offset of some sums, and why it is no answer where it is none."""
-    peak = longrange.find_peak(sums)
-    if peak is None:
-        return Found(None, 0.0, "no shift stands out: the sound or the picture does not change, or they never overlap")
-    sure = longrange.confidence(peak)
-    trouble = ""
-    if peak.windows < longrange.ENOUGH:
-        trouble = (
-            f"the best offset, {peak.offset:+d}, rests on {peak.windows} windows; "
-            f"{longrange.ENOUGH} (a second) are the least that is trusted"
-        )
-    elif sure < min_confidence:
-        trouble = (
-            f"the best offset, {peak.offset:+d}, is right with a probability of {sure:.2f}; "
-            f"{min_confidence:g} is the limit (--min-confidence)"
-        )
-    elif peak.at_edge:
-        trouble = (
-            f"the best offset, {peak.offset:+d}, lies at the edge of the search; the true one may lie beyond: "
-            f"search wider with --max-offset {2 * sums.reach}"
-        )
-    return Found(peak, sure, trouble)
-
-
-def drift_of(seconds: dict[int, ShiftSums], min_confidence: float) -> Drift | None:
-    """How the offset moves over pieces of PIECE_S seconds; None with fewer than LEAST_PIECES that have an answer."""
-    pieces: dict[int, ShiftSums] = {}
-    for at, sums in seconds.items():
-        piece = at // PIECE_S
-        pieces[piece] = pieces[piece] + sums if piece in pieces else sums
-    times, offsets = [], []
-    for piece, sums in sorted(pieces.items()):
-        found = answer_of(sums, min_confidence)
-        if found.peak is not None and not found.trouble:
-            times.append((piece + 0.5) * PIECE_S)
-            offsets.append(found.peak.subframe * MS_PER_FRAME)
-    if len(times) < LEAST_PIECES:
-        return None
-    from scipy.stats import theilslopes  # here, because it takes half a second
-
-    line = theilslopes(offsets, times)
-    begin, end = 0.0, float(max(seconds) + 1)
-    at_start, at_end = (float(line.intercept + line.slope * t) for t in (begin, end))
-    travelled = abs(line.slope) * (times[-1] - times[0])
-    steady = not (line.low_slope <= 0 <= line.high_slope) and travelled >= MS_PER_FRAME
-    return Drift(
-        pieces=len(times),
-        per_minute=float(line.slope) * 60,
-        low=float(line.low_slope) * 60,
-        high=float(line.high_slope) * 60,
-        at_start=at_start,
-        at_end=at_end,
-        detectable_at=_detectable(at_start, float(line.slope), end) if steady else None,
-        steady=steady,
-    )
-
-
-def _detectable(at_start: float, slope: float, end: float) -> float | None:
-    """Seconds until an offset that starts so, in ms, and moves by `slope` ms a second, is outside the limits."""
-    if not -LATE_MS <= at_start <= EARLY_MS:
-        return 0.0
-    limit = EARLY_MS if slope > 0 else -LATE_MS
-    at = (limit - at_start) / slope if slope else math.inf
-    return at if at <= end else None
-
-
-def _without_drift(seconds: dict[int, ShiftSums], drift: Drift, reach: int) -> ShiftSums:
-    """The sums with every second's offset moved to that of the video's middle."""
-    middle = (max(seconds) + 1) / 2
-    frames_a_second = drift.per_minute / 60 / MS_PER_FRAME
-    moved = (sums.moved(round(frames_a_second * (at + 0.5 - middle))) for at, sums in seconds.items())
-    return sum(moved, ShiftSums.none(reach))
-
-
-def trace_of(seconds: dict[int, ShiftSums], min_confidence: float) -> tuple[TraceWindow, ...]:
-    """The offset around every second that has a face, from the TRACE_S seconds around it."""
-    around = range(-(TRACE_S // 2), TRACE_S // 2 + 1)
-
-    def near(at: int) -> Sequence[ShiftSums]:
-        return [seconds[at + step] for step in around if at + step in seconds]
-
-    found = []
-    for at, sums in sorted(seconds.items()):
-        found.append(TraceWindow(at + 0.5, answer_of(sum(near(at), ShiftSums.none(sums.reach)), min_confidence)))
-    return tuple(found)

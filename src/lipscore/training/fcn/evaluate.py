@@ -14,10 +14,12 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import torch
 
 from lipscore.metrics import longrange, lse
 from lipscore.metrics.longrange import cosine_map, sums_of
 from lipscore.metrics.reduce import bootstrap_mean
+from lipscore.syncnet.fcn import OffsetHead, features, reading
 from lipscore.syncnet.window import FRAME_RATE, N_FRAMES, VSHIFT
 from lipscore.training.fcn.streams import File, Shape, Stream, files
 from lipscore.types import Floats
@@ -62,7 +64,18 @@ def by_nothing(file: File, cosines: Floats, reach: int) -> Answer:  # noqa: ARG0
     return Answer(0)
 
 
-def by_guess(file: File, cosines: Floats, reach: int) -> Answer:
+def by_head(head: OffsetHead) -> Method:
+    """A head as a method."""
+
+    @torch.inference_mode()
+    def answer(file: File, cosines: Floats, reach: int) -> Answer:  # noqa: ARG001
+        found = reading(head(torch.from_numpy(features(cosines))[None])[0])
+        return Answer(found.offset, found.probability)
+
+    return answer
+
+
+def by_guess(file: File, cosines: Floats, reach: int) -> Answer:  # noqa: ARG001
     """A guess, uniform in the range; the same for the same file."""
     rng = np.random.default_rng(crc32(" ".join(file.names).encode()))
     return Answer(int(rng.integers(-reach, reach + 1)))
@@ -95,7 +108,12 @@ class Item:
 
 
 def measure(
-    streams: Sequence[Stream], shape: Shape, methods: Mapping[str, Method], samples: int, seed: int, strangers: float = 0
+    streams: Sequence[Stream],
+    shape: Shape,
+    methods: Mapping[str, Method],
+    samples: int,
+    seed: int,
+    strangers: float = 0,
 ) -> list[Item]:
     """`samples` files, each answered by every method.
 
@@ -145,7 +163,7 @@ def figures(items: Sequence[Item], method: str, reach: int) -> dict[str, Any]:
         found[f"{title}_interval"] = [_rounded(interval.low), _rounded(interval.high)]
     found["coverage_95"] = coverage(errors <= 1, sure, 0.95)
     found["coverage_99"] = coverage(errors <= 1, sure, 0.99)
-    found["avg_inference_time_ms"] = _rounded(1000 * np.mean([item.seconds[method] for item in own]))
+    found["avg_inference_time_ms"] = _rounded(1000 * float(np.mean([item.seconds[method] for item in own])))
     found["max_offset_range"] = f"+-{reach} frames (+-{reach / FRAME_RATE:g} s)"
     found["by_offset"] = _by([abs(item.offset or 0) for item in own], errors, BANDS)
     found["by_overlap"] = _by([item.overlap for item in own], errors, OVERLAPS)
