@@ -128,7 +128,7 @@ def test_the_loss_is_least_at_the_truth() -> None:
 
 
 def test_a_head_learns_resumes_and_is_at_chance_on_noise(tmp_path: Path) -> None:
-    """A few steps find offsets; embeddings that know nothing, with the same lengths, are not answered better than chance."""
+    """A few steps find offsets; embeddings that know nothing, in files of the same lengths, are answered at chance."""
     recipe = Recipe(epochs=2, max_offset=REACH, batch_size=4, lr=1e-2)
     out = tmp_path / "head.safetensors"
     head, curve = fit(STREAMS, recipe, out, "all")
