@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from lipscore.errors import UsageError
+from lipscore.metrics.longrange import FOUND, REACH
 from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import Method, Region, Resize
 
 MODELS = ("auto", "vgg", "mini")
+METHODS = ("auto", "root-n", "head")
 MAX_SHIFT = 15  # frames, SyncNet's range
 
 
@@ -100,6 +102,41 @@ class ProtocolOptions:
             UsageError: there is no such protocol, or a value is out of range.
         """
         return change(get_protocol(self.protocol), self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectProtocol(ProtocolOptions):
+    """The same for `lipscore detect`, whose own protocol decodes once and keeps sound and picture on one clock."""
+
+    protocol: str = option("lipscore-1", "A protocol's name (see `lipscore protocols`), or a TOML file.")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectOptions:
+    """How `lipscore detect` searches.
+
+    method: "root-n", the statistic of `lipscore.metrics.longrange`; "head", a trained head (`head`, its weight file);
+    "auto": what the evaluation found better, root-n.
+
+    Raises:
+        UsageError: a number is out of range, a choice is unknown, or there is a head without its method.
+    """
+
+    max_offset: int = option(REACH, "Range of the search, in frames to either side.", least=1)
+    method: str = option("auto", "root-n, head (a trained one, with --head), or auto: root-n.")
+    head: Path | None = option(None, "With --method head: the weights that `lipscore train fcn` wrote.")
+    min_confidence: float = option(FOUND, "Probability of being right to a frame, from which an offset is an answer.")
+    compare: bool = option(False, "Search as SyncNet does, too, --vshift frames to either side, and compare.")
+    trace: bool = option(False, "Add the offset around every second.")
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        _check(self)
+        _choose("method", self.method, METHODS)
+        if not 0 <= self.min_confidence <= 1:
+            raise UsageError.about("min_confidence", self.min_confidence, "is a probability; give 0 to 1")
+        if (self.method == "head") != (self.head is not None):
+            raise UsageError.about("head", self.head, "belongs to --method head; give both or none")
 
 
 @dataclass(frozen=True, slots=True)

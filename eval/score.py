@@ -196,30 +196,46 @@ def _score_file(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...
     return _score_tracks(source, job, info.path)
 
 
-def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
-    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
-    protocol, watch, pool = job.protocol, job.watch, job.models.pool
-    frames = FrameSource(lambda: job.stop.through(source.frames.packed()), source.frames.unpack)
+def seek(
+    source: Source, setup: Setup, path: Path, trace: Trace, watch: Stopwatch, stop: Stop
+) -> tuple[FrameSource, tuple[Track, ...], tuple[str, ...]]:
+    """A prepared video's frames, its face tracks, and notes for its record; the trace gets shots and boxes.
+
+    Args:
+        path: the video, for detectors that differ from video to video.
+
+    Raises:
+        NotScoredError: it is too short, or has no face or no track.
+    """
+    protocol = setup.protocol
+    frames = FrameSource(lambda: stop.through(source.frames.packed()), source.frames.unpack)
     with watch.stage("shots"):
-        shots = tuple(find_shots(job.stop.through(source.shot_frames()), protocol.shot_threshold))
-    job.trace.shots = shots
+        shots = tuple(find_shots(stop.through(source.shot_frames()), protocol.shot_threshold))
+    trace.shots = shots
     check_length(shots, protocol)
-    detector = job.models.detector_for(path)
+    detector = setup.models.detector_for(path)
     with detector.turn, watch.stage("faces"):
-        faces = scan(frames, shots, detector, pool)
-    job.trace.faces = faces
-    if detector.stride > 1:
-        job.notes.append(f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames")
+        faces = scan(frames, shots, detector, setup.models.pool)
+    trace.faces = faces
+    partly = f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames"
     with watch.stage("tracks"):
         tracking = find_tracks(faces.boxes, shots, protocol)
     if not tracking.tracks:
         raise no_track(faces, tracking, protocol)
+    return frames, tracking.tracks, (partly,) if detector.stride > 1 else ()
+
+
+def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
+    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
+    protocol, watch = job.protocol, job.watch
+    frames, tracks, notes = seek(source, job.setup, path, job.trace, watch, job.stop)
+    job.notes += notes
     make = _InMemory if protocol.crop_codec == "none" else _ThroughFile
     scores: list[TrackScore] = []
     under_way: dict[int, _InMemory | _ThroughFile] = {}
-    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracking.tracks, protocol.crop_scale)):
+    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracks, protocol.crop_scale)):
         if index not in under_way:
-            track = tracking.tracks[index]
+            track = tracks[index]
             under_way[index] = make(track, track_pcm(source.pcm, track, protocol.frame_rate), job)
         under_way[index].feed(chunk)
         if last:

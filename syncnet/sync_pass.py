@@ -6,7 +6,7 @@ crops chunk by chunk and keeps only what the next chunk needs.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PE
 from lipscore.types import Floats, SyncCurve
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """A pair of towers that embed the windows of lips and speech.
 

@@ -17,6 +17,7 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.detect import detect
 from lipscore.eval.cli.generate import generate
 from lipscore.eval.cli.noise import noise
 from lipscore.eval.cli.report import report
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_app = typer.Typer(help="The official weight files: list, fetch, verify.", no_args_is_help=True)
-train_app = typer.Typer(help="Train the built-in model.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the built-in model, or the long-range head.", no_args_is_help=True)
 
 
 def main() -> None:
@@ -71,6 +72,8 @@ def _train() -> None:
 COMMANDS: dict[str, Callable[..., object]] = {
     "score": score,
     "compare": compare,
+    "detect": detect,
+    "evaluate": train.evaluate,
     "average": results.average,
     "merge": results.merge,
     "signature": signature,
@@ -98,5 +101,6 @@ for _name, _command in COMMANDS.items():
 for _name, _command in WEIGHTS_COMMANDS.items():
     weights_app.command(_name)(_command)
 train_app.command("mini")(train.mini)
+train_app.command("fcn")(train.fcn)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")
