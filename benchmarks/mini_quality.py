@@ -16,8 +16,7 @@ from pathlib import Path
 
 import torch
 
-from lipscore.eval.models import Models
-from lipscore.eval.score import score_video
+from lipscore import Models, score_video
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
 from lipscore.syncnet.mini import WEIGHTS, MiniEmbedder, load_mini

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import torch
 
-from lipscore import pool, runtime
+from lipscore.pool import Pool, available_cores
 from lipscore.syncnet.mini import load_mini
+from lipscore.syncnet.sync_pass import Embedder
 from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
-from lipscore.types import Embedder
 
 CHUNK = 32  # crops at a time, as the program feeds them
 
@@ -36,13 +36,11 @@ def windows_per_second(embedder: Embedder, windows: int) -> float:
 
 def main() -> None:
     windows = int(sys.argv[1]) if len(sys.argv) > 1 else 256
-    runtime.configure()
-    torch.set_num_threads(1)
     device = torch.device("cpu")
-    mini = windows_per_second(load_mini(device), windows)
+    mini = windows_per_second(load_mini(device, pool=Pool(1)), windows)
     official = windows_per_second(SyncNetEmbedder(SyncNet().state_dict(), device), windows)
     print(f"windows a second: mini {mini:.0f} on one thread,")
-    print(f"SyncNet v2 {official:.0f} on {pool.available_cores()} cores: {mini / official:.1f} times as many")
+    print(f"SyncNet v2 {official:.0f} on {available_cores()} cores: {mini / official:.1f} times as many")
 
 
 if __name__ == "__main__":

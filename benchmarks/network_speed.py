@@ -24,7 +24,8 @@ from precision import KIT, make_kit_weights
 from torch.utils.flop_counter import FlopCounterMode
 
 from lipscore.faces.s3fd.detector import S3fdDetector
-from lipscore.runtime import configure
+from lipscore.pool import Pool
+from lipscore.runtime import tune_process
 from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
 from lipscore.types import Frame
 
@@ -94,7 +95,7 @@ def syncnet(state: dict[str, torch.Tensor], device: torch.device) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (36, 224, 224, 3), np.uint8)
     sound = np.random.default_rng(0).normal(size=(140, 13)).astype(np.float32)
     dtypes = (torch.float32, torch.float16 if gpu else torch.bfloat16)
-    exact, halved = (SyncNetEmbedder(dict(state), device, dtype=dtype) for dtype in dtypes)
+    exact, halved = (SyncNetEmbedder(dict(state), device, dtype=dtype, pool=Pool(1)) for dtype in dtypes)
     with torch.inference_mode():
         flops = flops_of(exact._net.lip_tower, torch.rand(1, 15, 224, 224, device=device))
         flops += flops_of(exact._net.audio_tower, torch.rand(1, 1, 13, 20, device=device))
@@ -128,7 +129,7 @@ def flops_of(network: torch.nn.Module, x: torch.Tensor) -> int:
 
 def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    configure(cores=1)
+    tune_process(threads=1)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(sys.argv[1]) if sys.argv[1:] else Path(made)
         if not sys.argv[1:]:

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from lipscore import load_models, score_video
-from lipscore.eval.models import FAST_STRIDE
+from lipscore.eval.setup import FAST_STRIDE
 from lipscore.faces.given import GivenBoxes
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
 from lipscore.types import VideoScore

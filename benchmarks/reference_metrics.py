@@ -25,7 +25,8 @@ CORES = 2
 SCORE = """
 import sys, time
 from pathlib import Path
-from lipscore.eval.reference import ReferenceOptions, score_reference
+from lipscore.eval.options import ReferenceOptions
+from lipscore.eval.reference import score_reference
 start = time.perf_counter()
 score = score_reference(*map(Path, sys.argv[1:3]), options=ReferenceOptions(all_variants=sys.argv[3] == "all"))
 assert score.status == "ok", score

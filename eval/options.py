@@ -13,10 +13,12 @@ from typing import Any, get_args
 
 from lipscore.errors import UsageError
 from lipscore.media.limits import MAX_PIXELS, Limits
+from lipscore.metrics.longrange import FOUND, REACH
 from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import Method, Region, Resize
 
 MODELS = ("auto", "vgg", "mini")
+METHODS = ("auto", "root-n", "head")
 MAX_SHIFT = 15  # frames, SyncNet's range
 
 
@@ -104,6 +106,41 @@ class ProtocolOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectProtocol(ProtocolOptions):
+    """The same for `lipscore detect`, whose own protocol decodes once and keeps sound and picture on one clock."""
+
+    protocol: str = option("lipscore-1", "A protocol's name (see `lipscore protocols`), or a TOML file.")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectOptions:
+    """How `lipscore detect` searches.
+
+    method: "root-n", the statistic of `lipscore.metrics.longrange`; "head", a trained head (`head`, its weight file);
+    "auto": what the evaluation found better, root-n.
+
+    Raises:
+        UsageError: a number is out of range, a choice is unknown, or there is a head without its method.
+    """
+
+    max_offset: int = option(REACH, "Range of the search, in frames to either side.", least=1)
+    method: str = option("auto", "root-n, head (a trained one, with --head), or auto: root-n.")
+    head: Path | None = option(None, "With --method head: the weights that `lipscore train fcn` wrote.")
+    min_confidence: float = option(FOUND, "Probability of being right to a frame, from which an offset is an answer.")
+    compare: bool = option(False, "Search as SyncNet does, too, --vshift frames to either side, and compare.")
+    trace: bool = option(False, "Add the offset around every second.")
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        _check(self)
+        _choose("method", self.method, METHODS)
+        if not 0 <= self.min_confidence <= 1:
+            raise UsageError.about("min_confidence", self.min_confidence, "is a probability; give 0 to 1")
+        if (self.method == "head") != (self.head is not None):
+            raise UsageError.about("head", self.head, "belongs to --method head; give both or none")
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceOptions:
     """How a video is compared with its reference.
 
@@ -174,10 +211,36 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """Where a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track."""
+    """What a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track.
+
+    floor: out gets floor.json, and in floor/ the embeddings that it is computed from. keep_pictures: out/pictures gets
+    what `lipscore report` shows of each video next to its numbers.
+    """
 
     out: Path = option(Path("eval/results"), "Folder for scores.jsonl, scores.csv and run.json.", "--out", "-o")
     scores_file: Path = option(Path("all_scores.txt"), "File that gets a line per face track.")
+    floor: bool = option(False, "Also score each video's lips with another video's sound: the set's own zero.")
+    keep_pictures: bool = option(False, "Keep face crops, boxes and framewise confidence in OUT/pictures for `report`.")
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictOptions:
+    """What a run's scores are judged by, for its exit status."""
+
+    standard: str | None = option(
+        None, "Exit 1 where an offset is outside itu-detectable, itu-acceptable, ebu-r37 or atsc-is191."
+    )
+    fail_on: list[str] = option(
+        (), "Exit 1 where a video's scores meet it, as 'abs(offset_ms)>60 or lse_c<4'; repeatable.", metavar="CONDITION"
+    )
+    baseline: Path | None = option(None, "Exit 1 where a video is worse than in these results, beyond the noise band.")
+    noise: Path | None = option(None, "The noise band for --baseline; default BASELINE/noise.json.")
+    allow_mixed: bool = option(False, "Take a baseline that was scored differently.")
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        if self.baseline is None and (self.noise is not None or self.allow_mixed):
+            raise UsageError("--noise and --allow-mixed say how to judge by --baseline: give that too")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
-from lipscore.eval.reasons import check_length, no_track, too_few_windows
+from lipscore.eval.reasons import check_length, edge_notes, no_track, too_few_windows
 from lipscore.eval.reference import score_reference
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
@@ -24,17 +24,16 @@ from lipscore.media import read
 from lipscore.media.limits import Limits, Watch, current, watching
 from lipscore.media.passes import FrameSource
 from lipscore.media.scratch import scratch
-from lipscore.metrics import catalogue, lse
+from lipscore.metrics import catalogue, lse, subframe
 from lipscore.metrics.reduce import most_confident
-from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
-from lipscore.syncnet.source import Source, direct_input, prepare
-from lipscore.syncnet.sync_pass import SyncPass
+from lipscore.syncnet.source import Heed, Source, direct_input, prepare
 from lipscore.syncnet.tracks import find_tracks
-from lipscore.types import Embedder, MediaInfo, SyncCurve, Track, TrackScore, VideoScore
+from lipscore.types import MediaInfo, SyncCurve, SyncPass, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
+UNREAD = ("media_error", "too_large", "timed_out")  # statuses of what is not worth reading again
 
 
 class Stopwatch:
@@ -105,17 +104,20 @@ def score_video(
     watch = Stopwatch(on_stage, stop)
     record = replace(setup.blank(str(path), name if name is not None else path.stem), status="ok")
     job: _Job | None = None
+    heed: Heed | None = None
     try:
         with watch.stage("probe"):
-            info = read.probe(path)
-            record = replace(record, sha256=sha256 or read.file_sha256(path))
+            sha256 = sha256 or read.file_sha256(path)
+            guard = Watch(limits or Limits(), path.stat().st_size, setup.protocol.frame_rate)
+            with watching(guard):
+                info = read.probe(path)
+            record = replace(record, sha256=sha256)
         record = replace(record, fps=float(info.fps), n_frames=info.n_frames, duration_s=round(info.duration_s, 4))
-        n_bytes = path.stat().st_size
-        guard = Watch(limits or Limits(), n_bytes, info.duration_s, setup.protocol.frame_rate)
-        guard.size(info.width, info.height)
+        guard.lasting(info.duration_s)
         with watching(guard), scratch() as folder:
             job = _Job(setup, watch, trace or Trace(), stop, folder)
-            scores = _score_crop(info, job) if setup.protocol.direct else _score_file(info, job)
+            heed = Heed(info, setup.protocol)
+            scores = _score_crop(info, job, heed) if setup.protocol.direct else _score_file(info, job, heed)
         record = _with_tracks(record, scores, setup)
     except NotScoredError as error:
         record = replace(record, status=error.status, reason=error.reason)  # type: ignore[arg-type]
@@ -123,7 +125,9 @@ def score_video(
         record = replace(record, status="media_error", reason=str(error))
     if job is not None:
         record = replace(record, shots=job.trace.shots, notes=record.notes + tuple(job.notes))
-    if reference is not None and record.status != "media_error":
+    if heed is not None:
+        record = _heeding(record, heed)
+    if reference is not None and record.status not in UNREAD:
         with watch.stage("reference"):
             compared = score_reference(
                 path,
@@ -169,7 +173,23 @@ def score_source(
 
 def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
     lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
-    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset)
+    found_ms = subframe.reduce_ms(tracks, most_confident(tracks), setup.protocol.reduce)
+    notes = record.notes + edge_notes(tracks)
+    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, offset_ms=found_ms, notes=notes)
+
+
+def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
+    """The record with the notes about the file, and with the length of what decoded where that is known."""
+    record = replace(record, notes=record.notes + heed.notes, silent=heed.silent and record.status == "ok")
+    if not heed.counts.complete:
+        return record
+    return replace(record, n_frames=heed.counts.n_frames, duration_s=round(float(heed.counts.end), 4))
+
+
+def _through(stop: Stop, stream: Iterable[T]) -> Iterator[T]:
+    """The frames of one pass: broken off where the run is stopped, or the video is over a limit."""
+    guard = current()
+    return stop.through(stream if guard is None else guard.frames(stream))
 
 
 class _Job:
@@ -180,46 +200,57 @@ class _Job:
         self.protocol, self.models = setup.protocol, setup.models
         self.notes: list[str] = []
 
-    def through(self, stream: Iterable[T]) -> Iterator[T]:
-        """The frames of one pass: broken off where the run is stopped, or the video is over a limit."""
-        guard = current()
-        return self.stop.through(stream if guard is None else guard.frames(stream))
-
     def open_pass(self, pcm: NDArray[np.int16], n_frames: int) -> SyncPass:
         """A track's way through the model."""
-        return SyncPass(self.models.embedder, mfcc(pcm), len(pcm), n_frames, self.protocol.vshift)
+        return self.models.sync.open(pcm, n_frames, self.protocol.vshift)
 
 
-def _score_file(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
+def _score_file(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
     with job.watch.stage("transcode"):
-        source = prepare(info, job.protocol, job.folder)
+        source = prepare(info, job.protocol, job.folder, heed)
     return _score_tracks(source, job, info.path)
 
 
-def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
-    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
-    protocol, watch, pool = job.protocol, job.watch, job.models.pool
-    frames = FrameSource(lambda: job.through(source.frames.packed()), source.frames.unpack)
+def seek(
+    source: Source, setup: Setup, path: Path, trace: Trace, watch: Stopwatch, stop: Stop
+) -> tuple[FrameSource, tuple[Track, ...], tuple[str, ...]]:
+    """A prepared video's frames, its face tracks, and notes for its record; the trace gets shots and boxes.
+
+    Args:
+        path: the video, for detectors that differ from video to video.
+
+    Raises:
+        NotScoredError: it is too short, has no face or no track, or is over a limit.
+    """
+    protocol = setup.protocol
+    frames = FrameSource(lambda: _through(stop, source.frames.packed()), source.frames.unpack)
     with watch.stage("shots"):
-        shots = tuple(find_shots(job.through(source.shot_frames()), protocol.shot_threshold))
-    job.trace.shots = shots
+        shots = tuple(find_shots(_through(stop, source.shot_frames()), protocol.shot_threshold))
+    trace.shots = shots
     check_length(shots, protocol)
-    detector = job.models.detector_for(path)
+    detector = setup.models.detector_for(path)
     with detector.turn, watch.stage("faces"):
-        faces = scan(frames, shots, detector, pool)
-    job.trace.faces = faces
-    if detector.stride > 1:
-        job.notes.append(f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames")
+        faces = scan(frames, shots, detector, setup.models.pool)
+    trace.faces = faces
+    partly = f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames"
     with watch.stage("tracks"):
         tracking = find_tracks(faces.boxes, shots, protocol)
     if not tracking.tracks:
         raise no_track(faces, tracking, protocol)
+    return frames, tracking.tracks, (partly,) if detector.stride > 1 else ()
+
+
+def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
+    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
+    protocol, watch = job.protocol, job.watch
+    frames, tracks, notes = seek(source, job.setup, path, job.trace, watch, job.stop)
+    job.notes += notes
     make = _InMemory if protocol.crop_codec == "none" else _ThroughFile
     scores: list[TrackScore] = []
     under_way: dict[int, _InMemory | _ThroughFile] = {}
-    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracking.tracks, protocol.crop_scale)):
+    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracks, protocol.crop_scale)):
         if index not in under_way:
-            track = tracking.tracks[index]
+            track = tracks[index]
             under_way[index] = make(track, track_pcm(source.pcm, track, protocol.frame_rate), job)
         under_way[index].feed(chunk)
         if last:
@@ -268,12 +299,12 @@ class _ThroughFile:
         track, job = self._track, self._job
         with job.watch.stage("crops"):
             self._file.finish(self._pcm)
-        sync = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
-        if sync.n_fed < len(track.frames):
+        sync, n_read = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
+        if n_read < len(track.frames):
             # OpenCV's writer does not say that the disk was full while it wrote
             raise NotScoredError(
                 "error",
-                f"{sync.n_fed} of the {len(track.frames)} frames of track {track.id} could be read back from the "
+                f"{n_read} of the {len(track.frames)} frames of track {track.id} could be read back from the "
                 f"temporary folder {job.folder.parent}; is its disk full? Make room, or set TMPDIR to another place",
             )
         if job.trace.on_crop is not None:
@@ -282,12 +313,13 @@ class _ThroughFile:
         return _scored(track, track.first_frame, track.last_frame, sync, job)
 
 
-def _score_crop(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
+def _score_crop(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
     """The whole file as one track, under a protocol that takes the file itself as the crop."""
     with job.watch.stage("transcode"):
-        pcm, frames = direct_input(info)
-    sync = _run_pass(pcm, lambda: chunked(job.through(frames())), info.n_frames, job)
-    score = _scored(None, 0, info.n_frames - 1, sync, job)
+        pcm, frames = direct_input(info, job.protocol, heed)
+    sync, n_frames = _run_pass(pcm, lambda: chunked(_through(job.stop, frames())), info.n_frames, job)
+    heed.settle()
+    score = _scored(None, 0, n_frames - 1, sync, job)
     if not score.n_windows:
         raise too_few_windows(len(pcm), job.protocol)
     return (score,)
@@ -295,8 +327,8 @@ def _score_crop(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
 
 def _run_pass(
     pcm: NDArray[np.int16], chunks: Callable[[], Iterator[NDArray[np.uint8]]], n_frames: int, job: _Job
-) -> SyncPass:
-    """A pass over crops that are read from a file; repeated where the file holds another number than was expected."""
+) -> tuple[SyncPass, int]:
+    """A pass over crops that are read from a file, and their number; repeated where another one was expected."""
     while True:
         sync = job.open_pass(pcm, n_frames)
         read_ = 0
@@ -305,26 +337,28 @@ def _run_pass(
             with job.watch.stage("embed"):
                 sync.feed(chunk)
         if read_ == n_frames:
-            return sync
+            return sync, n_frames
         n_frames = read_
 
 
 def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Job) -> TrackScore:
     """A track's score, which the trace gets too."""
     curve = sync.curve()
-    score = track_score(0 if track is None else track.id, first, last, curve, job.models.embedder)
-    job.trace.add(TracedTrack(track, score, curve, job.models.embedder.name))
+    score = track_score(0 if track is None else track.id, first, last, curve, sync.scores)
+    job.trace.add(TracedTrack(track, score, curve, sync.scores, job.models.sync.name))
     return score
 
 
-def track_score(track_id: int, first: int, last: int, curve: SyncCurve, embedder: Embedder) -> TrackScore:
-    """A track's numbers from its curve; first and last frame are passed on."""
+def track_score(
+    track_id: int, first: int, last: int, curve: SyncCurve, scores: Callable[[SyncCurve], tuple[float, float]]
+) -> TrackScore:
+    """A track's numbers from its curve; first and last frame are passed on, scores is the pass's."""
     if not len(curve.distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
-    sync = lse.sync_of(curve.mean)
-    lse_d, lse_c = embedder.estimate(curve) or (sync.lse_d, sync.lse_c)
+    lse_d, lse_c = scores(curve)
     mean = tuple(round(float(v), 6) for v in curve.mean)
-    return TrackScore(track_id, first, last, sync.offset, lse_d, lse_c, len(curve.distances), mean)
+    offset, found_ms = lse.sync_of(curve.mean).offset, round(subframe.offset_ms(curve.mean), 3)
+    return TrackScore(track_id, first, last, offset, lse_d, lse_c, len(curve.distances), mean, found_ms)
 
 
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from lipscore import __version__, runtime
@@ -15,6 +16,7 @@ from lipscore.errors import WeightsError
 from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
 from lipscore.eval.store.manifest import deciding_versions
 from lipscore.eval.store.records import hash_of
+from lipscore.eval.store.signature import Signature, hashed
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
 from lipscore.faces.s3fd.detector import S3fdDetector
@@ -23,7 +25,7 @@ from lipscore.pool import Pool
 from lipscore.syncnet.mini import WEIGHTS, load_mini, mini_sha256
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, as_record
 from lipscore.syncnet.v2 import SyncNetEmbedder
-from lipscore.types import Detector, Embedder, VideoScore
+from lipscore.types import Detector, SyncModel, VideoScore
 from lipscore.weights import catalogue, fetch
 
 FAST_STRIDE = 5  # frames; docs/precision.md has its effect on the numbers
@@ -39,7 +41,7 @@ class Models:
     pool: the threads that run the networks' batches.
     """
 
-    embedder: Embedder
+    sync: SyncModel
     detector_for: Callable[[Path], Detector]
     detector: str
     weights: tuple[catalogue.WeightFile, ...]
@@ -50,7 +52,7 @@ class Models:
 
     def comparable(self, protocol: Protocol) -> bool:
         """Whether scores may stand beside published ones: official weights, unchanged protocol, the FFmpeg it needs."""
-        official = self.embedder.name == "vgg" and all(file.verified for file in self.weights)
+        official = self.sync.name == "vgg" and all(file.verified for file in self.weights)
         exact = (protocol.direct or self.detector == "s3fd") and not self.changed
         return official and protocol.published and exact and ffmpeg.is_measured()
 
@@ -63,7 +65,7 @@ class Models:
 
     def weights_record(self) -> list[dict[str, Any]]:
         """The weight files in use as JSON-ready data, the built-in model's among them."""
-        if self.embedder.name == "mini":
+        if self.sync.name == "mini":
             return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}]
         return [
             {"name": file.name, "path": str(file.path), "sha256": file.sha256, "verified": file.verified}
@@ -126,12 +128,32 @@ class Setup:
             status="media_error",
             reason="",
             protocol=self.protocol.name,
-            model=self.models.embedder.name,
+            model=self.models.sync.name,
             comparable=self.comparable,
             protocol_hash=self.protocol.hash,
             detector=self.detector,
             changed=self.changed,
             notes=self.models.weights_notes + ffmpeg_notes(),
+            signature=str(self.signature),
+        )
+
+    @property
+    def signature(self) -> Signature:
+        """What decides the numbers, as one line that can be pasted and read back; without n."""
+        hashes = [str(file["sha256"]) for file in self.models.weights_record()]  # of the model, then of S3FD
+        compared = self.reference
+        shift = f"{compared.align}={compared.max_shift}" if compared.align == "shift" else compared.align
+        return Signature(
+            {
+                "lipscore": __version__,
+                "protocol": hashed(self.protocol.name, self.protocol.hash),
+                "model": hashed(self.models.sync.name, hashes[0] if hashes else ""),
+                "detector": hashed(self.detector, hashes[1] if len(hashes) > 1 else ""),
+                "ffmpeg": ffmpeg.ffmpeg_version(),
+                "opencv": cv2.__version__,
+                **({"changed": "; ".join(self.changed)} if self.changed else {}),
+                "psnr": f"{compared.region},{shift},{compared.resize}",
+            }
         )
 
     def options_record(self) -> dict[str, Any]:
@@ -149,7 +171,7 @@ class Setup:
         """What run.json says of the setup."""
         return {
             "protocol": as_record(self.protocol),
-            "model": self.models.embedder.name,
+            "model": self.models.sync.name,
             "detector": self.detector,
             "changed": list(self.changed),
             "comparable": self.comparable,
@@ -183,7 +205,7 @@ def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:
     return hash_of(
         {
             "protocol": [setup.protocol.name, setup.protocol.hash],
-            "model": setup.models.embedder.name,
+            "model": setup.models.sync.name,
             "detector": setup.detector,
             "weights": {file["name"]: file["sha256"] for file in setup.models.weights_record()},
             "options": dict(options),
@@ -213,7 +235,8 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
     """`load_models` from options."""
     device = runtime.pick_device(options.device)
     precision = runtime.pick_precision(options.precision, device, options.fast)
-    pool = Pool(options.cores)
+    on_gpu = device.type == "cuda"
+    pool = Pool(options.cores, thread_per_core=on_gpu)
     needs_faces = options.detections is None and not protocol.direct
     note = ""
     if options.model != "mini":
@@ -258,9 +281,9 @@ def _official(
     if not all(file.verified for file in files):
         note = "weights not verified: --allow-unverified took files that are not the published ones"
     dtype, tf32 = runtime.PRECISIONS[precision], precision == "tf32"
-    embedder = SyncNetEmbedder(state_of(files[0]), device, protocol.batch_size, dtype, tf32=tf32, pool=pool)
+    sync = SyncNetEmbedder(state_of(files[0]), device, protocol.batch_size, dtype, tf32=tf32, pool=pool)
     changed = () if precision == "fp32" else (f"networks in {precision}",)
-    models = Models(embedder, _no_detector, "none", tuple(files), device, note, changed, pool)
+    models = Models(sync, _no_detector, "none", tuple(files), device, note, changed, pool)
     if not needs_faces:
         return models
     stride = FAST_STRIDE if options.fast else 1

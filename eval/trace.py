@@ -19,14 +19,17 @@ WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frame
 
 @dataclass(frozen=True, slots=True)
 class TracedTrack:
-    """A scored track; track is None where the protocol takes the file itself as the crop.
+    """A scored track.
 
-    model: the one that scored, which decides the confidence's scale.
+    track: None where the protocol takes the file itself as the crop. scores: the (LSE-D, LSE-C) that the track's pass
+    reads from a curve; another version's curve can be read as this track's. model: the one that scored, which decides
+    the confidence's scale.
     """
 
     track: Track | None
     score: TrackScore
     curve: SyncCurve
+    scores: Callable[[SyncCurve], tuple[float, float]]
     model: str = "vgg"
 
     @property

@@ -79,13 +79,14 @@ _LSE_WEIGHTS = (SYNCNET, S3FD)
 LSE_D = Score("lse_d", "LSE-D", "track", "lower", weights=_LSE_WEIGHTS, estimated=True)
 LSE_C = Score("lse_c", "LSE-C", "track", "higher", weights=_LSE_WEIGHTS, estimated=True)
 OFFSET = Score("offset", "offset", "track", "zero", "frames", "d", averaged=False, weights=_LSE_WEIGHTS)
+OFFSET_MS = Score("offset_ms", "offset", "track", "zero", "ms", "+.0f", averaged=False, weights=_LSE_WEIGHTS)
 PSNR = Score("psnr", "PSNR", "video", "higher", "dB", variant=variants.PSNR_RGB)
 SSIM = Score("ssim", "SSIM", "video", "higher", variant=variants.SSIM_WANG_LUMA)
 PSNR_POOLED = Score(
     "psnr_pooled", "pooled PSNR", "video", "higher", "dB", shown=False, variant=variants.PSNR_RGB_POOLED
 )
 
-SCORES: tuple[Score, ...] = (LSE_D, LSE_C, OFFSET, PSNR, SSIM, PSNR_POOLED)
+SCORES: tuple[Score, ...] = (LSE_D, LSE_C, OFFSET, PSNR, SSIM, PSNR_POOLED, OFFSET_MS)
 
 
 def shown(records: Iterable[VideoScore] = ()) -> tuple[Score, ...]:

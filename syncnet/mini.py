@@ -24,9 +24,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipscore.device import Batches, on_device, to_host
 from lipscore.errors import WeightsError
 from lipscore.pool import Pool
-from lipscore.runtime import arithmetic
+from lipscore.syncnet.audio import mfcc as mfcc_of
+from lipscore.syncnet.sync_pass import WindowPass
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
 from lipscore.types import Floats, SyncCurve
 
@@ -156,7 +158,7 @@ def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def features(curve: SyncCurve) -> NDArray[np.float64]:
+def features(curve: SyncCurve, lip: Floats, mfcc: Floats) -> NDArray[np.float64]:
     """float64[6]: what the calibration looks at.
 
     1; the curve's minimum; how sharp the dip is: the mean of the curve four to six frames from its minimum, minus the
@@ -172,8 +174,8 @@ def features(curve: SyncCurve) -> NDArray[np.float64]:
     around = mean[(far >= 4) & (far <= 6) & ~np.isnan(mean)]
     sharpness = around.mean() - lowest if len(around) else 0.0
     spread = np.nanstd(curve.distances[:, best].astype(np.float64))
-    alike = float(np.square(curve.lip[:DIMENSIONS].astype(np.float64)).sum())
-    audible = curve.mfcc[curve.mfcc[:, 0] >= curve.mfcc[:, 0].max() - AUDIBLE].astype(np.float64)
+    alike = float(np.square(lip[:DIMENSIONS].astype(np.float64)).sum())
+    audible = mfcc[mfcc[:, 0] >= mfcc[:, 0].max() - AUDIBLE].astype(np.float64)
     lively = float(np.log(audible[:, 1:].std(0) + STILL).mean())
     return np.array([1.0, lowest, sharpness, spread, alike, lively])
 
@@ -191,9 +193,9 @@ class Calibration:
     lse_d: tuple[float, ...]
     lse_c: tuple[float, ...]
 
-    def __call__(self, curve: SyncCurve) -> tuple[float, float]:
-        """(LSE-D, LSE-C), neither below 0."""
-        return self.of(features(curve))
+    def __call__(self, curve: SyncCurve, lip: Floats, mfcc: Floats) -> tuple[float, float]:
+        """(LSE-D, LSE-C), neither below 0; the arguments are those of `features`."""
+        return self.of(features(curve, lip, mfcc))
 
     def of(self, row: NDArray[np.float64]) -> tuple[float, float]:
         """The same of one row of features."""
@@ -208,7 +210,7 @@ def probability(rows: NDArray[np.float64], together: NDArray[np.float64]) -> NDA
 
 
 class MiniEmbedder:
-    """The built-in model behind `lipscore.types.Embedder`.
+    """The built-in model behind `lipscore.syncnet.sync_pass.Embedder`.
 
     A window at the end of what it is given sees the outermost frame (or MFCC) again in place of its missing context.
     """
@@ -221,8 +223,9 @@ class MiniEmbedder:
         self, net: MiniSyncNet, calibration: Calibration, device: torch.device, pool: Pool | None = None
     ) -> None:
         self._net = net.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._calibration = calibration
+        self.calibration = calibration
         self._device, self._pool = device, pool or Pool()
+        self._batches = Batches(BATCH, device)
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 130], one per window of five frames."""
@@ -231,29 +234,41 @@ class MiniEmbedder:
     def lip_of_mouths(self, mouths: NDArray[np.uint8]) -> Floats:
         """uint8[T, 48, 48], grey mouth regions, T >= 5 -> float32[T - 4, 130]."""
         source = torch.from_numpy(np.pad(mouths, ((LIP_CONTEXT, LIP_CONTEXT), (0, 0), (0, 0)), mode="edge"))
-        return self._through(self._net.lip, source, hop=BATCH, beyond=N_FRAMES - 1 + 2 * LIP_CONTEXT)
+        return self._through(self._net.lip, source, step=1, beyond=N_FRAMES - 1 + 2 * LIP_CONTEXT)
 
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, 130], one per window of twenty."""
         around = (AUDIO_CONTEXT + AUDIO_LAG, AUDIO_CONTEXT - AUDIO_LAG)
         source = torch.from_numpy(np.pad(mfcc, (around, (0, 0)), mode="edge"))
         beyond = N_MFCC + 2 * AUDIO_CONTEXT - MFCC_PER_FRAME
-        usable = source[: len(source) - (len(source) - beyond) % MFCC_PER_FRAME]
-        return self._through(self._net.audio, usable, hop=BATCH * MFCC_PER_FRAME, beyond=beyond)
+        return self._through(self._net.audio, source, step=MFCC_PER_FRAME, beyond=beyond)
 
-    def _through(self, tower: Callable[[Tensor], Tensor], source: Tensor, hop: int, beyond: int) -> Floats:
-        """The tower over steps of `hop` rows, each with the `beyond` rows after it that its last window sees."""
+    def _through(self, tower: Callable[[Tensor], Tensor], source: Tensor, step: int, beyond: int) -> Floats:
+        """The tower over windows `step` rows apart; the last window of a batch sees `beyond` rows more."""
 
         @torch.inference_mode()
-        def embed(start: int) -> Tensor:
-            with arithmetic(self._device):
-                return tower(source[None, start : start + hop + beyond].to(self._device))[0].cpu()
+        def embed(start: int, stop: int) -> Tensor:
+            return tower(source[None, start * step : stop * step + beyond].to(self._device))[0]
 
-        return torch.cat(list(self._pool.spread(embed, range(0, len(source) - beyond, hop)))).numpy()
+        with on_device(self._device):
+            parts = self._batches.over((len(source) - beyond) // step, embed, spread=self._pool.spread)
+            return torch.cat(to_host(*parts)).numpy()
 
-    def estimate(self, curve: SyncCurve) -> tuple[float, float]:
+    def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> MiniPass:
+        """A pass over a track (`lipscore.types.SyncModel`)."""
+        return MiniPass(self, pcm, n_frames, vshift)
+
+
+class MiniPass(WindowPass):
+    """A pass whose scores are estimates of SyncNet's: the calibration reads the curve, the lips and the audio."""
+
+    def __init__(self, model: MiniEmbedder, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> None:
+        super().__init__(model, mfcc_of(pcm), len(pcm), n_frames, vshift)
+        self._calibration = model.calibration
+
+    def scores(self, curve: SyncCurve) -> tuple[float, float]:
         """(LSE-D, LSE-C) as SyncNet v2 would give them under protocol mochabench, as far as this model can tell."""
-        return self._calibration(curve)
+        return self._calibration(curve, self.lip(), self.mfcc)
 
 
 def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:

@@ -6,14 +6,32 @@ own reader would hand them over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import cv2
 import numpy as np
 from scenedetect.detectors import ContentDetector
 from scenedetect.scene_manager import compute_downscale_factor
 
 from lipscore.types import Frame, Shot
+
+
+class _QuickDetector(ContentDetector):  # type: ignore[misc]
+    """ContentDetector with the same scores, to the last bit, in a third of the calls.
+
+    Each call into numpy or OpenCV hands the interpreter to another video's thread and has to get it back.
+    """
+
+    def _calculate_frame_score(
+        self,
+        frame_num: int,  # noqa: ARG002
+        curr_hsv: Sequence[Frame],
+        last_hsv: Sequence[Frame],
+    ) -> float:
+        """The mean over hue, saturation and value of the mean absolute difference: sums of whole numbers, exact."""
+        deltas = [cv2.norm(now, before, cv2.NORM_L1) / now.size for now, before in zip(curr_hsv, last_hsv, strict=True)]
+        return sum(deltas) / 3.0
 
 
 def find_shots(frames: Iterable[Frame], threshold: float) -> list[Shot]:
@@ -24,7 +42,7 @@ def find_shots(frames: Iterable[Frame], threshold: float) -> list[Shot]:
             that FFmpeg wrote has one frame less than FFmpeg reads from it.
         threshold: ContentDetector's.
     """
-    detector = ContentDetector(threshold=threshold)
+    detector = _QuickDetector(threshold=threshold)
     cuts: list[int] = []
     n = 0
     for frame in frames:

@@ -1,10 +1,12 @@
 """From crops and MFCC to the distances at every shift, in batches and with flat memory.
 
-SyncNetEmbedder runs SyncNet v2; `lipscore.syncnet.mini` has the built-in model behind the same interface. SyncPass
-feeds either with a track's crops chunk by chunk and keeps only what the next chunk needs.
+A model that embeds windows (SyncNet v2, the built-in one) is an `Embedder`; a `WindowPass` feeds it with a track's
+crops chunk by chunk and keeps only what the next chunk needs.
 """
 
 from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +14,38 @@ from numpy.typing import NDArray
 from lipscore.errors import NotScoredError
 from lipscore.metrics import lse
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
-from lipscore.types import Embedder, Floats, SyncCurve
+from lipscore.types import Floats, SyncCurve
 
 
-class SyncPass:
-    """One track's way through the model: feed() its crops in order, then take curve().
+@runtime_checkable
+class Embedder(Protocol):
+    """A pair of towers that embed the windows of lips and speech.
+
+    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (the built-in model).
+    context: windows to either side of its own that an embedding depends on (0: it sees its own frames alone).
+    """
+
+    @property
+    def pads(self) -> bool:
+        """Whether shifts without a partner count."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Windows to either side."""
+        ...
+
+    def lip(self, frames: NDArray[np.uint8]) -> Floats:
+        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, D], one per window of five frames."""
+        ...
+
+    def audio(self, mfcc: Floats) -> Floats:
+        """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, D], one per window of twenty."""
+        ...
+
+
+class WindowPass:
+    """One track's way through an embedder: feed() its crops in order, then take curve().
 
     Args:
         embedder: the model.
@@ -27,7 +56,7 @@ class SyncPass:
 
     Attributes:
         n_windows: that a track of so many frames and samples has.
-        n_fed: frames so far.
+        kept: the lip embeddings so far, float32[n, D] each, where it was set to a list; None keeps none.
     """
 
     def __init__(
@@ -46,9 +75,10 @@ class SyncPass:
         self._pending_from = 0  # the frame that the first pending one is
         self._audio: Floats | None = None
         self._audio_from = -vshift  # the window that the first kept audio row belongs to
-        self._done = self.n_fed = 0
+        self._done = 0
         self._lip_sum: Floats = np.zeros(0, np.float32)
         self._distances: list[Floats] = []
+        self.kept: list[Floats] | None = None
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
         """uint8[n, 224, 224, 3] BGR, the track's next frames.
@@ -57,7 +87,6 @@ class SyncPass:
             NotScoredError: the network gave NaN or infinity, which a mean over the rest would hide.
         """
         frames = np.concatenate([self._pending, crops])
-        self.n_fed += len(crops)
         end = self._pending_from + len(frames)
         # A window waits for what the model sees beyond it, except where the track ends.
         beyond = 0 if end >= self._n_frames else self._embedder.context
@@ -67,16 +96,31 @@ class SyncPass:
             return
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
         lip = _finite("frames", self._embedder.lip(seen))[self._done - self._pending_from : stop - self._pending_from]
-        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
-        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         keep_from = max(0, stop - self._embedder.context)
         self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
+        self.feed_lips(lip)
+
+    def feed_lips(self, lip: Floats) -> None:
+        """float32[n, D]: embeddings of the next windows, in place of crops; what lies beyond the sound is left out."""
+        lip = lip[: self.n_windows - self._done]
+        if not len(lip):
+            return
+        stop = self._done + len(lip)
+        if self.kept is not None:
+            self.kept.append(lip)
+        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
+        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         self._done = stop
 
     def curve(self) -> SyncCurve:
         """What was fed so far as a curve."""
         distances = self.distances()
-        return SyncCurve(distances, lse.mean_curve(distances), self.lip(), self.mfcc)
+        return SyncCurve(distances, lse.mean_curve(distances))
+
+    def scores(self, curve: SyncCurve) -> tuple[float, float]:
+        """(LSE-D, LSE-C) as SyncNet defines them on a curve."""
+        sync = lse.sync_of(curve.mean)
+        return sync.lse_d, sync.lse_c
 
     def distances(self) -> Floats:
         """float32[windows fed, 2 * vshift + 1], NaN where the model does not pad and a shift has no partner."""

@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lipscore.device import Batches, on_device, to_device, to_host
 from lipscore.errors import WeightsError
 from lipscore.pool import Pool
-from lipscore.runtime import arithmetic, to_device
+from lipscore.syncnet.audio import mfcc
+from lipscore.syncnet.sync_pass import WindowPass
 from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC
-from lipscore.types import Floats, SyncCurve
+from lipscore.types import Floats
 
 
 class SyncNet(nn.Module):
@@ -138,6 +140,7 @@ def _fold_into(layer: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.Batc
 
 
 CPU_BATCH = 4  # windows: on a CPU faster than 20, because what lies between two layers fits into its caches
+GPU_BATCH = 64  # windows: more than a chunk of crops has
 
 
 class SyncNetEmbedder:
@@ -168,36 +171,37 @@ class SyncNetEmbedder:
         except RuntimeError as error:
             raise WeightsError(f"syncnet_v2.model does not hold SyncNet's tensors: {error}") from error
         self._net = FoldedSyncNet(net.eval()).to(device, dtype)
-        self._device, self._dtype, self._tf32 = device, dtype, tf32
-        self._pool = pool or Pool()
-        self._batch = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
+        self._device, self._dtype, self._pool = device, dtype, pool or Pool()
+        at_a_time = {"cpu": min(batch_size, CPU_BATCH), "cuda": max(batch_size, GPU_BATCH)}
+        self._lips = Batches(at_a_time.get(device.type, batch_size), device, tf32=tf32)
+        self._sounds = Batches(4 * self._lips.size, device, tf32=tf32)
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
         """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, 1024]."""
-        source = to_device(frames, self._device)
         n_windows = len(frames) - N_FRAMES + 1
 
         @torch.inference_mode()
-        def embed(start: int) -> torch.Tensor:
-            stop = min(start + self._batch, n_windows)
-            windows = source[start : stop + N_FRAMES - 1].unfold(0, N_FRAMES, 1)  # [B, H, W, 3, 5]
+        def embed(start: int, stop: int) -> torch.Tensor:
+            source = to_device(frames[start : stop + N_FRAMES - 1], self._device)
+            windows = source.unfold(0, N_FRAMES, 1)  # [B, H, W, 3, 5]
             stacked = windows.permute(0, 1, 2, 4, 3).reshape(*windows.shape[:3], 3 * N_FRAMES).to(self._dtype)
-            with arithmetic(self._device, self._tf32):
-                return self._net.lip(stacked.permute(0, 3, 1, 2)).float().cpu()
+            return self._net.lip(stacked.permute(0, 3, 1, 2)).float()
 
-        return torch.cat(list(self._pool.spread(embed, range(0, n_windows, self._batch)))).numpy()
+        with on_device(self._device):
+            return torch.cat(to_host(*self._lips.over(n_windows, embed, spread=self._pool.spread))).numpy()
 
     def audio(self, mfcc: Floats) -> Floats:
         """float32[M, 13], M >= 20 -> float32[(M - 20) // 4 + 1, 1024]."""
-        windows = torch.from_numpy(np.ascontiguousarray(mfcc)).to(self._device).unfold(0, N_MFCC, MFCC_PER_FRAME)
+        windows = np.lib.stride_tricks.sliding_window_view(mfcc, N_MFCC, 0)[::MFCC_PER_FRAME, None]
 
         @torch.inference_mode()
-        def embed(part: torch.Tensor) -> torch.Tensor:
-            with arithmetic(self._device, self._tf32):
-                return self._net.audio(part).float().cpu()
+        def embed(start: int, stop: int) -> torch.Tensor:
+            part = to_device(np.ascontiguousarray(windows[start:stop]), self._device)
+            return self._net.audio(part.to(self._dtype)).float()
 
-        parts = torch.split(windows.unsqueeze(1).to(self._dtype), 4 * self._batch)
-        return torch.cat(list(self._pool.spread(embed, parts))).numpy()
+        with on_device(self._device):
+            return torch.cat(to_host(*self._sounds.over(len(windows), embed, spread=self._pool.spread))).numpy()
 
-    def estimate(self, curve: SyncCurve) -> None:
-        """None: LSE-D and LSE-C are defined by this model's own curve."""
+    def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> WindowPass:
+        """A pass over a track (`lipscore.types.SyncModel`)."""
+        return WindowPass(self, mfcc(pcm), len(pcm), n_frames, vshift)

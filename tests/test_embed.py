@@ -11,9 +11,8 @@ import torch
 
 from lipscore.errors import NotScoredError, WeightsError
 from lipscore.syncnet.mini import load_mini
-from lipscore.syncnet.sync_pass import SyncPass
+from lipscore.syncnet.sync_pass import WindowPass
 from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
-from lipscore.types import SyncCurve
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +61,6 @@ class Means:
         self.audio_seen += len(rows)
         return np.array(rows, np.float32)[:, None]
 
-    def estimate(self, curve: SyncCurve) -> None:
-        return None
-
 
 @pytest.mark.parametrize("pads", [True, False])
 @pytest.mark.parametrize("chunk", [1, 3, 7, 32, 60])
@@ -73,7 +69,7 @@ def test_chunks_change_nothing(pads: bool, chunk: int) -> None:
     frames = rng.integers(0, 256, (60, 1, 1, 1)).astype(np.uint8) * np.ones((1, 224, 224, 3), np.uint8)
     mfcc = rng.uniform(0, 255, (250, 13)).astype(np.float32)
     model = Means(pads)
-    run = SyncPass(model, mfcc, 60 * 640, len(frames), 15)
+    run = WindowPass(model, mfcc, 60 * 640, len(frames), 15)
     for start in range(0, 60, chunk):
         run.feed(frames[start : start + chunk])
     n = 55  # min(60 frames, 60 * 640 / 640) - 5
@@ -94,7 +90,7 @@ def test_chunks_change_nothing(pads: bool, chunk: int) -> None:
 def test_windows_are_counted_as_the_original_counts_them() -> None:
     mfcc = np.zeros((200, 13), np.float32)
     for n_frames, n_samples, want in ((60, 60 * 640, 55), (60, 50 * 640 + 639, 45), (5, 64000, 0), (40, 10, 0)):
-        assert SyncPass(Means(True), mfcc, n_samples, n_frames, 15).n_windows == want
+        assert WindowPass(Means(True), mfcc, n_samples, n_frames, 15).n_windows == want
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 32])
@@ -106,7 +102,7 @@ def test_a_model_that_looks_beyond_its_windows_sees_no_seams(chunk: int) -> None
     mfcc = rng.standard_normal((161, 13)).astype(np.float32) * 10
     runs = []
     for size in (chunk, 40):
-        run = SyncPass(model, mfcc, 40 * 640, 40, 6)
+        run = WindowPass(model, mfcc, 40 * 640, 40, 6)
         for start in range(0, 40, size):
             run.feed(frames[start : start + size])
         runs.append(run.distances())
@@ -128,7 +124,7 @@ def test_nan_from_a_network_is_no_partner_that_is_missing(
         return rows
 
     monkeypatch.setattr(model, tower, broken)
-    run = SyncPass(model, np.ones((250, 13), np.float32), 60 * 640, 60, 15)
+    run = WindowPass(model, np.ones((250, 13), np.float32), 60 * 640, 60, 15)
     with pytest.raises(NotScoredError, match="NaN or infinity for 1 of ") as caught:
         run.feed(np.zeros((60, 224, 224, 3), np.uint8))
     assert caught.value.status == "error"

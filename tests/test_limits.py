@@ -6,11 +6,10 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lipscore import Models, get_protocol
-from lipscore.errors import NotScoredError, UsageError
+from lipscore.errors import MediaError, NotScoredError, UsageError
 from lipscore.eval.options import RunOptions
 from lipscore.eval.reference import score_reference
 from lipscore.eval.score import score_video
@@ -63,11 +62,13 @@ def test_a_small_file_cannot_hold_hours(talk: Path, tmp_path: Path) -> None:
     shift = "setpts=PTS+gte(N\\,40)*7200/TB"
     args = [*ffmpeg.input_args(talk), "-an", "-vf", shift, "-fps_mode", "passthrough", f"file:{late}"]
     ffmpeg.run_ffmpeg(args, late)
-    watch = Watch(Limits(), late.stat().st_size, 7202.0, 25)
+    watch = Watch(Limits(), late.stat().st_size, 25)
     assert watch.max_frames < 180_000
     with pytest.raises(NotScoredError, match="can plausibly hold"):
-        for _ in watch.frames(read.frames_at(late)):
+        for _ in watch.frames(range(180_000)):
             pass
+    with pytest.raises(MediaError, match="leap by 7199 s"):
+        read.probe(late)
     with watching(watch):
         transcode(late, tmp_path / "late.avi", ["-qscale:v", "2", "-r", "25"])
     frames = sum(1 for _ in read.opencv_frames(tmp_path / "late.avi"))
@@ -77,9 +78,9 @@ def test_a_small_file_cannot_hold_hours(talk: Path, tmp_path: Path) -> None:
 def test_audio_is_counted_while_it_is_decoded(tmp_path: Path) -> None:
     sound = tmp_path / "tone.wav"
     ffmpeg.run_ffmpeg(["-f", "lavfi", "-i", "sine=duration=30", "-ar", "16000", f"file:{sound}"], sound)
-    with watching(Watch(Limits(max_audio=40), 1000, 30.0, 25)):
+    with watching(Watch(Limits(max_audio=40), 1000, 25)):
         assert len(read.pcm_pipe(sound, ["-ac", "1", "-ar", "16000"])) == 30 * 16000
-    with watching(Watch(Limits(max_audio=5), 1000, 30.0, 25)), pytest.raises(NotScoredError) as caught:
+    with watching(Watch(Limits(max_audio=5), 1000, 25)), pytest.raises(NotScoredError) as caught:
         read.pcm_pipe(sound, ["-ac", "1", "-ar", "16000"])
     assert caught.value.status == "too_large" and "5 seconds of audio" in caught.value.reason
 
@@ -87,7 +88,7 @@ def test_audio_is_counted_while_it_is_decoded(tmp_path: Path) -> None:
 def test_ffmpeg_ends_when_the_time_is_up() -> None:
     start = time.monotonic()
     endless = ["-re", "-f", "lavfi", "-i", "sine", "-f", "null", "-"]
-    with watching(Watch(Limits(max_seconds=0.5), 1000, 1.0, 25)), pytest.raises(NotScoredError) as caught:
+    with watching(Watch(Limits(max_seconds=0.5), 1000, 25)), pytest.raises(NotScoredError) as caught:
         ffmpeg.run_ffmpeg(endless, Path("endless"))
     assert caught.value.status == "timed_out"
     assert time.monotonic() - start < 20
@@ -95,7 +96,7 @@ def test_ffmpeg_ends_when_the_time_is_up() -> None:
 
 def test_a_watch_is_one_threads_own() -> None:
     seen: list[object] = []
-    with watching(Watch(Limits(), 1, 1.0, 25)) as watch:
+    with watching(Watch(Limits(), 1, 25)) as watch:
         thread = threading.Thread(target=lambda: seen.append(limits.current()))
         thread.start()
         thread.join()
@@ -103,11 +104,9 @@ def test_a_watch_is_one_threads_own() -> None:
     assert seen == [None] and limits.current() is None
 
 
-def test_frames_that_grow_are_measured() -> None:
-    watch = Watch(Limits(max_pixels=100), 10**6, 1.0, 25)
-    frames = [np.zeros((10, 10, 3), np.uint8), np.zeros((11, 10, 3), np.uint8)]
-    with pytest.raises(NotScoredError, match="10x11"):
-        list(watch.frames(frames))
+def test_frames_are_measured_before_they_are_made(talk: Path) -> None:
+    with watching(Watch(Limits(max_pixels=9999), 10**6, 25)), pytest.raises(NotScoredError, match="480x480"):
+        read.probe(talk)
 
 
 def test_the_options_check_themselves() -> None:

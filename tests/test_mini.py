@@ -18,9 +18,9 @@ from lipscore.media.read import frames_at, read_pcm
 from lipscore.metrics import lse
 from lipscore.syncnet import mini
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.sync_pass import SyncPass
+from lipscore.syncnet.sync_pass import Embedder, WindowPass
 from lipscore.syncnet.window import N_MFCC
-from lipscore.types import Embedder, Floats, SyncCurve
+from lipscore.types import Floats, SyncCurve
 
 CPU = torch.device("cpu")
 
@@ -37,19 +37,19 @@ def example(shared: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(list(frames_at(path)))[:150], read_pcm(path)[: 150 * 640]
 
 
-def curve(lip: Floats, audio: Floats, rows: Floats) -> SyncCurve:
+def curve(lip: Floats, audio: Floats) -> SyncCurve:
     count = min(len(lip), len(audio))
     distances = lse.shifted_distances(
         lip[:count], np.pad(audio[:count], ((15, 15), (0, 0)), constant_values=np.nan), 15
     )
-    return SyncCurve(distances, lse.mean_curve(distances), lip[:count].mean(0), rows)
+    return SyncCurve(distances, lse.mean_curve(distances))
 
 
-def made_of(mean: Floats) -> SyncCurve:
+def made_of(mean: Floats) -> tuple[SyncCurve, Floats, Floats]:
     """A curve of one window, with lips that look alike by 0.25 and audio whose MFCC deviate by 1."""
     lip = np.zeros(130, np.float32)
     lip[[0, 129]] = 0.5, 0.7  # the last two are the spare ones
-    return SyncCurve(mean[None], mean, lip, np.stack([np.ones(13), -np.ones(13)]).astype(np.float32))
+    return SyncCurve(mean[None], mean), lip, np.stack([np.ones(13), -np.ones(13)]).astype(np.float32)
 
 
 @pytest.mark.parametrize(("frames", "rows"), [(5, 20), (6, 23), (9, 24), (30, 121)])
@@ -68,7 +68,7 @@ def test_it_is_an_embedder(model: mini.MiniEmbedder) -> None:
     embedder: Embedder = model
     rng = np.random.default_rng(6)
     crops, rows = rng.integers(0, 256, (12, 224, 224, 3), np.uint8), rng.normal(size=(48, 13)).astype(np.float32)
-    sync = SyncPass(embedder, rows, 12 * 640, 12, 3)
+    sync = WindowPass(embedder, rows, 12 * 640, 12, 3)
     for start in range(0, 12, 5):
         sync.feed(crops[start : start + 5])
     lip, audio = embedder.lip(crops)[:7], embedder.audio(rows)[:7]  # as the originals: 12 frames less 5 windows
@@ -77,7 +77,7 @@ def test_it_is_an_embedder(model: mini.MiniEmbedder) -> None:
         for i, one in enumerate(lip)
     ]
     assert np.allclose(sync.distances(), np.array(want), atol=1e-4, equal_nan=True)
-    assert embedder.name == "mini" and embedder.pads is False
+    assert model.name == "mini" and embedder.pads is False
 
 
 def test_batches_change_nothing(model: mini.MiniEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,31 +119,33 @@ def test_what_lies_outside_the_mouth_does_not_matter(model: mini.MiniEmbedder) -
 def test_the_official_example_has_its_offset(model: mini.MiniEmbedder, example: tuple[np.ndarray, np.ndarray]) -> None:
     crops, pcm = example
     lip = model.lip(crops)
-    offset = lse.sync_of(curve(lip, model.audio(mfcc(pcm)), mfcc(pcm)).mean).offset
+    offset = lse.sync_of(curve(lip, model.audio(mfcc(pcm))).mean).offset
     assert abs(offset - 3) <= 1
     later = np.pad(pcm[: -8 * 640], (8 * 640, 0))  # the audio 8 frames later: the offset falls by 8
-    assert abs(lse.sync_of(curve(lip, model.audio(mfcc(later)), mfcc(later)).mean).offset - (offset - 8)) <= 1
+    assert abs(lse.sync_of(curve(lip, model.audio(mfcc(later))).mean).offset - (offset - 8)) <= 1
 
 
 def test_features_of_a_curve_made_by_hand() -> None:
     mean = np.full(31, 2.0, np.float32)
     mean[10] = 1.0
     mean[[4, 16]] = 3.0  # six frames away
-    features = mini.features(made_of(mean))
+    features = mini.features(*made_of(mean))
     np.testing.assert_allclose(features, [1.0, 1.0, (4 * 2.0 + 2 * 3.0) / 6 - 1.0, 0.0, 0.25, np.log(1.001)])
 
 
 def test_windows_that_differ_have_a_deviation() -> None:
     distances = np.full((3, 31), 2.0, np.float32)
     distances[:, 15] = 1.0, 1.2, np.nan  # a window without a partner there
-    curve = replace(made_of(lse.mean_curve(distances)), distances=distances)
-    np.testing.assert_allclose(mini.features(curve)[[1, 3]], [1.1, 0.1], rtol=1e-6)
+    curve, lip, rows = made_of(lse.mean_curve(distances))
+    np.testing.assert_allclose(
+        mini.features(replace(curve, distances=distances), lip, rows)[[1, 3]], [1.1, 0.1], rtol=1e-6
+    )
 
 
 def test_features_of_a_single_window_are_numbers() -> None:
     mean = np.full(31, np.nan, np.float32)
     mean[15] = 1.0
-    np.testing.assert_allclose(mini.features(made_of(mean)), [1.0, 1.0, 0.0, 0.0, 0.25, np.log(1.001)])
+    np.testing.assert_allclose(mini.features(*made_of(mean)), [1.0, 1.0, 0.0, 0.0, 0.25, np.log(1.001)])
 
 
 def test_estimates_lie_between_apart_and_a_linear_law_and_are_never_negative() -> None:
@@ -152,7 +154,7 @@ def test_estimates_lie_between_apart_and_a_linear_law_and_are_never_negative() -
     weights = (1.0, 2.0, 0.0, 0.0, 4.0, 0.0), (0.0, -9.0, 0.0, 0.0, 0.0, 0.0)
 
     def estimate(logit: float) -> tuple[float, float]:
-        return mini.Calibration((logit, 0.0, 0.0, 0.0), *weights)(made_of(mean))
+        return mini.Calibration((logit, 0.0, 0.0, 0.0), *weights)(*made_of(mean))
 
     assert estimate(100.0) == (5.0, 0.0)
     assert estimate(-100.0) == pytest.approx(mini.APART)
@@ -163,7 +165,9 @@ def test_estimates_on_the_example_are_of_syncnets_size(
     model: mini.MiniEmbedder, example: tuple[np.ndarray, np.ndarray]
 ) -> None:
     crops, pcm = example
-    _, lse_c = model.estimate(curve(model.lip(crops), model.audio(mfcc(pcm)), mfcc(pcm)))
+    run = model.open(pcm, len(crops), 15)
+    run.feed(crops)
+    _, lse_c = run.scores(run.curve())
     assert lse_c == pytest.approx(7.47, abs=0.1)  # the official demo prints 10.02
 
 
@@ -194,7 +198,7 @@ def test_weights_survive_a_round_trip(model: mini.MiniEmbedder, tmp_path: Path) 
     assert np.abs(back.lip(crops) - model.lip(crops)).max() > 0.05
     mean = np.linspace(1, 2, 31).astype(np.float32)
     some = made_of(mean)
-    assert back.estimate(some) == calibration(some)
+    assert back.calibration(*some) == calibration(*some)
 
 
 @pytest.mark.parametrize("content", [None, b"no tensors", "other"])

@@ -80,7 +80,7 @@ def test_no_damage_is_an_error_a_hang_or_a_leak(
         damaged.write_bytes(mutated(source.read_bytes(), rng))
         found = Found(damaged, tmp_path, damaged.stem)
         start = time.monotonic()
-        score = scorer_of(setup, Stop(), lambda *_: None, Limits(max_seconds=LONGEST_S))
+        score = scorer_of(setup, Stop(), lambda *_: None, limits=Limits(max_seconds=LONGEST_S))
         task = Task(setup.blank(), setup.settings())
         outcome = run([Job(found.path, found.name)], score, task, RecordStore(tmp_path / "out"), Silent())
         record = outcome.records[0].score

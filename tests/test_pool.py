@@ -29,6 +29,12 @@ def test_cores_are_shared(cores: int, expected: tuple[int, int]) -> None:
     assert {number for _, number in found} == {pool.threads}
 
 
+def test_beside_a_gpu_each_core_has_a_thread() -> None:
+    pool = Pool(16, thread_per_core=True)
+    for one in (pool, pickle.loads(pickle.dumps(pool))):
+        assert (one.count, one.threads) == (16, 1)
+
+
 def test_results_come_in_order_and_items_are_not_hoarded() -> None:
     pool = Pool(3)
     taken = []

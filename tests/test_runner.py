@@ -384,6 +384,7 @@ def test_how_many_videos_at_a_time(
 ) -> None:
     monkeypatch.setattr("lipscore.eval.run.threads.available_cores", lambda: cores)
     assert at_a_time(jobs, wanted) == expected
+    assert at_a_time(100, gpu=True) == cores
 
 
 def test_two_runs_at_once_interleave_whole_lines(folder: Path) -> None:

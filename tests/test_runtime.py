@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lipscore import load_models, runtime
+from lipscore.device import arithmetic
 from lipscore.errors import MissingError, UsageError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -46,7 +47,7 @@ def test_tf32_is_on_only_where_it_is_asked_for_and_the_callers_switches_come_bac
     seen: list[tuple[bool, tuple[bool, bool]]] = []
 
     def batch(wanted: bool) -> None:
-        with runtime.arithmetic(GPU, wanted):
+        with arithmetic(GPU, wanted):
             for _ in range(3):
                 time.sleep(0.002)
                 seen.append((wanted, (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)))
@@ -55,7 +56,7 @@ def test_tf32_is_on_only_where_it_is_asked_for_and_the_callers_switches_come_bac
         list(several.map(batch, [True, False, False, True, False]))
     assert len(seen) == 15 and all(switches == (wanted,) * 2 for wanted, switches in seen)
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
-    with runtime.arithmetic(CPU, True):
+    with arithmetic(CPU, True):
         assert torch.backends.cudnn.allow_tf32 == before[0]
 
 
@@ -75,7 +76,7 @@ scorer = Scorer.load("lipscore-1", "mini")
 loaded = state()
 rng = np.random.default_rng(0)
 record = scorer.score_frames(rng.integers(0, 255, (60, 64, 64, 3), np.uint8), 25, np.zeros(40000, np.int16), 16000)
-scorer.setup.models.embedder.lip(np.zeros((9, 224, 224, 3), np.uint8))
+scorer.setup.models.sync.lip(np.zeros((9, 224, 224, 3), np.uint8))
 assert before == loaded == state(), (before, loaded, state())
 print(record.status)
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -27,7 +27,7 @@ class Walker:
         self.stride, self.gone = stride, gone
         self.seen: list[int] = []
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         assert [int(frame[0, 0, 0]) for frame in frames] == list(indices)
         self.seen += indices
         return [self.box(index) if index < self.gone else [] for index in indices]

@@ -67,7 +67,8 @@ with ffmpeg.started(ffmpeg.ffmpeg_command(["-re", "-f", "lavfi", "-i", "sine", "
     with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert Path(f"/proc/{child}").exists()
+        while b"ffmpeg" not in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]:
+            time.sleep(0.01)  # setpriv is still on its way to it
         parent.kill()
     for _ in range(100):
         if not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():

@@ -91,8 +91,7 @@ def assert_dip_at_mark(image: Frame) -> None:
 
 
 def curve_of(distances: Floats) -> SyncCurve:
-    nothing = np.zeros((0, 13), np.float32)
-    return SyncCurve(distances, lse.mean_curve(distances), np.zeros(0, np.float32), nothing)
+    return SyncCurve(distances, lse.mean_curve(distances))
 
 
 def test_confidence_of_each_frame() -> None:
@@ -101,7 +100,9 @@ def test_confidence_of_each_frame() -> None:
     distances[:, 17] -= 4
     mean = distances.mean(axis=0)
     median = np.sort(mean)[15]
-    kept = TracedTrack(None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances))
+    kept = TracedTrack(
+        None, TrackScore(0, 10, 54, -2, 0, float(median - mean[17]), 40, ()), curve_of(distances), lambda _: (0.0, 0.0)
+    )
     raw = [0.0] * 4 + [float(median - row[17]) for row in distances] + [0.0] * 4
     by_window = [sorted(raw[k : k + 9])[4] for k in range(40)]
     want = [by_window[min(max(frame - 2, 0), 39)] for frame in range(45)]
@@ -113,7 +114,8 @@ def test_confidence_of_each_frame() -> None:
 @pytest.mark.parametrize(("lse_c", "pale"), [(1.5, True), (7.0, False)])
 def test_a_track_without_sync_is_pale(lse_c: float, pale: bool) -> None:
     distances = np.random.default_rng(5).uniform(5, 12, (40, 31)).astype(np.float32)
-    kept = TracedTrack(None, TrackScore(0, 0, 44, 0, 7, lse_c, 40, ()), curve_of(distances), "mini")
+    score = TrackScore(0, 0, 44, 0, 7, lse_c, 40, ())
+    kept = TracedTrack(None, score, curve_of(distances), lambda _: (0.0, 0.0), "mini")
     label = _label(kept, 64, 64)
     assert label.pale == pale
     drawn = colour(5.1, pale)
@@ -125,7 +127,7 @@ def test_windows_without_a_partner_take_the_nearest_confidence() -> None:
     distances[:, 17] -= 4
     distances[-2:, 17] = np.nan
     score = TrackScore(0, 0, 44, -2, 0, 1, 40, ())
-    found = TracedTrack(None, score, curve_of(distances)).confidence
+    found = TracedTrack(None, score, curve_of(distances), lambda _: (0.0, 0.0)).confidence
     assert np.isfinite(found).all()
     assert (found[39:] == found[39]).all()
 
@@ -169,7 +171,7 @@ def test_the_curve_dips_on_the_offsets_own_side(offset: int) -> None:
     curve = curve_of(distances)
     sync = lse.sync_of(curve.mean)
     score = TrackScore(2, 0, 63, sync.offset, sync.lse_d, sync.lse_c, 60, tuple(map(float, curve.mean)))
-    above, below = figure(charts(TracedTrack(None, score, curve), 25.0, "mini")).axes
+    above, below = figure(charts(TracedTrack(None, score, curve, lambda _: (0.0, 0.0)), 25.0, "mini")).axes
     mark, line = above.lines
     x, y = (np.asarray(values) for values in line.get_data())
     assert list(x) == list(range(-15, 16))

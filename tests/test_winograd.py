@@ -11,11 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lipscore.faces.s3fd import packed, winograd
+from lipscore.faces.s3fd import packed, winograd, winograd_gpu
 
-pytestmark = pytest.mark.skipif(not packed.available(), reason="this torch has no packed matrix product")
+on_packed = pytest.mark.skipif(not packed.available(), reason="this torch has no packed matrix product")
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    *(st.integers(1, 3), st.integers(1, 40), st.integers(1, 24), st.integers(1, 70), st.integers(1, 70)),
+    st.sampled_from([1, 1 << 20, winograd_gpu.SCRATCH]),
+)
+def test_the_gpus_way_is_the_convolution(
+    images: int, inputs: int, outputs: int, height: int, width: int, scratch: int
+) -> None:
+    """It is torch throughout, so that a CPU can run it."""
+    torch.manual_seed(images + height)
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+    x = torch.randn(images, inputs, height, width)
+    with torch.inference_mode(), patch.object(winograd_gpu, "SCRATCH", scratch):
+        expected, found = layer(x).relu(), winograd_gpu.WinogradGpuConv(layer)(x)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 2e-5 * max(1.0, float(expected.abs().max()))
+
+
+@on_packed
 @settings(max_examples=15)
 @given(
     *(st.integers(1, 3), st.integers(1, 40), st.integers(1, 24), st.integers(1, 70), st.integers(1, 70)),
@@ -31,6 +50,7 @@ def test_it_is_the_convolution(images: int, inputs: int, outputs: int, height: i
     assert (found - expected).abs().max() < 2e-5 * max(1.0, float(expected.abs().max()))
 
 
+@on_packed
 def test_threads_do_not_disturb_each_other() -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 128, 3, padding=1)]
@@ -55,3 +75,5 @@ def test_threads_do_not_disturb_each_other() -> None:
 def test_other_convolutions_are_turned_down() -> None:
     with pytest.raises(ValueError, match="not a 3x3 convolution"):
         winograd.WinogradConv(nn.Conv2d(8, 8, 3, padding=1, stride=2))
+    with pytest.raises(ValueError, match="not a 3x3 convolution"):
+        winograd_gpu.WinogradGpuConv(nn.Conv2d(8, 8, 3, padding=6, dilation=6))

@@ -18,7 +18,13 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.detect import detect
+from lipscore.eval.cli.generate import generate
+from lipscore.eval.cli.noise import noise
+from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.signature import signature
+from lipscore.eval.cli.table import table
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
@@ -27,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_app = typer.Typer(help="The official weight files: list, fetch, verify.", no_args_is_help=True)
-train_app = typer.Typer(help="Train the built-in model.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the built-in model, or the long-range head.", no_args_is_help=True)
 
 
 def main() -> None:
@@ -69,14 +75,21 @@ def _train() -> None:
 COMMANDS: dict[str, Callable[..., object]] = {
     "score": score,
     "compare": compare,
+    "detect": detect,
+    "evaluate": train.evaluate,
     "average": results.average,
     "merge": results.merge,
+    "signature": signature,
+    "table": table,
+    "noise": noise,
     "reproduce": results.reproduce,
+    "report": report,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,
     "filter": filter_,
     "fix": tools.fix,
+    "generate": generate,
     "demo": admin.demo,
     "doctor": admin.doctor,
     "protocols": admin.protocols,
@@ -91,5 +104,6 @@ for _name, _command in COMMANDS.items():
 for _name, _command in WEIGHTS_COMMANDS.items():
     weights_app.command(_name)(_command)
 train_app.command("mini")(train.mini)
+train_app.command("fcn")(train.fcn)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

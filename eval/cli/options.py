@@ -21,12 +21,15 @@ import typer
 
 from lipscore.errors import LipscoreError
 from lipscore.eval.options import (
+    DetectOptions,
+    DetectProtocol,
     InputOptions,
     ModelOptions,
     OutputOptions,
     ProtocolOptions,
     ReferenceOptions,
     RunOptions,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +40,15 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 PANELS: dict[type, str] = {
     ModelOptions: "Model",
     ProtocolOptions: "Protocol",
+    DetectProtocol: "Protocol",
+    DetectOptions: "Search",
     ReferenceOptions: "Reference",
     RunOptions: "Speed",
     OutputOptions: "Output",
+    VerdictOptions: "Verdict",
 }
 
-PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Speed")
+PANEL_ORDER = ("Input", "Search", "Model", "Protocol", "Reference", "Output", "Verdict", "Speed")
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]

@@ -19,6 +19,7 @@ from lipscore.eval.options import (
     ReferenceOptions,
     Request,
     RunOptions,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
@@ -45,18 +46,26 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="The records on standard output, one a line.", rich_help_panel="Output")
     ] = False,
+    verdict: VerdictOptions,
 ) -> None:
     """Score videos: LSE-D, LSE-C and offset; PSNR and SSIM where there is a reference.
 
     Example: lipscore score videos --protocol wav2lip --out results
     """
-    from lipscore.eval.cli.progress import Terminal
+    from lipscore.eval.cli.progress import Terminal, say
+    from lipscore.eval.report.verdict import Judge
     from lipscore.eval.run.batch import run_batch
 
+    judge = Judge.prepare(verdict)
     request = Request(inputs_of(inputs, reference), protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
-    _report(ran, output.out, as_json)
-    raise typer.Exit(ran.exit_status)
+    report(ran, output.out, as_json)
+    judged = judge.of([record.score for record in ran.outcome.records])
+    for line in judged.summary:
+        typer.echo(line, err=as_json)
+    for line in (*judged.warnings, *judged.failed):
+        say(line)
+    raise typer.Exit(ran.exit_status or int(bool(judged.failed)))
 
 
 def _print_json(record: Record) -> None:
@@ -66,10 +75,11 @@ def _print_json(record: Record) -> None:
     sys.stdout.flush()
 
 
-def _report(ran: Ran, out: Path, as_json: bool) -> None:
+def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     """The table and the means on standard output, or on standard error where the former carries JSON."""
     from lipscore.eval.cli.progress import plain, say
     from lipscore.eval.report import drift
+    from lipscore.eval.run import floor
     from lipscore.eval.store import summary
 
     stream = sys.stderr if as_json else sys.stdout
@@ -78,7 +88,7 @@ def _report(ran: Ran, out: Path, as_json: bool) -> None:
     if records:
         width = get_terminal_size().columns if terminal else None
         summary.print_table(records, stream, not plain(terminal), width)
-    model = setup.models.embedder.name
+    model = setup.models.sync.name
     lines = [
         *summary.lines(ran.counts),
         f"protocol={setup.protocol.name} model={model} comparable={str(setup.comparable).lower()}",
@@ -87,6 +97,9 @@ def _report(ran: Ran, out: Path, as_json: bool) -> None:
         lines.append("LSE-D and LSE-C are the built-in model's estimates of SyncNet's (docs/model-card.md)")
     if setup.changed:
         lines.append(f"changed: {'; '.join(setup.changed)}")
+    lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
+    if ran.floors:
+        lines.append(floor.line(ran.floors, [model]))
     found = drift.drifts([record.score for record in records])
     lines += [drift.sentence(line) for line in found]
     print("\n".join(lines), file=stream, flush=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from lipscore.errors import LipscoreError, UsageError
 from lipscore.eval.cli.options import Video, command, load_setup, need_score, stages
-from lipscore.eval.options import ModelOptions, ProtocolOptions
+from lipscore.eval.options import DetectOptions, ModelOptions, ProtocolOptions
 
 
 @command
@@ -108,6 +108,9 @@ def fix(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The video to write.")],
     min_confidence: Annotated[float | None, typer.Option(help="LSE-C from which an offset is trusted; 3.")] = None,
+    max_offset: Annotated[
+        int | None, typer.Option(help="Search as detect does, so many frames to either side: 125 are 5 seconds.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file that is there.")] = False,
     protocol: ProtocolOptions,
     models: ModelOptions,
@@ -118,12 +121,37 @@ def fix(
     """
     if out.exists() and not overwrite:
         raise UsageError.about("out", out, "is there already; give --overwrite, or name another file")
+    if max_offset is not None:
+        _mend(video, out, max_offset, min_confidence, protocol, models)
     setup = load_setup(protocol, models)
     from lipscore.eval.tools import fix as task
 
     limit = task.MIN_CONFIDENCE if min_confidence is None else min_confidence
     with stages(video) as on_stage:
         done = task.fix(video, out, setup, limit, on_stage)
+    typer.echo(f"{done.verdict}: {done.message}")
+    if done.verdict == "fixed":
+        typer.echo(str(out))
+    raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)
+
+
+def _mend(
+    video: Path,
+    out: Path,
+    max_offset: int,
+    min_confidence: float | None,
+    protocol: ProtocolOptions,
+    models: ModelOptions,
+) -> NoReturn:
+    """`fix --max-offset`; ends the program."""
+    if min_confidence is not None:
+        raise UsageError.about("min_confidence", min_confidence, "is an LSE-C; with --max-offset, detect decides")
+    options = DetectOptions(max_offset)
+    setup = load_setup(protocol, models)
+    from lipscore.eval.tools.mend import mend
+
+    with stages(video) as on_stage:
+        done = mend(video, out, setup, options, on_stage)
     typer.echo(f"{done.verdict}: {done.message}")
     if done.verdict == "fixed":
         typer.echo(str(out))

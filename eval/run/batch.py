@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lipscore.errors import UsageError
+from lipscore.errors import MediaError, UsageError
+from lipscore.eval import pictures
 from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOptions
 from lipscore.eval.reference import missing_reference
-from lipscore.eval.run import pieces
+from lipscore.eval.run import floor, pieces
 from lipscore.eval.run.inputs import REFERENCE_FOLDER, Found, collect, shard_of
 from lipscore.eval.run.jobs import Job, Reporter, Task
 from lipscore.eval.run.partners import Kind, expected, partners
@@ -24,6 +25,7 @@ from lipscore.eval.store import summary
 from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.manifest import write_manifest
 from lipscore.eval.store.records import RecordStore
+from lipscore.eval.trace import Trace
 from lipscore.faces.given import read_boxes
 from lipscore.media.limits import Limits
 from lipscore.media.read import VIDEO_SUFFIXES
@@ -41,6 +43,7 @@ class Ran:
     outcome: Outcome
     counts: summary.Summary
     setup: Setup
+    floors: tuple[floor.Floor, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -61,6 +64,8 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
     """
+    if request.output.floor and request.run.shard:
+        raise UsageError("--floor: needs all videos in one run, because each meets another's sound; leave out --shard")
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
     jobs = find_jobs(request.inputs, request.models, request.run, protocol)
@@ -76,20 +81,26 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     task = Task(setup.blank(), setup.settings(), request.output.scores_file, request.run.resume)
     stop = Stop()
     with reporter.videos(len(jobs)) as progress:
-        score = scorer_of(setup, stop, progress.stage, request.run.limits)
-        workers = at_a_time(len(jobs), request.run.workers)
+        kept = floor.Kept(request.output.out, task.settings) if request.output.floor else None
+        pictures_in = request.output.out if request.output.keep_pictures else None
+        score = scorer_of(setup, stop, progress.stage, kept, pictures_in, request.run.limits)
+        workers = at_a_time(len(jobs), request.run.workers, gpu=setup.models.device.type == "cuda")
         outcome = run(jobs, score, task, store, progress, workers=workers, stop=stop)
     counts = summary.summarise(outcome.records, len(jobs))
     write_manifest(
         request.output.out / manifest_name(request.run.shard),
-        setup.as_record(),
+        setup.as_record() | {"signature": str(setup.signature.with_n(counts.scored, len(jobs)))},
         command=command,
         times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
         interrupted=outcome.interrupted is not None,
         resumed=outcome.resumed,
         counts=summary.as_json(counts),
     )
-    return Ran(outcome, counts, setup)
+    floors: list[floor.Floor] = []
+    if kept is not None and outcome.interrupted is None:
+        floors = floor.of_run(outcome.records, jobs, kept, score, setup, reporter)
+        floor.write(floors, request.output.out, str(setup.signature))
+    return Ran(outcome, counts, setup, tuple(floors))
 
 
 def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, protocol: Protocol) -> list[Job]:
@@ -110,15 +121,30 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
 
-def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None], limits: Limits | None = None) -> Score:
+def scorer_of(
+    setup: Setup,
+    stop: Stop,
+    on_stage: Callable[[str, str], None],
+    kept: floor.Kept | None = None,
+    pictures_in: Path | None = None,
+    limits: Limits | None = None,
+) -> Score:
     """The function that scores a job.
 
     Args:
         on_stage: told a job's name and the stage that it has reached.
+        kept: gets the embeddings of each video; None: they are not kept.
+        pictures_in: the output folder that gets each whole video's pictures; None: none are kept.
         limits: what one video may cost.
     """
+    settings = setup.settings() if pictures_in is not None else ""
 
     def score_job(job: Job, sha256: str) -> VideoScore:
+        if kept is not None:
+            return kept.scoring(setup, lambda keeping: score_with(keeping, job, sha256))
+        return score_with(setup, job, sha256)
+
+    def score_with(setup: Setup, job: Job, sha256: str) -> VideoScore:
         def told(stage: str) -> None:
             on_stage(job.name, stage)
 
@@ -128,8 +154,15 @@ def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None], li
             own = setup.with_detector(lambda _: boxes)
         if job.piece is not None:
             return pieces.score_piece(job, job.piece, own, sha256, stop=stop, on_stage=told, limits=limits)
+        trace = Trace()
         how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": told, "limits": limits}
-        record = score_video(job.path, own, job.reference, **how)
+        record = score_video(job.path, own, job.reference, trace=trace, **how)
+        if pictures_in is not None and record.status == "ok":
+            told("pictures")
+            try:
+                pictures.write(pictures_in, record, settings, pictures.gather(job.path, record, trace, setup))
+            except MediaError as error:
+                record = replace(record, notes=(*record.notes, f"no pictures were kept: {error}"))
         if job.reference is None and job.reference_folder is not None:
             lacking = missing_reference(job.path, job.reference_folder, setup.reference.region)
             record = replace(record, reference=lacking)

@@ -6,7 +6,7 @@ it is there, and an interrupted run goes on with the next piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace
-from lipscore.media import edit, read
+from lipscore.media import edit, notes, read
 from lipscore.media.limits import Limits
 from lipscore.media.scratch import scratch
 from lipscore.syncnet.protocols import Protocol
@@ -41,15 +41,16 @@ def plan(info: MediaInfo, chunk_s: float, overlap_s: float, protocol: Protocol) 
             f"--chunk {chunk_s:g}: a track needs more than {least - 1} frames; "
             f"give {least / protocol.frame_rate:g} seconds or more"
         )
+    n_frames = round(info.duration_s * info.fps)  # what there is to cut, whatever the container says that there is
     size, step = round(chunk_s * info.fps), max(1, round((chunk_s - overlap_s) * info.fps))
     shortest = (least + 1) * info.fps / protocol.frame_rate
     pieces: list[Piece] = []
     start = 0
     while True:
-        rest = info.n_frames - (start + step)  # what the next piece would hold
-        end = info.n_frames if rest < shortest or start + size >= info.n_frames else start + size
+        rest = n_frames - (start + step)  # what the next piece would hold
+        end = n_frames if rest < shortest or start + size >= n_frames else start + size
         pieces.append(Piece(info, start / info.fps, (end - start) / info.fps))
-        if end == info.n_frames:
+        if end == n_frames:
             return tuple(pieces) if len(pieces) > 1 else ()
         start += step
 
@@ -100,11 +101,12 @@ def score_piece(
         if on_stage is not None:
             on_stage("cut")
         cut = folder / f"{job.path.stem}.mkv"
-        edit.cut(piece.info, cut, piece.start, piece.seconds)
+        found = edit.cut(piece.info, cut, piece.start, piece.seconds)
         how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": on_stage, "limits": limits}
         record = score_video(cut, there, trace=trace, **how)
     return replace(
         record,
+        notes=(*record.notes, *notes.of_piece(piece.info, found)),
         video=str(job.path),
         piece=(round(float(piece.start), 4), round(float(piece.start + piece.seconds), 4)),
         shots=tuple(Shot(shot.start + first, shot.end + first) for shot in record.shots),
@@ -123,7 +125,7 @@ class _Later:
         self.batch_size, self.turn = whole.batch_size, whole.turn
         self._whole, self._first = whole, first
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """The boxes, numbered as the piece's frames are."""
         found = self._whole(frames, [index + self._first for index in indices])
         return [[replace(box, frame=index) for box in boxes] for index, boxes in zip(indices, found, strict=True)]

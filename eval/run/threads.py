@@ -21,13 +21,15 @@ MOST = 4  # videos at a time by default: each holds frames and activations of it
 PATIENCE_S = 8.0  # how long a stopped run waits for its threads; Docker kills after 10
 
 
-def at_a_time(n_jobs: int, workers: int | None = None) -> int:
+def at_a_time(n_jobs: int, workers: int | None = None, *, gpu: bool = False) -> int:
     """How many videos are scored at a time.
 
     Args:
         workers: as the user wants it; None: a video per core, at most MOST.
+        gpu: the networks run on a GPU: a video per core, because decoding and cutting take the time.
     """
-    return max(1, min(workers or min(available_cores(), MOST), n_jobs))
+    most = available_cores() if gpu else min(available_cores(), MOST)
+    return max(1, min(workers or most, n_jobs))
 
 
 @dataclass(frozen=True, slots=True)

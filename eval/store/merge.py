@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.store import summary
+from lipscore.eval.store import signature, summary
 from lipscore.eval.store.records import TRY_AGAIN, Record, as_csv, as_line, latest_of, read_records
 from lipscore.eval.store.scores_file import lines_of, quote_name
 from lipscore.media.aside import replace_whole
@@ -217,6 +217,8 @@ def _manifest(
         "interrupted": any(part["interrupted"] for part in parts),
         "resumed": sum(int(part["resumed"]) for part in parts),
     }
+    if signed := parts[0].get("signature"):
+        recounted["signature"] = str(signature.parse(signed).with_n(counts.scored, counts.total))
     shared = {
         name: value
         for name, value in parts[0].items()

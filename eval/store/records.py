@@ -22,7 +22,7 @@ import numpy as np
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
 from lipscore.media.aside import replace_whole
-from lipscore.metrics import catalogue
+from lipscore.metrics import catalogue, standards
 from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, VideoScore
 
 SCHEMA = 1
@@ -49,7 +49,7 @@ _ABOUT = (
     "shots",
     "tracks",
 )
-_BEHIND = ("reference", "seconds")
+_BEHIND = ("reference", "seconds", "signature", "offset_ms")  # new ones at its end, so that none before moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,8 @@ def as_json(record: Record) -> dict[str, Any]:
     fields["reference"] = asdict(score.reference) if score.reference else None
     if not score.scores:
         del fields["scores"]
+    if score.offset_ms is not None:
+        fields["within"] = standards.verdicts(score.offset_ms)  # read from offset_ms: from_json passes it over
     fields |= {"settings": record.settings, "key": record.key}
     clean: dict[str, Any] = _clean(fields)
     return clean
@@ -213,8 +215,8 @@ def as_csv(records: Iterable[Record]) -> bytes:
     """
     records = tuple(records)
     scores = catalogue.shown([record.score for record in records])
-    columns = (*_ABOUT, *(score.name for score in scores if score.has_field), *_BEHIND)
-    columns = (*columns, *(score.name for score in scores if not score.has_field))
+    fields = (score.name for score in scores if score.has_field and score.name not in _BEHIND)
+    columns = (*_ABOUT, *fields, *_BEHIND, *(score.name for score in scores if not score.has_field))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -26,6 +26,7 @@ from lipscore.metrics.catalogue import LSE_C, LSE_D, PSNR, SSIM, Score
 from lipscore.types import VideoScore
 
 WORDS = "  # "  # before the key=value words of a comment: one_line leaves no two spaces in a reason
+SILENT = "silent"  # where another comment has a status: scored, but nothing is heard in the video
 COLUMNS = (LSE_D, LSE_C, PSNR, SSIM)
 _PAIR = re.compile(r'(?:^|\s)(?P<key>[\w-]+)=(?P<value>"(?:[^"\\]|\\.)*"|\S*)')
 _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
@@ -105,6 +106,10 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
         values = "".join(f" {one.name}={_text(one.of(score))}" for one in has)
         reason = f"# {name} {score.status} {one_line(score.reason)}".rstrip()
         return (f"{reason}{WORDS}{how}{values}",)
+    if score.silent:
+        numbers = " ".join(f"{one.title} {_text(one.of(score))}" for one in COLUMNS)
+        values = f" psnr={_text(score.psnr)} ssim={_text(score.ssim)}" if score.psnr is not None else ""
+        return (f"# {name} {SILENT} no audible speech, so not part of the means: {numbers}{WORDS}{how}{values}",)
     words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
     lines = []
     for track in score.tracks:
@@ -254,7 +259,7 @@ def _not_scored(number: int, comment: str) -> NotScored | None:
     name, rest = read_name(reason)
     pairs = _pairs(words)
     status = rest.split(" ", 1)[0]
-    if name is None or status not in STATUSES or status == "ok":
+    if name is None or status not in (*STATUSES, SILENT) or status == "ok":
         return None
     values = {score.name: _number(pairs[score.name]) for score in catalogue.SCORES if score.name in pairs}
     return NotScored(number, name, status, pairs.get("protocol"), pairs.get("model"), pairs.get("folder"), values)

@@ -125,7 +125,7 @@ def filter_videos(
             "protocol": ran.setup.protocol.name,
             "protocol_hash": ran.setup.protocol.hash,
             "changed": list(ran.setup.changed),
-            "model": ran.setup.models.embedder.name,
+            "model": ran.setup.models.sync.name,
             "comparable": ran.setup.comparable,
         },
         "counts": {"total": ran.counts.total, **{decision: counts[decision] for decision in DECISIONS}},

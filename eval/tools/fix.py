@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from lipscore.errors import UsageError
-from lipscore.eval.score import score_video, track_score
+from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace
 from lipscore.media import edit
 from lipscore.media.scratch import scratch
 from lipscore.metrics import lse
 from lipscore.metrics.reduce import most_confident
-from lipscore.types import Embedder, SyncCurve, TrackScore, VideoScore
+from lipscore.types import SyncCurve, TrackScore, VideoScore
 
 MIN_CONFIDENCE = 3.0  # LSE-C; a curve with a smaller dip may have its minimum anywhere
 NOISE = 0.03  # of the LSE-C: encoding and resampling moved it by up to 1.9 % on 19 clips (model mini)
@@ -76,7 +76,7 @@ def fix(
         return Fix("refused", reason, before)
     if best.offset == 0:
         return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
-    model = setup.models.embedder.name
+    model = setup.models.sync.name
     exact = lse.between_frames(_curve_of(first, best).mean)
     if abs(exact) <= ERRORS.get(model, 0.0):
         reason = f"the offset, {best.offset:+d} ({exact:+.2f} between frames), is within model {model}'s error"
@@ -88,7 +88,8 @@ def fix(
         shift, left = 0, best.offset
         for _ in range(ATTEMPTS):
             shift += left
-            audio = "copied" if edit.shift_audio(path, moved, shift / rate) else "encoded"
+            shifted = edit.shift_audio(path, moved, shift / rate)
+            audio = "copied" if shifted.copied else "encoded"
             second = Trace()
             after = score_video(moved, same_boxes, trace=second, on_stage=on_stage)
             left = most_confident(after.tracks).offset if after.status == "ok" else 0
@@ -97,12 +98,14 @@ def fix(
         did = (
             f"moved the audio {float(abs(shift) / rate) * 1000:.0f} ms {'later' if shift > 0 else 'earlier'} ({audio})"
         )
+        if shifted.left:
+            did += f", left {', '.join(shifted.left)} behind"
         if after.status != "ok":
             trouble = f"the result cannot be scored ({after.status}: {after.reason})"
         elif left:
             trouble = f"the offset is then {left:+d}, not 0"
         else:
-            was, now = _confidences(first, second, best, shift, setup.models.embedder)
+            was, now = _confidences(first, second, best, shift)
             trouble = f"the LSE-C is then {now:.3f}, below {was:.3f}" if now < was * (1 - NOISE) else ""
         if trouble:
             return Fix("not_better", f"{did}, but {trouble}; nothing was written", before, after, audio)
@@ -131,19 +134,19 @@ def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     return ""
 
 
-def _confidences(first: Trace, second: Trace, best: TrackScore, shift: int, embedder: Embedder) -> tuple[float, float]:
+def _confidences(first: Trace, second: Trace, best: TrackScore, shift: int) -> tuple[float, float]:
     """The best track's LSE-C before and after, over the windows that have their sound both times.
 
     Shifting leaves |shift| frames without audio at one end. Only windows that have audio in both versions are compared,
     and both versions use the first one's lip and MFCC features, so that only the curve differs.
     """
-    was, now = _curve_of(first, best), _curve_of(second, best)
-    now = replace(now, lip=was.lip, mfcc=was.mfcc)
+    before = next(kept for kept in first.tracks if kept.score.track_id == best.track_id)
+    was, now = before.curve, _curve_of(second, best)
     n_was, n_now = len(was.distances), len(now.distances)
     start, stop = max(0, shift), min(n_was + min(0, shift), n_now)
     if stop <= start:
         start, stop = 0, min(n_was, n_now)
-    lse_c_was, lse_c_now = (track_score(0, 0, 0, _part(curve, start, stop), embedder).lse_c for curve in (was, now))
+    lse_c_was, lse_c_now = (before.scores(_part(curve, start, stop))[1] for curve in (was, now))
     return lse_c_was, lse_c_now
 
 
@@ -154,4 +157,4 @@ def _curve_of(trace: Trace, track: TrackScore) -> SyncCurve:
 def _part(curve: SyncCurve, start: int, stop: int) -> SyncCurve:
     """The curve of the windows start ... stop - 1."""
     distances = curve.distances[start:stop]
-    return replace(curve, distances=distances, mean=lse.mean_curve(distances))
+    return SyncCurve(distances, lse.mean_curve(distances))

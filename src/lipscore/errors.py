@@ -42,6 +42,10 @@ class MissingError(LipscoreError):
     exit_status: ClassVar[int] = 3
 
 
+class DeviceError(MissingError):
+    """The GPU failed, or has no memory for the least that a network asks for: no video of the run can be scored."""
+
+
 class WeightsError(MissingError):
     """A weight file is absent, cannot be fetched, or is not the published one."""
 

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import torch
@@ -30,21 +30,22 @@ class Pool:
 
     Args:
         cores: how many cores the batches may use together; None: as many as this process may use.
+        thread_per_core: as many threads as cores: where the networks run on a GPU, and a thread holds no activations.
 
     Attributes:
-        count: batches that run at once, at most MOST_THREADS.
+        count: batches that run at once, at most MOST_THREADS unless there is a thread per core.
         threads: torch's threads for each batch.
     """
 
-    def __init__(self, cores: int | None = None) -> None:
-        self.cores = cores or available_cores()
-        self.count = min(self.cores, MOST_THREADS)
+    def __init__(self, cores: int | None = None, *, thread_per_core: bool = False) -> None:
+        self.cores, self._per_core = cores or available_cores(), thread_per_core
+        self.count = self.cores if thread_per_core else min(self.cores, MOST_THREADS)
         self.threads = max(1, self.cores // self.count)
         self._process, self._executor = os.getpid(), self._open()
 
-    def __reduce__(self) -> tuple[type[Pool], tuple[int]]:
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[int]]:
         """A pickled pool becomes a new pool of the same size."""
-        return Pool, (self.cores,)
+        return partial(Pool, thread_per_core=self._per_core), (self.cores,)
 
     def run(self, work: Callable[[], B]) -> B:
         """Run one batch and wait for its result. `work` must not use the pool."""

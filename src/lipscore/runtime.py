@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import warnings
 from typing import Any
 
+import cv2
 import torch
-from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from lipscore.errors import MissingError, UsageError
+from lipscore.device import tried
+from lipscore.errors import DeviceError, MissingError, UsageError
 from lipscore.pool import available_cores
 
 # malloc.h: how many heaps there are. By default each thread has its own, and keeps in it what it has freed; two threads
@@ -22,14 +22,24 @@ PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where a GPU answers, else the CPU.
+    """The device of that name; "auto" is CUDA where a GPU computes, else the CPU.
+
+    A GPU counts only once a convolution has run on it: a driver may list a card that this torch has no kernels for, or
+    that another program has filled. Where "auto" passes over such a card, a warning says why.
 
     Raises:
         UsageError: the name is not auto, cpu, cuda or cuda:N.
         MissingError: a GPU is asked for and none answers, or not that many.
+        DeviceError: the GPU that is asked for cannot compute.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        try:
+            return tried(torch.device("cuda"))
+        except DeviceError as error:
+            warnings.warn(f"{error}; the CPU is used instead", RuntimeWarning, stacklevel=2)
+            return torch.device("cpu")
     if name == "cpu":
         return torch.device("cpu")
     if name != "cuda" and not (name.startswith("cuda:") and name[5:].isdigit()):
@@ -41,7 +51,7 @@ def pick_device(name: str) -> torch.device:
         raise MissingError.about(
             "device", name, f"there are {torch.cuda.device_count()} GPUs here, counted from cuda:0"
         )
-    return device
+    return tried(device)
 
 
 def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
@@ -70,45 +80,10 @@ def tune_process(threads: int | None = None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
     _glibc("mallopt", M_ARENA_MAX, 1)
-
-
-class _Tf32:
-    """Holds torch's TF32 switches at what the running batches need, and puts the caller's settings back after them."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._users, self._allowed = 0, False
-        self._before = (False, False)
-
-    @contextmanager
-    def __call__(self, allowed: bool) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._users == 0 or self._allowed == allowed)
-            if self._users == 0:
-                self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-                self._allowed = allowed
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._users -= 1
-                if self._users == 0:
-                    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
-                    self._changed.notify_all()
-
-
-_tf32 = _Tf32()
-
-
-def arithmetic(device: torch.device, tf32: bool = False) -> AbstractContextManager[None]:
-    """The context in which a network runs: on a GPU, products are rounded to TF32 only where `tf32` says so.
-
-    torch's switches are global and on by default for convolutions. They are held while a batch runs and then get the
-    caller's values back.
-    """
-    return _tf32(tf32) if device.type == "cuda" else nullcontext()
+    # Videos are scored beside each other, a thread each. The libraries' own threads would only take turns with these:
+    # after a product, numpy's OpenBLAS keeps a thread in a loop on each other core for 30 ms, in case another follows.
+    threadpool_limits(1, user_api="blas")
+    cv2.setNumThreads(1)
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
@@ -116,12 +91,6 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         return {"name": str(device), "gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return {"name": str(device), "cores": available_cores()}
-
-
-def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """The array as a tensor there, in its dtype; to a GPU through pinned memory, while the caller goes on."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def release_memory() -> None:

@@ -6,7 +6,7 @@ count at the protocol's frame rate, intervals are half-open unless a name says `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,11 +26,50 @@ Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "too_larg
 
 
 @dataclass(frozen=True, slots=True)
-class MediaInfo:
-    """What the container says of a file.
+class Streams:
+    """Which streams of a file are read, by their index in it; audio is None where there is none to be read.
 
-    fps is the average frame rate; n_frames is the container's count, or duration times fps where it has none; width and
-    height are after rotation; sample_rate is in Hz, None without an audio stream; duration_s is in seconds.
+    note: what a reader must know of the choice, else empty.
+    """
+
+    video: int = 0
+    audio: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How the timestamps of a file's packets become one time line, in seconds.
+
+    origin: the time of the first frame that decodes, which is where frame 0 and sample 0 lie.
+    by_order: the container holds no display times (AVI with B-frames), so frames are timed in the decoder's order.
+    joints: (stream, number of its packet, seconds): from this packet on, so much is added to the stream's timestamps.
+    """
+
+    origin: Fraction = Fraction(0)
+    by_order: bool = False
+    joints: tuple[tuple[int, int, Fraction], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a file holds, by its packets and its first frame.
+
+    fps is the average frame rate; n_frames is the number of the video's packets that are to be shown, which is what
+    decodes if nothing is damaged; width and height are in stored pixels, after the display matrix; sample_rate is in
+    Hz, None without an audio stream that can be decoded; duration_s is in seconds, from the first frame that decodes to
+    the end of the last.
+
+    own, published: the streams that lipscore reads, and those that the FFmpeg calls of the published protocols read.
+    n_expected: the frames that the container promises, where those are more than n_frames, else n_frames.
+    sar: the shape of a stored pixel, width / height, before the display matrix; display_size: the picture's width and
+    height in square pixels, after it.
+    transfer: "sdr", or how HDR samples are coded ("pq", "hlg").
+    audio_start_s, audio_end_s: of the own stream's packets, in seconds after the first frame; None without audio.
+    published_audio_start_s: of the published protocols' stream.
+    hidden_packets: whether the codec has packets that show nothing.
+    turned: whether the display matrix exchanges width and height.
+    n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
     """
 
     path: Path
@@ -40,6 +79,19 @@ class MediaInfo:
     height: int
     sample_rate: int | None
     duration_s: float
+    own: Streams = Streams()
+    published: Streams = Streams()
+    clock: Clock = Clock()
+    n_expected: int = 0
+    sar: Fraction = Fraction(1)
+    display_size: tuple[int, int] = (0, 0)
+    transfer: str = "sdr"
+    audio_start_s: float | None = None
+    audio_end_s: float | None = None
+    published_audio_start_s: float | None = None
+    hidden_packets: bool = False
+    turned: bool = False
+    n_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +135,16 @@ class SyncCurve:
 
     distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad), mean
     float32[2 * vshift + 1] over windows. Column k pairs lip window i with audio window i + k - vshift.
-    lip float32[D] is the mean of the lip embeddings, mfcc float32[M, 13] the audio: what an estimate asks besides.
     """
 
     distances: Floats
     mean: Floats
-    lip: Floats
-    mfcc: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class TrackScore:
-    """One face track's numbers. offset in frames: positive where the audio comes before the video.
+    """One face track's numbers. offset in frames: positive where the audio comes before the video; offset_ms the same
+    between frames, in milliseconds, None in records of older versions.
 
     lse_d and lse_c are SyncNet's own with model vgg and estimates of them with model mini; curve is always the raw one.
     """
@@ -107,6 +157,7 @@ class TrackScore:
     lse_c: float
     n_windows: int
     curve: tuple[float, ...]
+    offset_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +207,15 @@ class ReferenceScore:
 class VideoScore:
     """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
 
-    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok". scores
+    lse_d, lse_c, offset (in frames) and offset_ms (the same between frames, in milliseconds) follow from the tracks by
+    the protocol's rule and are None unless status is "ok". scores
     holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
-    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; folder is
-    the input that the video was found in, as it was given: `average` keeps what is in different folders apart.
+    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
+    nothing can be heard, so the numbers measure silence and are not part of any mean; signature says in one line what
+    decides the numbers (`lipscore signature` explains it); folder is the input that the video was found in, as it was
+    given: `average` keeps what is in different folders apart.
     """
 
     video: str
@@ -191,6 +245,9 @@ class VideoScore:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     piece: tuple[float, float] | None = None
+    silent: bool = False
+    signature: str = ""
+    offset_ms: float | None = None
     folder: str = ""
 
 
@@ -229,40 +286,41 @@ class Detector(Protocol):
         """Held by who looks at a video."""
         ...
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """Boxes of each of the frames, whose numbers are indices; same order, best first where the detector ranks."""
         ...
 
 
-class Embedder(Protocol):
-    """A pair of towers that embed lips and speech.
+class SyncPass(Protocol):
+    """One track's way through a model."""
 
-    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (mini).
-    """
+    def feed(self, crops: NDArray[np.uint8]) -> None:
+        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        ...
+
+    def curve(self) -> SyncCurve:
+        """The curve of all crops that were fed."""
+        ...
+
+    def scores(self, curve: SyncCurve) -> tuple[float, float]:
+        """SyncNet's (LSE-D, LSE-C) of this track, as the model reads them from its curve, or from a part of it."""
+        ...
+
+
+class SyncModel(Protocol):
+    """A model that holds lips against speech; each brings its own pass."""
 
     @property
     def name(self) -> str:
         """As the records call it."""
         ...
 
-    @property
-    def pads(self) -> bool:
-        """Whether shifts without a partner count."""
-        ...
+    def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:
+        """A pass over a track.
 
-    @property
-    def context(self) -> int:
-        """Windows to either side of its own that an embedding depends on (0: it sees its own frames alone)."""
-        ...
-
-    def lip(self, frames: NDArray[np.uint8]) -> Floats:
-        """uint8[T, 224, 224, 3] BGR, T >= 5 -> float32[T - 4, D], one per window of five frames."""
-        ...
-
-    def audio(self, mfcc: Floats) -> Floats:
-        """float32[M, 13] at 100 per second, M >= 20 -> float32[(M - 20) // 4 + 1, D], one per window of twenty."""
-        ...
-
-    def estimate(self, curve: SyncCurve) -> tuple[float, float] | None:
-        """SyncNet's (LSE-D, LSE-C) as estimated from another model's curve; None where the curve's own are meant."""
+        Args:
+            pcm: int16[N] at 16 kHz, the audio beneath the track.
+            n_frames: how many crops the track has.
+            vshift: shifts to either side, in frames.
+        """
         ...

@@ -7,7 +7,7 @@ counts, whatever its score, in the order of the file: the tracker walks them so.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class GivenDetector:
     batch_size: int = 2
     turn: ClassVar[AbstractContextManager[object]] = nullcontext()
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """The boxes of these frame numbers.
 
         Raises:

@@ -8,7 +8,7 @@ fitted by benchmarks/fit_hog_mapping.py; docs/faces.md says how well it fits and
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ class HogDetector:
         self.passes = tuple(passes)
         self._local = threading.local()  # a detector is not to be shared: dlib leaves the interpreter and works in it
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """Faces of uint8[H, W, 3] BGR frames with these numbers, best first; boxes may reach beyond the frame."""
         found = []
         for frame, index in zip(frames, indices, strict=True):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from lipscore.faces.boxes import LINK_IOU, bridge, densify, link, sample_indices, steady
 from lipscore.media.passes import FrameSource
 from lipscore.pool import Pool
-from lipscore.types import Detection, Detector, Frame, Shot
+from lipscore.types import Detection, Detector, Shot
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +54,30 @@ def broken_gaps(found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot])
 def _look(
     source: FrameSource, numbers: Sequence[int], detector: Detector, pool: Pool
 ) -> tuple[dict[int, list[Detection]], int]:
-    """Boxes of these frames, and how many frames the video has; frames are decoded while others are looked at."""
+    """Boxes of these frames, and how many frames the video has.
+
+    Each thread of the pool unpacks the frames of its batch one by one, as the detector takes them.
+    """
     wanted = set(numbers)
     found: dict[int, list[Detection]] = {}
     count = 0
 
-    def batches() -> Iterator[list[tuple[int, Frame]]]:
+    def batches() -> Iterator[list[tuple[int, Any]]]:
         nonlocal count
-        batch: list[tuple[int, Frame]] = []
+        batch: list[tuple[int, Any]] = []
         for number, packed in enumerate(source.packed()):
             count = number + 1
             if number in wanted:
-                batch.append((number, source.unpack(packed)))
+                batch.append((number, packed))
                 if len(batch) == detector.batch_size:
                     yield batch
                     batch = []
         if batch:
             yield batch
 
-    def looked(batch: list[tuple[int, Frame]]) -> list[tuple[int, list[Detection]]]:
+    def looked(batch: list[tuple[int, Any]]) -> list[tuple[int, list[Detection]]]:
         indices = [number for number, _ in batch]
-        return list(zip(indices, detector([frame for _, frame in batch], indices), strict=True))
+        return list(zip(indices, detector((source.unpack(packed) for _, packed in batch), indices), strict=True))
 
     for boxes in pool.spread(looked, batches()):
         found.update(boxes)

@@ -14,8 +14,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from lipscore.errors import NotScoredError
 
 T = TypeVar("T")
@@ -45,19 +43,17 @@ class Watch:
 
     Args:
         n_bytes: of the file.
-        duration_s: as the file says; only for how long scoring may take, and only where it is plausible.
+        frame_rate: at which its frames are counted.
     """
 
-    def __init__(self, limits: Limits, n_bytes: int, duration_s: float, frame_rate: int) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, n_bytes: int, frame_rate: int) -> None:
+        self._limits, self._frame_rate, self.max_pixels = limits, frame_rate, limits.max_pixels
         self._bytes = n_bytes
         self.max_frames = n_bytes // BYTES_PER_FRAME + FRAMES_SPARE if limits.max_frames is None else limits.max_frames
         self.max_audio = (
             n_bytes / BYTES_PER_SECOND + SECONDS_SPARE if limits.max_audio is None else float(limits.max_audio)
         )
-        plausible_s = max(0.0, min(duration_s, self.max_frames / frame_rate))
-        seconds = limits.max_seconds
-        self.seconds = WALL_SPARE + WALL_PER_SECOND * plausible_s if seconds is None else float(seconds)
+        self.seconds = float(WALL_SPARE if limits.max_seconds is None else limits.max_seconds)
         self._end = time.monotonic() + self.seconds
 
     def check(self) -> None:
@@ -67,14 +63,12 @@ class Watch:
                 "timed_out", f"not scored after {self.seconds:.0f} s: --max-seconds {_more(self.seconds)} gives it more"
             )
 
-    def size(self, width: int, height: int) -> None:
-        """Raise NotScoredError (too_large) for frames of too many pixels."""
-        if width * height > self._limits.max_pixels:
-            raise NotScoredError(
-                "too_large",
-                f"frames of {width}x{height} pixels, more than {self._limits.max_pixels}: "
-                f"--max-pixels {width * height} takes them",
-            )
+    def lasting(self, duration_s: float) -> None:
+        """Give the video the time that its length asks for, where the limits do not say how much."""
+        plausible_s = max(0.0, min(duration_s, self.max_frames / self._frame_rate))
+        if self._limits.max_seconds is None:
+            self._end += WALL_SPARE + WALL_PER_SECOND * plausible_s - self.seconds
+            self.seconds = WALL_SPARE + WALL_PER_SECOND * plausible_s
 
     def frames(self, items: Iterable[T]) -> Iterator[T]:
         """Count the frames of one pass.
@@ -85,8 +79,6 @@ class Watch:
         for number, item in enumerate(items, start=1):
             if number > self.max_frames:
                 raise NotScoredError("too_large", self._too_many("frames", self.max_frames, "frames"))
-            if isinstance(item, np.ndarray) and item.ndim == 3:
-                self.size(item.shape[1], item.shape[0])
             self.check()
             yield item
 
@@ -130,6 +122,17 @@ def watching(watch: Watch) -> Iterator[Watch]:
         yield watch
     finally:
         _current.reset(token)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise NotScoredError (too_large) for frames of more pixels than the current video may have."""
+    watch = current()
+    allowed = MAX_PIXELS if watch is None else watch.max_pixels
+    if width * height > allowed:
+        raise NotScoredError(
+            "too_large",
+            f"frames of {width}x{height} pixels, more than {allowed}: --max-pixels {width * height} takes them",
+        )
 
 
 def _more(limit: float) -> int:

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
 from lipscore.media import limits
-from lipscore.media.ffmpeg import ONE_DECODER, failure, ffmpeg_command, file_url, input_args, run_ffmpeg, started
+from lipscore.media.ffmpeg import (
+    ONE_DECODER,
+    Counts,
+    failure,
+    ffmpeg_command,
+    file_url,
+    input_args,
+    run_counted,
+    run_ffmpeg,
+    started,
+)
 from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import Frame
 
@@ -75,7 +85,7 @@ def write_video(
             feeder.join()
         if process.returncode:
             said.seek(0)
-            raise failure(path, said.read())
+            raise failure(path, said.read(), process.returncode)
 
 
 def _feed(descriptor: int, data: bytes) -> None:
@@ -86,8 +96,11 @@ def _feed(descriptor: int, data: bytes) -> None:
             return
 
 
-def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
+def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | None:
     """FFmpeg's own choice of codecs for the target's suffix, with these output options.
+
+    Returns:
+        What FFmpeg decoded of the source, None where it does not say.
 
     Raises:
         MediaError: FFmpeg fails, and says why.
@@ -96,7 +109,7 @@ def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
     # one more than the limit, so that whoever counts the frames sees that there were more
     most = [] if watch is None else ["-frames:v", str(watch.max_frames + 1)]
     args = [*ONE_DECODER, *input_args(source), *options, *most, "-threads", ENCODER_THREADS, file_url(target)]
-    run_ffmpeg(args, source)
+    return run_counted(args, source)
 
 
 def open_writer(path: Path, fourcc: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
@@ -118,11 +131,15 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
         MediaError: FFmpeg cannot write the target.
     """
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".wav") as sound:
-        with wave.open(sound, "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(rate)
-            out.writeframes(pcm.astype("<i2", copy=False).data)
-        sound.flush()
+        write_wav(Path(sound.name), pcm, rate)
         inputs = [*input_args(video), *input_args(Path(sound.name))]
         run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
+
+
+def write_wav(path: Path, pcm: NDArray[np.int16], rate: int) -> None:
+    """Write int16[N], mono, at `rate` Hz as a WAV file."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(pcm.astype("<i2", copy=False).data)

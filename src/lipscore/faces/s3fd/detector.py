@@ -6,7 +6,7 @@ detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from itertools import groupby
@@ -20,9 +20,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lipscore.device import Batches, on_device, to_device, to_host
 from lipscore.errors import WeightsError
 from lipscore.faces.s3fd import packed, winograd
-from lipscore.runtime import arithmetic, to_device
+from lipscore.faces.s3fd.winograd_gpu import WinogradGpuConv
 from lipscore.types import Detection, Frame
 
 MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
@@ -37,16 +38,22 @@ FACE = 0.9  # scores above it are faces
 OUTER_IOU = 0.1  # what faces may overlap
 HALVED, STEM = 5, 10  # layers up to each of the first two pools
 STRIP = 1 << 21  # numbers that one of their convolutions puts out at a time
-BATCH = {"cpu": 1, "cuda": 32}
+BATCH = {"cpu": 1, "cuda": 32}  # frames at a time, and on a GPU
+GPU_PIXELS = 1 << 19  # of the network's input at a time: beyond, cuDNN takes transforms that want gigabytes
+PLAIN = (2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # conv1_2 ... conv5_3: 3x3, stride and padding 1, wide
 WIDE = (10, 12, 14, 17, 19, 21)  # conv3_1 ... conv4_3: where winograd.py saves most for the memory that it takes
 
 
 class S3FDNet(nn.Module):
-    """The network, its parameters named as in sfd_face.pth."""
+    """The network, its parameters named as in sfd_face.pth.
 
-    def __init__(self) -> None:
+    Args:
+        dilated: as joonson/syncnet_python has it: fc6 dilated, conv3's pool rounding up. face_alignment's has neither.
+    """
+
+    def __init__(self, dilated: bool = True) -> None:
         super().__init__()
-        self.vgg = nn.ModuleList(_vgg())
+        self.vgg = nn.ModuleList(_vgg(dilated))
         self.L2Norm3_3, self.L2Norm4_3, self.L2Norm5_3 = L2Norm(256), L2Norm(512), L2Norm(512)
         self.extras = nn.ModuleList(
             [
@@ -135,11 +142,13 @@ class L2Norm(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = x.pow(2).sum(dim=1, keepdim=True).sqrt() + 1e-10
-        return (x / norm).mul_(self.weight[None, :, None, None])
+        # In float32 whatever the network's dtype: hundreds of squared features are beyond float16's 65504
+        wide = x.float()
+        norm = wide.pow(2).sum(dim=1, keepdim=True).sqrt() + 1e-10
+        return (wide / norm).mul_(self.weight.float()[None, :, None, None]).to(x.dtype)
 
 
-def _vgg() -> list[nn.Module]:
+def _vgg(dilated: bool) -> list[nn.Module]:
     """VGG-16 up to conv5_3's pool, then its first two full layers as convolutions; "C" pools with ceil_mode."""
     plan: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "C", 512, 512, 512, "M", 512, 512, 512, "M"]
     layers: list[nn.Module] = []
@@ -149,8 +158,9 @@ def _vgg() -> list[nn.Module]:
             layers += [nn.Conv2d(channels, item, 3, padding=1), nn.ReLU(inplace=True)]
             channels = item
         else:
-            layers.append(nn.MaxPool2d(2, 2, ceil_mode=item == "C"))
-    layers += [nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True)]
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=dilated and item == "C"))
+    fc6 = nn.Conv2d(512, 1024, 3, padding=6, dilation=6) if dilated else nn.Conv2d(512, 1024, 3, padding=3)
+    layers += [fc6, nn.ReLU(inplace=True)]
     return [*layers, nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
 
 
@@ -164,7 +174,7 @@ class S3fdDetector:
         device: where the network runs.
         facedet_scale: frames are shrunk by it first; the originals' 0.25.
         face_confidence: faces score more.
-        batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU.
+        batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU, and fewer of large ones.
         stride: 1 looks at every frame, as the originals do.
         dtype: what the network computes in.
         tf32: on a GPU, whether products are rounded to TF32.
@@ -175,6 +185,8 @@ class S3fdDetector:
 
     name = "s3fd"
     bridge = 0
+    dilated = True
+    mean_rgb = MEAN_RGB
 
     def __init__(
         self,
@@ -191,14 +203,16 @@ class S3fdDetector:
         self.device = torch.device(device)
         self.facedet_scale = facedet_scale
         self.face_confidence = face_confidence
-        self.batch_size = batch_size or BATCH[self.device.type]
+        self.batch_size = batch_size or BATCH.get(self.device.type, 1)
+        self._batches = Batches(self.batch_size, self.device, tf32=tf32)
         self.stride = stride
         self.turn: AbstractContextManager[object] = Lock() if self.device.type == "cpu" else nullcontext()
-        self._dtype, self._tf32 = dtype, tf32
-        # oneDNN's convolutions are faster in this layout; cuDNN's exact ones are not
-        self._layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        self._dtype = dtype
+        exact_gpu = self.device.type == "cuda" and dtype == torch.float32 and not tf32
+        # oneDNN's convolutions are faster in this layout, and the rounded ones of cuDNN; its exact ones are not
+        self._layout = torch.contiguous_format if exact_gpu else torch.channels_last
         with torch.device("meta"):
-            network = S3FDNet()
+            network = S3FDNet(self.dilated)
         try:
             network.load_state_dict(state, strict=True, assign=True)
         except RuntimeError as error:
@@ -209,46 +223,63 @@ class S3fdDetector:
         self.network = network.eval().requires_grad_(False)
         if self.device.type == "cpu" and packed.available():
             _settle(self.network.vgg, WIDE if dtype == torch.float32 else ())
+        elif exact_gpu:  # in tf32, cuDNN's own are faster and more precise
+            with on_device(self.device):
+                for k in PLAIN:
+                    self.network.vgg[k] = WinogradGpuConv(cast(nn.Conv2d, self.network.vgg[k]))
+                    self.network.vgg[k + 1] = nn.Identity()
         self._priors: dict[tuple[int, int], Tensor] = {}
+        self._mean = torch.tensor(self.mean_rgb, device=self.device)[:, None, None]
 
-    def __call__(self, frames: Sequence[Frame], indices: Sequence[int]) -> list[list[Detection]]:
-        """Faces of uint8[H, W, 3] BGR frames with these numbers, in their order; sizes may differ between frames."""
+    def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
+        """Faces of uint8[H, W, 3] BGR frames with these numbers, in their order; sizes may differ between frames.
+
+        Frames are taken one at a time and shrunk: those of a stream are not all held at once.
+        """
+        scale = self.facedet_scale
+        shrunk = (
+            (frame.shape, index, cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR))
+            for frame, index in zip(frames, indices, strict=True)
+        )
         results: list[list[Detection]] = []
-        for _, same_size in groupby(zip(frames, indices, strict=True), key=lambda pair: pair[0].shape):
-            pairs = list(same_size)
-            for start in range(0, len(pairs), self.batch_size):
-                batch = pairs[start : start + self.batch_size]
-                boxes = self._detect([frame for frame, _ in batch])
-                results += [_detections(found, index) for found, (_, index) in zip(boxes, batch, strict=True)]
+        for (height, width, _), same_size in groupby(shrunk, key=lambda one: one[0]):
+            _, numbers, images = zip(*same_size, strict=True)
+            for found, index in zip(self._detect(np.stack(images), (width, height)), numbers, strict=True):
+                results.append(_detections(found, index))
         return results
 
     def _place(self, tensor: Tensor) -> Tensor:
         tensor = tensor.to(self.device, self._dtype)
         return tensor.contiguous(memory_format=self._layout) if tensor.dim() == 4 else tensor
 
-    @torch.inference_mode()
-    def _detect(self, frames: list[Frame]) -> list[NDArray[np.float32]]:
-        """float32[N, 5] per frame: x1 y1 x2 y2 in source pixels, score."""
-        height, width = frames[0].shape[:2]
-        scale = self.facedet_scale
-        small = np.stack([cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) for f in frames])
-        rgb = to_device(small, self.device).permute(0, 3, 1, 2).flip(1).to(torch.float32)
-        x = rgb - torch.tensor(MEAN_RGB, device=self.device)[:, None, None]
-        with arithmetic(self.device, self._tf32):
-            offsets, scores, maps = self.network(self._place(x))
-        priors = self._priors_for(small.shape[1], small.shape[2], maps)
-        source = torch.tensor([width, height, width, height], dtype=torch.float32)
+    def _detect(self, small: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.float32]]:
+        """What `select` finds in shrunk frames uint8[N, h, w, 3] BGR; size: the frames' own width and height."""
+        source = torch.tensor([*size, *size], dtype=torch.float32)
         found = []
-        for offset, score in zip(offsets, scores, strict=True):
-            chosen = (score > CANDIDATE).nonzero().squeeze(1)  # only these are decoded and leave the device
-            boxes = decode(offset[chosen], priors[chosen])
-            found.append(select(boxes.cpu(), score[chosen].cpu(), source, self.face_confidence))
+        for offsets, scores, maps in self._answers(small):
+            prior = self._priors_for(small.shape[1], small.shape[2], maps)
+            for boxes, values in _candidates(offsets, scores, prior):
+                found.append(select(boxes, values, source, self.face_confidence))
         return found
+
+    def _answers(self, small: NDArray[np.uint8]) -> list[tuple[Tensor, Tensor, list[tuple[int, int]]]]:
+        """What the network says of uint8[N, h, w, 3] BGR, batch by batch, on the host."""
+        height, width = small.shape[1:3]
+        fit = max(1, GPU_PIXELS // (height * width)) if self.device.type == "cuda" else None
+        with on_device(self.device):
+            parts = self._batches.over(len(small), lambda start, stop: self._network_on(small[start:stop]), fit)
+            return [(*to_host(offsets, scores), maps) for offsets, scores, maps in parts]  # type: ignore[misc]
+
+    @torch.inference_mode()
+    def _network_on(self, small: NDArray[np.uint8]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+        rgb = to_device(small, self.device).permute(0, 3, 1, 2).flip(1).to(torch.float32)
+        answer: tuple[Tensor, Tensor, list[tuple[int, int]]] = self.network(self._place(rgb - self._mean))
+        return answer
 
     def _priors_for(self, height: int, width: int, maps: list[tuple[int, int]]) -> Tensor:
         known = self._priors.get((height, width))
         if known is None:
-            known = priors(height, width, maps).to(self.device)
+            known = priors(height, width, maps)
             self._priors = {(height, width): known}  # another thread may put its own size here
         return known
 
@@ -272,6 +303,16 @@ def decode(offsets: Tensor, prior: Tensor) -> Tensor:
     return torch.cat([near, near + sides], 1)
 
 
+def _candidates(offsets: Tensor, scores: Tensor, prior: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The boxes of a batch that may be faces, as fractions of the frame, and their scores, frame by frame.
+
+    On the host: a GPU would have to be waited for twice, once for how many there are.
+    """
+    for offset, score in zip(offsets, scores, strict=True):
+        chosen = (score > CANDIDATE).nonzero().squeeze(1)
+        yield decode(offset[chosen], prior[chosen]), score[chosen]
+
+
 def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float = FACE) -> NDArray[np.float32]:
     """The faces among the candidates of one frame: float32[N, 5], x1 y1 x2 y2 score.
 
@@ -289,19 +330,22 @@ def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float
     return faces[suppress(faces[:, :4].astype(np.float64), OUTER_IOU, len(faces))]
 
 
-def suppress(boxes: NDArray[np.floating], iou: float, limit: int, block: int = 256) -> NDArray[np.intp]:
+def suppress(
+    boxes: NDArray[np.floating], iou: float, limit: int, block: int = 256, pixel: float = 0.0
+) -> NDArray[np.intp]:
     """Greedy non-maximum suppression of [N, 4] boxes given best first: the indices of the first `limit` that stay.
 
     A box goes if it overlaps a kept one by more than `iou`, or if their overlap is no number (two boxes without area).
-    Blocks keep the matrix of overlaps small; the result does not depend on them.
+    Blocks keep the matrix of overlaps small; the result does not depend on them. pixel: what a side is longer than the
+    difference of its corners, 1 where corners name pixels.
     """
     x1, y1, x2, y2 = boxes.T
-    areas = (x2 - x1) * (y2 - y1)
+    areas = (x2 - x1 + pixel) * (y2 - y1 + pixel)
 
     def clash(one: NDArray[np.intp], many: NDArray[np.intp]) -> NDArray[np.bool_]:
         i, j = one[:, None], many[None, :]
-        width = np.maximum(np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]), 0)
-        height = np.maximum(np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j]), 0)
+        width = np.maximum(np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]) + pixel, 0)
+        height = np.maximum(np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j]) + pixel, 0)
         overlap = width * height
         with np.errstate(divide="ignore", invalid="ignore"):
             fits: NDArray[np.bool_] = overlap / ((areas[j] - overlap) + areas[i]) <= iou

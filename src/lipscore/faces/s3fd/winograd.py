@@ -48,14 +48,14 @@ class WinogradConv(nn.Module):
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
-        if (layer.kernel_size, layer.stride, layer.padding, layer.dilation) != ((3, 3), (1, 1), (1, 1), (1, 1)):
-            raise ValueError(f"{layer} is not a 3x3 convolution with stride 1 and padding 1")
+        is_plain(layer)
         assert layer.bias is not None
         self._outputs = layer.out_channels
         self._bias = layer.bias.detach()
         self._matrices = [
             torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), None)
-            for matrix in _matrices(layer.weight.detach())
+            for rows in place_matrices(layer.weight.detach())
+            for matrix in rows
         ]
         into, back = torch.tensor(B_T), torch.tensor(A_T)
         self._into_rows, self._into_columns = into, into.expand(TILE, TILE, TILE).contiguous()
@@ -94,13 +94,23 @@ class WinogradConv(nn.Module):
         torch.add(whole, self._bias, out=out).relu_()
 
 
-def _matrices(weight: Tensor) -> Iterator[Tensor]:
-    """float32[O, C], what kernels float32[O, C, 3, 3] are worth at each of the tile's places, row by row."""
-    kernel = torch.tensor(G, dtype=torch.float64)
+def is_plain(layer: nn.Conv2d) -> None:
+    """Nothing, for a layer that can be taken this way.
+
+    Raises:
+        ValueError: its kernel is not 3x3 with stride 1 and padding 1.
+    """
+    if (layer.kernel_size, layer.stride, layer.padding, layer.dilation) != ((3, 3), (1, 1), (1, 1), (1, 1)):
+        raise ValueError(f"{layer} is not a 3x3 convolution with stride 1 and padding 1")
+
+
+def place_matrices(weight: Tensor) -> Iterator[Tensor]:
+    """float32[6, O, C] for each row of a tile: what kernels float32[O, C, 3, 3] are worth at its places."""
+    kernel = torch.tensor(G, dtype=torch.float64, device=weight.device)
     taps = weight.permute(2, 3, 0, 1).reshape(9, -1).double()
     for row in kernel:
         places = torch.kron(row, kernel) @ taps
-        yield from places.float().view(TILE, *weight.shape[:2])
+        yield places.float().view(TILE, *weight.shape[:2])
 
 
 _kept = threading.local()

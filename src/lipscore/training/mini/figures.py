@@ -42,12 +42,12 @@ def lip_of(embedder: MiniEmbedder, frames: NDArray[np.uint8], fps: float) -> Flo
     return embedder.lip_of_mouths(frames[source][:, MOUTH[0], MOUTH[1]])
 
 
-def curve(lip: Floats, audio: Floats, rows: Floats) -> SyncCurve:
-    """The curve of the windows that both have, as a track's is made; rows: the MFCC that `audio` embeds."""
+def curve(lip: Floats, audio: Floats) -> SyncCurve:
+    """The curve of the windows that both have, as a track's is made."""
     count = min(len(lip), len(audio))
     padded = np.pad(audio[:count], ((VSHIFT, VSHIFT), (0, 0)), constant_values=np.nan)
     distances = lse.shifted_distances(lip[:count], padded, VSHIFT)
-    return SyncCurve(distances, lse.mean_curve(distances), lip[:count].mean(0), rows)
+    return SyncCurve(distances, lse.mean_curve(distances))
 
 
 def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
@@ -116,9 +116,9 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[
 
 
 def _seen(lip: Floats, audio: Floats, rows: Floats) -> Seen:
-    found = curve(lip, audio, rows)
+    found = curve(lip, audio)
     sync = lse.sync_of(found.mean)
-    return Seen(sync.offset, sync.lse_c, features(found))
+    return Seen(sync.offset, sync.lse_c, features(found, lip[: len(found.distances)].mean(0), rows))
 
 
 def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
