@@ -108,7 +108,7 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     if ran.outcome.interrupted is not None:
         say(
             f"interrupted; {len(records)} of {ran.counts.total} videos are in {out}: "
-            "the same command goes on from there"
+            "the same command continues from there"
         )
 
 

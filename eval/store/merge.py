@@ -64,7 +64,7 @@ def merge(folders: Sequence[Path], out: Path, command: Sequence[str] = ()) -> Me
         path: found for part in parts for path, found in part.manifests.items() if found.get("settings") == settings
     }
     if not manifests:
-        raise MissingError(f"{_list(folders)}: no run.json of a run that ended; run `lipscore score` again, it goes on")
+        raise MissingError(f"{_list(folders)}: no run.json of a finished run; run `lipscore score` again, it continues")
     warnings += _incomplete(parts, manifests)
     counts = summary.summarise(chosen, len(chosen) + sum(int(found["not_reached"]) for found in manifests.values()))
     manifest = _manifest(manifests, counts, command)
@@ -192,7 +192,7 @@ def _incomplete(parts: Sequence[_Part], manifests: Mapping[Path, Mapping[str, An
     """Warnings about missing videos and shards, as far as the manifests tell."""
     found = [f"{path}: {n} videos were not reached" for path, one in manifests.items() if (n := one["not_reached"])]
     found += [
-        f"{part.folder}: no run.json: the run was killed, or goes on still"
+        f"{part.folder}: no run.json: the run was killed, or is still running"
         for part in parts
         if part.records and not part.manifests
     ]

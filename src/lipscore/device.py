@@ -173,8 +173,8 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
 def to_host(*tensors: torch.Tensor) -> list[torch.Tensor]:
     """The tensors on the CPU, in the same order.
 
-    All copies from a GPU are issued together, and the thread sleeps until they have arrived. torch's own copy would keep
-    a core busy that the decoders of other videos need.
+    All copies from a GPU are issued together, and the thread sleeps until they have arrived. torch's own copy would
+    keep a core busy that the decoders of other videos need.
     """
     if not any(tensor.is_cuda for tensor in tensors):
         return list(tensors)

@@ -43,7 +43,7 @@ class MissingError(LipscoreError):
 
 
 class DeviceError(MissingError):
-    """The GPU failed, or has no memory for the least that a network asks for: no video of the run can be scored."""
+    """The GPU failed, or lacks the memory for a single item: no video of the run can be scored."""
 
 
 class WeightsError(MissingError):
