@@ -100,8 +100,8 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
     if ran.floors:
         lines.append(floor.line(ran.floors, [model]))
-    found = drift.drifts([record.score for record in records])
-    lines += [drift.sentence(line) for line in found]
+    drifts = drift.drifts([record.score for record in records])
+    lines += [drift.sentence(one) for one in drifts]
     print("\n".join(lines), file=stream, flush=True)
     for chart in drift.write_charts(drifts, out):
         say(f"wrote {chart}")
