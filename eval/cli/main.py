@@ -19,6 +19,7 @@ from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
 from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.serve import serve
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
@@ -71,6 +72,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "merge": results.merge,
     "reproduce": results.reproduce,
     "report": report,
+    "serve": serve,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,
