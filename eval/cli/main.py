@@ -22,6 +22,7 @@ from lipscore.eval.cli.generate import generate
 from lipscore.eval.cli.noise import noise
 from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.serve import serve
 from lipscore.eval.cli.signature import signature
 from lipscore.eval.cli.table import table
 
@@ -83,6 +84,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "noise": noise,
     "reproduce": results.reproduce,
     "report": report,
+    "serve": serve,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,
