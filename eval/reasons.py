@@ -11,7 +11,7 @@ from lipscore.faces.scan import Faces
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.tracks import Tracking
 from lipscore.syncnet.window import N_FRAMES, SAMPLE_RATE
-from lipscore.types import Shot
+from lipscore.types import Shot, TrackScore
 
 MIN_FRAMES = N_FRAMES + 1  # the fewest frames that give a window
 
@@ -53,6 +53,19 @@ def too_few_windows(n_samples: int, protocol: Protocol) -> NotScoredError:
         "too_short",
         f"{n_samples / SAMPLE_RATE:.2f} s of audio beneath the video; "
         f"{MIN_FRAMES} frames ({MIN_FRAMES / protocol.frame_rate:.2f} s) are the least that can be scored",
+    )
+
+
+def edge_notes(tracks: Sequence[TrackScore]) -> tuple[str, ...]:
+    """A note where a track's best shift is the first or the last that was tried."""
+    edges = sorted({track.offset for track in tracks if track.n_windows and abs(track.offset) == len(track.curve) // 2})
+    if not edges:
+        return ()
+    found = ", ".join(f"{offset:+d}" for offset in edges)
+    wider = 2 * max(map(abs, edges))
+    return (
+        f"the best shift, {found} frames, lies at the edge of what was tried; the true one may lie beyond: "
+        f"--vshift {wider}",
     )
 
 

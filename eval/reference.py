@@ -16,16 +16,26 @@ from lipscore.device import on_device
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.regions import Regions, face_tracks
-from lipscore.media import read
+from lipscore.media import notes, read
 from lipscore.metrics import catalogue
-from lipscore.metrics.image.align import Pair, Pairs, best_shift, fit, length_warning
+from lipscore.metrics.image.align import (
+    HINT_REACH,
+    Pair,
+    Pairs,
+    ShiftErrors,
+    best_shift,
+    fit,
+    length_warning,
+    shift_hint,
+)
 from lipscore.metrics.image.luma import luma
 from lipscore.metrics.image.measure import Images, Measure, Variant
 from lipscore.metrics.image.variants import LEAST_SIDE
 from lipscore.pool import Pool
 from lipscore.syncnet.window import FRAME_RATE
-from lipscore.types import Alignment, Frame, ReferenceScore, Region, Resize, Track
+from lipscore.types import Alignment, Frame, MediaInfo, ReferenceScore, Region, Resize, Track
 
+HINT_ROWS = 4  # every fourth row of a frame is compared at other shifts, for a hint
 SHIFT_SIDE = 320  # pixels of the longer side when a shift is searched for
 
 
@@ -105,16 +115,21 @@ def _score(
     pool: Pool,
 ) -> ReferenceScore:
     theirs, ours = read.probe(reference), read.probe(generated)
+    square = ours.sar != theirs.sar or ours.turned != theirs.turned
     by_index = options.align == "index"
     rate = None if by_index else fps or theirs.fps
     warnings: list[str] = []
     if by_index and ours.fps != theirs.fps:
         warnings.append(f"frame rates differ: {float(ours.fps):g} generated, {float(theirs.fps):g} in the reference")
-    if abs(ours.width * theirs.height / (ours.height * theirs.width) - 1) > 0.01:
-        sizes = f"{ours.width}x{ours.height} generated, {theirs.width}x{theirs.height} in the reference"
+    (width, height), (their_width, their_height) = ours.display_size, theirs.display_size
+    if abs(width * their_height / (height * their_width) - 1) > 0.01:
+        sizes = f"{width}x{height} generated, {their_width}x{their_height} in the reference"
         warnings.append(f"aspect ratios differ: {sizes}")
+    if ours.transfer != theirs.transfer:
+        kinds = f"{ours.transfer.upper()} generated, {theirs.transfer.upper()} in the reference"
+        warnings.append(f"transfer functions differ, so brightness is not comparable: {kinds}")
     if options.region != "frame" and not tracks:
-        tracks = face_tracks(reference, pool) if tracks is None else tracks
+        tracks = face_tracks(theirs, pool, square=square) if tracks is None else tracks
         if not tracks:
             return _failed(
                 "no_face", f"--region {options.region}: no face track in the reference", reference, options.region
@@ -122,16 +137,25 @@ def _score(
     regions = Regions(options.region, tracks or (), FRAME_RATE, float(rate or theirs.fps))
     shift = 0
     if options.align == "shift":
-        size = _small_size(theirs.width, theirs.height)
-        shift = best_shift(_small(generated, rate, size), _small(reference, rate, size), options.max_shift)
+        size = _small_size(*theirs.display_size)
+        shift = best_shift(_small(ours, rate, size), _small(theirs, rate, size), options.max_shift)
         if options.max_shift and abs(shift) == options.max_shift:
             warnings.append(f"the best shift lies at the edge of the range; try --max-shift {2 * options.max_shift}")
-    pairs = Pairs(read.frames_at(generated, rate), read.frames_at(reference, rate), shift)
+    counts = read.Decoded(), read.Decoded()
+    pairs = Pairs(
+        read.frames_at(ours, rate, square=square, counts=counts[0]),
+        read.frames_at(theirs, rate, square=square, counts=counts[1]),
+        shift,
+    )
+    errors = ShiftErrors(HINT_REACH if options.align != "shift" else 0)
     tally = _Tally(catalogue.image_variants(options.all_variants), per_frame)
-    for work in pool.spread(tally.look, _jobs(pairs, regions, options, tally, device)):
+    for work in pool.spread(tally.look, _jobs(pairs, regions, options, tally, errors, device)):
         tally.add(*work)
-    warning = length_warning(pairs.n_generated, pairs.n_reference)
-    warnings += [warning] if warning else []
+    for info, found, side in zip((ours, theirs), counts, ("generated", "reference"), strict=True):
+        if missing := notes.shortfall(info, found):
+            warnings.append(f"{side}: {missing}")
+    said = length_warning(pairs.n_generated, pairs.n_reference), shift_hint(errors)
+    warnings += [warning for warning in said if warning]
     warnings += tally.left_out(options.region)
     alignment = Alignment(
         method=options.align,
@@ -155,9 +179,12 @@ class _Job:
     device: str
 
 
-def _jobs(pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally, device: str) -> Iterator[_Job]:
+def _jobs(
+    pairs: Pairs, regions: Regions, options: ReferenceOptions, tally: _Tally, errors: ShiftErrors, device: str
+) -> Iterator[_Job]:
     for pair in pairs:
         generated = _fitted(pair, options.resize, tally)
+        errors.add(generated[::HINT_ROWS], pair.reference[::HINT_ROWS])
         cut = regions.cut(pair.reference_index, generated, pair.reference)
         if cut is None:
             tally.without_face += 1
@@ -239,7 +266,7 @@ def _small_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _small(video: Path, fps: Fraction | int | None, size: tuple[int, int]) -> Iterator[Frame]:
+def _small(video: MediaInfo, fps: Fraction | int | None, size: tuple[int, int]) -> Iterator[Frame]:
     """The video's luma, uint8[h, w], at the given (w, h)."""
     for frame in read.frames_at(video, fps):
         yield luma(torch.from_numpy(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))).numpy()

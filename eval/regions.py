@@ -13,14 +13,18 @@ from pathlib import Path
 from lipscore.media import read
 from lipscore.pool import Pool
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.types import Detector, Frame, Region, Track
+from lipscore.types import Detector, Frame, MediaInfo, Region, Track
 
 # No window of SyncNet's has to fit here, so shorter tracks and smaller faces than the protocols' will do.
 _PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
 
 
-def face_tracks(video: Path, pool: Pool, detector: Detector | None = None) -> tuple[Track, ...]:
+def face_tracks(
+    video: Path | MediaInfo, pool: Pool, detector: Detector | None = None, *, square: bool = True
+) -> tuple[Track, ...]:
     """The face tracks of a video at 25 fps; by default with dlib's detector, which needs no weights.
+
+    square: as read.frames_at takes it; boxes are in the pixels of those frames.
 
     Raises:
         MediaError: the video cannot be read.
@@ -31,7 +35,9 @@ def face_tracks(video: Path, pool: Pool, detector: Detector | None = None) -> tu
     from lipscore.syncnet.shots import find_shots
     from lipscore.syncnet.tracks import find_tracks
 
-    frames = FrameSource(Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate)), lambda frame: frame)
+    frames = FrameSource(
+        Remembered(lambda: read.frames_at(video, _PROTOCOL.frame_rate, square=square)), lambda frame: frame
+    )
     shots = find_shots(frames.packed(), _PROTOCOL.shot_threshold)
     faces = scan(frames, shots, detector or HogDetector(), pool)
     return find_tracks(faces.boxes, shots, _PROTOCOL).tracks

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
-from lipscore.eval.reasons import check_length, no_track, too_few_windows
+from lipscore.eval.reasons import check_length, edge_notes, no_track, too_few_windows
 from lipscore.eval.reference import score_reference
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
@@ -27,7 +27,7 @@ from lipscore.metrics import catalogue, lse, subframe
 from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
-from lipscore.syncnet.source import Source, direct_input, prepare
+from lipscore.syncnet.source import Heed, Source, direct_input, prepare
 from lipscore.syncnet.tracks import find_tracks
 from lipscore.types import MediaInfo, SyncCurve, SyncPass, Track, TrackScore, VideoScore
 
@@ -100,6 +100,7 @@ def score_video(
     watch = Stopwatch(on_stage, stop)
     record = replace(setup.blank(str(path), name if name is not None else path.stem), status="ok")
     job: _Job | None = None
+    heed: Heed | None = None
     try:
         with watch.stage("probe"):
             info = read.probe(path)
@@ -107,7 +108,8 @@ def score_video(
         record = replace(record, fps=float(info.fps), n_frames=info.n_frames, duration_s=round(info.duration_s, 4))
         with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
             job = _Job(setup, watch, trace or Trace(), stop, Path(folder))
-            scores = _score_crop(info, job) if setup.protocol.direct else _score_file(info, job)
+            heed = Heed(info, setup.protocol)
+            scores = _score_crop(info, job, heed) if setup.protocol.direct else _score_file(info, job, heed)
         record = _with_tracks(record, scores, setup)
     except NotScoredError as error:
         record = replace(record, status=error.status, reason=error.reason)  # type: ignore[arg-type]
@@ -115,6 +117,8 @@ def score_video(
         record = replace(record, status="media_error", reason=str(error))
     if job is not None:
         record = replace(record, shots=job.trace.shots, notes=record.notes + tuple(job.notes))
+    if heed is not None:
+        record = _heeding(record, heed)
     if reference is not None and record.status != "media_error":
         with watch.stage("reference"):
             compared = score_reference(
@@ -161,7 +165,16 @@ def score_source(
 def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
     lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
     found_ms = subframe.reduce_ms(tracks, most_confident(tracks), setup.protocol.reduce)
-    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, offset_ms=found_ms)
+    record = replace(record, notes=record.notes + edge_notes(tracks), offset_ms=found_ms)
+    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset)
+
+
+def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
+    """The record with what is to be said of the file, and with the length of what decoded where that is known."""
+    record = replace(record, notes=record.notes + heed.notes, silent=heed.silent and record.status == "ok")
+    if not heed.counts.complete:
+        return record
+    return replace(record, n_frames=heed.counts.n_frames, duration_s=round(float(heed.counts.end), 4))
 
 
 class _Job:
@@ -177,9 +190,9 @@ class _Job:
         return self.models.sync.open(pcm, n_frames, self.protocol.vshift)
 
 
-def _score_file(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
+def _score_file(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
     with job.watch.stage("transcode"):
-        source = prepare(info, job.protocol, job.folder)
+        source = prepare(info, job.protocol, job.folder, heed)
     return _score_tracks(source, job, info.path)
 
 
@@ -255,19 +268,20 @@ class _ThroughFile:
         track, job = self._track, self._job
         with job.watch.stage("crops"):
             self._file.finish(self._pcm)
-        sync = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
+        sync, _ = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
         if job.trace.on_crop is not None:
             job.trace.on_crop(track, self._file.path)
         self._file.path.unlink()
         return _scored(track, track.first_frame, track.last_frame, sync, job)
 
 
-def _score_crop(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
+def _score_crop(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
     """The whole file as one track, under a protocol that takes the file itself as the crop."""
     with job.watch.stage("transcode"):
-        pcm, frames = direct_input(info)
-    sync = _run_pass(pcm, lambda: chunked(job.stop.through(frames())), info.n_frames, job)
-    score = _scored(None, 0, info.n_frames - 1, sync, job)
+        pcm, frames = direct_input(info, job.protocol, heed)
+    sync, n_frames = _run_pass(pcm, lambda: chunked(job.stop.through(frames())), info.n_frames, job)
+    heed.settle()
+    score = _scored(None, 0, n_frames - 1, sync, job)
     if not score.n_windows:
         raise too_few_windows(len(pcm), job.protocol)
     return (score,)
@@ -275,8 +289,8 @@ def _score_crop(info: MediaInfo, job: _Job) -> tuple[TrackScore, ...]:
 
 def _run_pass(
     pcm: NDArray[np.int16], chunks: Callable[[], Iterator[NDArray[np.uint8]]], n_frames: int, job: _Job
-) -> SyncPass:
-    """A pass over crops that are read from a file; repeated where the file holds another number than was expected."""
+) -> tuple[SyncPass, int]:
+    """A pass over crops that are read from a file, and their number; repeated where another one was expected."""
     while True:
         sync = job.open_pass(pcm, n_frames)
         read_ = 0
@@ -285,7 +299,7 @@ def _run_pass(
             with job.watch.stage("embed"):
                 sync.feed(chunk)
         if read_ == n_frames:
-            return sync
+            return sync, n_frames
         n_frames = read_
 
 

@@ -9,19 +9,80 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import NotScoredError
-from lipscore.media import read, write
+from lipscore.media import notes, read, write
+from lipscore.media.ffmpeg import Counts, map_args
 from lipscore.media.passes import FrameSource, Remembered, Stored
+from lipscore.media.read import Decoded
+from lipscore.media.sound import channels_cancel, clocked
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
+
+
+class Heed:
+    """What a reader must know of a video as a protocol read it; known in full once its frames were all read.
+
+    silent: whether nothing can be heard in what the protocol hears.
+    """
+
+    def __init__(self, info: MediaInfo, protocol: Protocol) -> None:
+        self._info = info
+        self._ours = protocol.audio_from == "clock"
+        self._said: list[str] = []
+        self._counted: Counts | None = None
+        self._counted_at_all = False
+        self.counts = Decoded()
+        self.silent = False
+        note = (info.own if self._ours else info.published).note
+        if note:
+            self._said.append(note)
+        self._said += notes.timing(info, self._ours)
+
+    def heard(self, pcm: NDArray[np.int16], cancelled: bool = False, n_errors: int = 0) -> None:
+        """The audio; under the published protocols the channels are looked at only where the mix is quiet."""
+        self.silent = notes.silent(pcm)
+        if n_errors:
+            self._said.append(f"{n_errors} of its audio packets could not be decoded")
+        if self._ours:
+            if cancelled:
+                self._said.append(notes.ONE_CHANNEL)
+        elif notes.quiet(pcm):
+            cancelled = channels_cancel(self._info)
+            if cancelled and not self.silent:
+                self._said.append(notes.CANCELLED)
+        if self.silent:
+            self._said.append(notes.silence(cancelled and not self._ours))
+
+    def decoded(self, counts: Counts | None) -> None:
+        """What FFmpeg decoded of the file."""
+        self._counted, self._counted_at_all = counts, True
+
+    def settle(self) -> None:
+        """Count what decodes where FFmpeg's own count leaves a doubt: the file is decoded once more, by PyAV."""
+        if not self._counted_at_all or self.counts.complete:
+            return
+        counted, info = self._counted, self._info
+        if counted is None or counted.errors or counted.frames < info.n_frames or info.n_expected > info.n_frames:
+            self.counts = read.count_frames(info)
+        else:
+            self.counts = Decoded(n_frames=info.n_frames, end=Fraction(info.duration_s), complete=True)
+        if counted is not None:
+            self.counts.n_corrupt = max(self.counts.n_corrupt, min(counted.concealed, self.counts.n_frames))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The sentences for the record."""
+        missing = notes.shortfall(self._info, self.counts) if self.counts.complete else notes.cut_short(self._info)
+        return tuple([*self._said, missing] if missing else self._said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +94,54 @@ class Source:
     pcm: NDArray[np.int16]
 
 
-def prepare(info: MediaInfo, protocol: Protocol, folder: Path) -> Source:
+def prepare(info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None = None) -> Source:
     """Transcode where the protocol does, and open what comes out.
 
     Args:
         folder: for the transcoded file; the caller deletes it.
+        heed: is told what was read.
 
     Raises:
         NotScoredError: the file has no audio.
         MediaError: FFmpeg cannot process it.
     """
     path = info.path
-    _need_audio(info)
+    heed = heed or Heed(info, protocol)
+    _need_audio(info, protocol)
+    theirs = info.published
     if protocol.transcode == "none":
-        frames = FrameSource(Remembered(lambda: read.frames_at(path, protocol.frame_rate)), lambda frame: frame)
-        pcm = read.read_pcm(path) if protocol.audio_from == "clock" else read.pcm_pipe(path, PCM_OPTIONS)
+
+        def decoded() -> Iterator[Frame]:
+            counts = Decoded()
+            yield from read.frames_at(info, protocol.frame_rate, counts=counts)
+            heed.counts = counts  # of a pass that came to the end; others break off where the last track ends
+
+        frames = FrameSource(Remembered(decoded), lambda frame: frame)
+        if protocol.audio_from == "clock":
+            sound = clocked(info, SAMPLE_RATE)
+            pcm = sound.pcm
+            heed.heard(pcm, sound.cancelled, sound.n_errors)
+        else:
+            pcm = read.pcm_pipe(path, [*map_args(theirs.audio), *PCM_OPTIONS])
+            heed.heard(pcm)
         return Source(frames, frames.packed, pcm)
     video = folder / f"video.{protocol.transcode}"
-    write.transcode(path, video, ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)])
-    pcm = read.pcm_pipe(path if protocol.audio_from == "input" else video, PCM_OPTIONS)
+    options = ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)]
+    heed.decoded(write.transcode(path, video, [*map_args(theirs.video, theirs.audio), *options]))
+    heed.settle()
+    if protocol.audio_from == "input":
+        pcm = read.pcm_pipe(path, [*map_args(theirs.audio), *PCM_OPTIONS])
+    else:
+        pcm = read.pcm_pipe(video, PCM_OPTIONS)
+    heed.heard(pcm)
     jpegs = Stored(lambda: read.jpeg_pipe(video, ["-qscale:v", "2"]), folder)
     frames = FrameSource(jpegs, read.decode_jpeg)
     return Source(frames, lambda: read.opencv_frames(video), pcm)
 
 
-def direct_input(info: MediaInfo) -> tuple[NDArray[np.int16], Callable[[], Iterator[Frame]]]:
+def direct_input(
+    info: MediaInfo, protocol: Protocol, heed: Heed | None = None
+) -> tuple[NDArray[np.int16], Callable[[], Iterator[Frame]]]:
     """A file that is a crop already, as step 8 reads it: int16[N] at 16 kHz, and its frames at the file's own rate.
 
     Rudrabha/Wav2Lip evaluation/scores_LSE/SyncNetInstance_calc_scores.py (evaluate).
@@ -65,11 +149,15 @@ def direct_input(info: MediaInfo) -> tuple[NDArray[np.int16], Callable[[], Itera
     Raises:
         NotScoredError: the file has no audio.
     """
-    _need_audio(info)
-    pcm = read.pcm_pipe(info.path, ["-async", "1", *PCM_OPTIONS])
-    return pcm, lambda: (read.decode_jpeg(data) for data in read.jpeg_pipe(info.path))
+    heed = heed or Heed(info, protocol)
+    _need_audio(info, protocol)
+    pcm = read.pcm_pipe(info.path, [*map_args(info.published.audio), "-async", "1", *PCM_OPTIONS])
+    heed.heard(pcm)
+    options = map_args(info.published.video)
+    return pcm, lambda: (read.decode_jpeg(data) for data in read.jpeg_pipe(info.path, options, heed.decoded))
 
 
-def _need_audio(info: MediaInfo) -> None:
-    if info.sample_rate is None:
+def _need_audio(info: MediaInfo, protocol: Protocol) -> None:
+    streams = info.own if protocol.audio_from == "clock" else info.published
+    if streams.audio is None or info.sample_rate is None:
         raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")

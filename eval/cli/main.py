@@ -17,6 +17,7 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.generate import generate
 from lipscore.eval.cli.noise import noise
 from lipscore.eval.cli.score import filter_, score
 from lipscore.eval.cli.signature import signature
@@ -80,6 +81,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "visualise": tools.visualise,
     "filter": filter_,
     "fix": tools.fix,
+    "generate": generate,
     "demo": admin.demo,
     "doctor": admin.doctor,
     "protocols": admin.protocols,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from lipscore.metrics.standards import words
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+QUIET_SECONDS, REDRAW_SECONDS = 10.0, 0.1  # between two lines of a log, two states of a line on a terminal
 
 
 def say(text: str) -> None:
@@ -119,7 +122,13 @@ def result_line(record: Record) -> str:
         parts.append("no reference")  # common where only some videos have one; the record says where it was sought
     elif reference is not None and reference.status != "ok":
         parts.append(f"reference: {reference.status}: {one_line(reference.reason)}")
-    return f"{quote_name(score.name)}: {', '.join(parts)}"
+    elif reference is not None and reference.alignment is not None and reference.alignment.warning:
+        parts.append(f"reference: {one_line(reference.alignment.warning)}")
+    if score.silent:
+        parts.append("silent")
+    # what is the same for every video of a run is left to the record
+    said = [note for note in score.notes if not note.startswith(("weights not verified", f"{score.detector} looked"))]
+    return "; ".join([f"{quote_name(score.name)}: {', '.join(parts)}", *map(one_line, said)])
 
 
 class Terminal:
@@ -160,6 +169,33 @@ class _Handing:
 def steps_progress() -> Callable[[str, int, int], None]:
     """A progress of steps, for a training."""
     return _tenths(lambda stage, done, total: f"{stage}: {done} of {total}")
+
+
+def left_progress(what: str) -> Callable[[str, int, int], None]:
+    """A progress of one file's stages, with the time that is left of each.
+
+    On a terminal in one place, else a line every QUIET_SECONDS.
+    """
+    terminal = not plain(sys.stderr.isatty())
+    began: dict[str, float] = {}
+    told = time.monotonic()
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        start = began.setdefault(stage, now)
+        if now - told < (REDRAW_SECONDS if terminal else QUIET_SECONDS) and not (terminal and done >= total):
+            return
+        told = now
+        text = (
+            f"{quote_name(what)}: {stage} {done} of {total}, {(now - start) / done * max(0, total - done):.0f} s left"
+        )
+        if terminal:
+            print(f"\r{text}  ", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+        else:
+            say(text)
+
+    return tell
 
 
 def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int], None]:

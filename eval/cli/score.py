@@ -59,7 +59,7 @@ def score(
     judge = Judge.prepare(verdict)
     request = Request(inputs_of(inputs, reference), protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
-    _report(ran, output.out, as_json)
+    report(ran, output.out, as_json)
     judged = judge.of([record.score for record in ran.outcome.records])
     for line in judged.summary:
         typer.echo(line, err=as_json)
@@ -75,7 +75,7 @@ def _print_json(record: Record) -> None:
     sys.stdout.flush()
 
 
-def _report(ran: Ran, out: Path, as_json: bool) -> None:
+def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     """The table and the means on standard output, or on standard error where the former carries JSON."""
     from lipscore.eval.cli.progress import plain, say
     from lipscore.eval.report import drift

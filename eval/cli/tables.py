@@ -51,15 +51,19 @@ def weights(weights_dir: Path | None = None) -> tuple[str, bool]:
     Raises:
         WeightsError: weights_dir is not a folder.
     """
-    from lipscore.weights.fetch import Search, by_hand, listing
+    from lipscore.weights.fetch import Search, by_hand, listing, on_request
 
     search = Search.from_environment(weights_dir)
     lines: list[str] = []
     complete = True
-    for published, file in listing(search):
-        complete &= file is not None and file.verified
+    scoring = listing(search)
+    for published, file in [*scoring, *on_request(search)]:
+        needed = any(published is one for one, _ in scoring)
+        complete &= not needed if file is None else file.verified
         lines.append(f"{published.name}: {published.title}, {published.size:,} bytes")
-        if file is None:
+        if file is None and not needed:
+            lines.append(f"    not here; for `lipscore generate`, `lipscore weights fetch {published.name}` gets it")
+        elif file is None:
             lines.append("    missing; `lipscore weights fetch` gets it")
             lines.append(f"    {by_hand(published, search)}")
         elif file.verified:

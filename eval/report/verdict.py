@@ -31,7 +31,7 @@ def judged(records: Sequence[VideoScore], standard: Standard) -> tuple[str, list
     for score in scored:
         if score.offset_ms is None:
             outside.append(
-                f"{score.name}: cannot be judged by {standard.title}: no offset_ms in its record; score with --no-resume"
+                f"{score.name}: cannot be judged by {standard.title}: no offset_ms in its record; give --no-resume"
             )
         elif not standard.within(score.offset_ms):
             outside.append(f"{score.name}: outside {standard.title}: {words(score.offset_ms)}")

@@ -10,8 +10,18 @@ from pathlib import Path
 
 from lipscore.errors import MissingError, UsageError
 from lipscore.media.read import VIDEO_SUFFIXES
+from lipscore.media.sniff import looks_like_video
 
 REFERENCE_FOLDER = "reference"
+# Never looked into: sound, pictures and text that lie beside videos (.ogg may be either)
+NO_VIDEO = frozenset(
+    (
+        *(".wav", ".mp3", ".m4a", ".aac", ".flac", ".oga", ".opus", ".wma", ".mka", ".aiff", ".jpg", ".jpeg", ".png"),
+        *(".bmp", ".webp", ".tif", ".tiff", ".heic", ".npy", ".npz", ".pt", ".pth", ".txt", ".json", ".jsonl", ".csv"),
+        *(".tsv", ".md", ".toml", ".yaml", ".yml", ".xml", ".html", ".srt", ".vtt", ".ass", ".log", ".py", ".sh"),
+        *(".pdf", ".zip", ".gz", ".tar"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +41,10 @@ class Found:
 def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found]:
     """The videos that the inputs name, in their order, those of a folder sorted by path.
 
-    A folder means the videos in it and in the folders below, by suffix; hidden files and folders, its `reference`
-    folder, and the folder of references are left out. A file is taken whatever its suffix, and once if named twice. An
-    input that is not there, or a folder that holds no video, is found with a problem.
+    A folder means the videos in it and in the folders below, by suffix or, where that says nothing, by the file's first
+    bytes; hidden files and folders, its `reference` folder, and the folder of references are left out. A file is taken
+    whatever its suffix, and once if named twice. An input that is not there, or a folder that holds no video, is found
+    with a problem.
 
     Raises:
         MissingError: there is not one video to score; says what is wrong with each input.
@@ -82,13 +93,19 @@ def _in_folder(folder: Path, reference: Path | None) -> tuple[list[Path], list[t
         # seen: a link to a folder above would go round for ever
         folders[:] = [name for name, real in below.items() if real not in left_out and real not in seen]
         seen.update(below[name] for name in folders)
-        videos += [
-            Path(place, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
-        ]
+        for name in files:
+            path = Path(place, name)
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                if path.exists() and not path.is_file():
+                    problems.append((path, "is no regular file"))
+                else:
+                    videos.append(path)
+            elif path.suffix.lower() not in NO_VIDEO and looks_like_video(path):
+                videos.append(path)
     if not videos and not problems:
-        what = f"holds no video ({' '.join(VIDEO_SUFFIXES)}); put videos there, or name another folder"
+        what = "holds no video (.mp4, .avi, .mkv and so on); put videos there, or name another folder"
         problems.append((folder, what))
     return sorted(videos, key=lambda path: path.relative_to(folder).parts), problems
 

@@ -18,7 +18,7 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace
-from lipscore.media import edit, read
+from lipscore.media import edit, notes, read
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Detection, Detector, Frame, MediaInfo, Shot, VideoScore
 
@@ -40,15 +40,16 @@ def plan(info: MediaInfo, chunk_s: float, overlap_s: float, protocol: Protocol) 
             f"--chunk {chunk_s:g}: a track needs more than {least - 1} frames; "
             f"give {least / protocol.frame_rate:g} seconds or more"
         )
+    n_frames = round(info.duration_s * info.fps)  # what there is to cut, whatever the container says that there is
     size, step = round(chunk_s * info.fps), max(1, round((chunk_s - overlap_s) * info.fps))
     shortest = (least + 1) * info.fps / protocol.frame_rate
     pieces: list[Piece] = []
     start = 0
     while True:
-        rest = info.n_frames - (start + step)  # what the next piece would hold
-        end = info.n_frames if rest < shortest or start + size >= info.n_frames else start + size
+        rest = n_frames - (start + step)  # what the next piece would hold
+        end = n_frames if rest < shortest or start + size >= n_frames else start + size
         pieces.append(Piece(info, start / info.fps, (end - start) / info.fps))
-        if end == info.n_frames:
+        if end == n_frames:
             return tuple(pieces) if len(pieces) > 1 else ()
         start += step
 
@@ -98,10 +99,11 @@ def score_piece(
         if on_stage is not None:
             on_stage("cut")
         cut = Path(folder) / f"{job.path.stem}.mkv"
-        edit.cut(piece.info, cut, piece.start, piece.seconds)
+        found = edit.cut(piece.info, cut, piece.start, piece.seconds)
         record = score_video(cut, there, name=job.name, sha256=sha256, trace=trace, stop=stop, on_stage=on_stage)
     return replace(
         record,
+        notes=(*record.notes, *notes.of_piece(piece.info, found)),
         video=str(job.path),
         piece=(round(float(piece.start), 4), round(float(piece.start + piece.seconds), 4)),
         shots=tuple(Shot(shot.start + first, shot.end + first) for shot in record.shots),

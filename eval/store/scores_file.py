@@ -24,6 +24,7 @@ from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import LSE_C, LSE_D, PSNR, SSIM, Score
 from lipscore.types import VideoScore
 
+SILENT = "silent"  # where another comment has a status: scored, but nothing is heard in the video
 COLUMNS = (LSE_D, LSE_C, PSNR, SSIM)
 _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
 
@@ -88,6 +89,9 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
     name, protocol = quote_name(score.name), quote_name(score.protocol)
     if score.status != "ok":
         return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
+    if score.silent:
+        numbers = " ".join(f"{one.title} {_text(one.of(score))}" for one in COLUMNS)
+        return (f"# {name} {SILENT} no audible speech, so not part of the means: {numbers}",)
     words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
     lines = []
     for track in score.tracks:
@@ -230,6 +234,6 @@ def read_name(comment: str) -> tuple[str | None, str]:
 def _not_scored(number: int, comment: str) -> NotScored | None:
     name, rest = read_name(comment)
     status = rest.split(" ", 1)[0]
-    if name is None or status not in STATUSES or status == "ok":
+    if name is None or status not in (*STATUSES, SILENT) or status == "ok":
         return None
     return NotScored(number, name, status)

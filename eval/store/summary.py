@@ -24,7 +24,8 @@ class Summary:
 
     rows: by name, the scores that a face track has, over face tracks: what papers print. videos: every averaged score
     over videos, each reduced by its protocol's rule. total counts every video of the run, reached or not. models: those
-    that scored, which decide whether a mean is of estimates.
+    that scored, which decide whether a mean is of estimates. silent counts scored videos without audible speech:
+    what is measured of their lips and speech is part of no mean.
     """
 
     rows: dict[str, Mean]
@@ -33,21 +34,26 @@ class Summary:
     total: int
     not_scored: tuple[Record, ...]
     models: frozenset[str] = frozenset()
+    silent: int = 0
 
 
 def summarise(records: Sequence[Record], total: int) -> Summary:
     """The summary of a run's records."""
     scored = [record.score for record in records if record.score.status == "ok"]
-    tracks = [track for score in scored for track in score.tracks]
+    tracks = [track for score in scored if not score.silent for track in score.tracks]
     everyone = [record.score for record in records]
     scores = catalogue.averaged(everyone)
     return Summary(
         rows={score.name: _mean_of(score, tracks) for score in scores if score.level == "track"},
-        videos={score.name: _mean_of(score, everyone) for score in scores},
+        videos={
+            score.name: _mean_of(score, [one for one in everyone if score.variant or not one.silent])
+            for score in scores
+        },
         scored=len(scored),
         total=total,
         not_scored=tuple(record for record in records if record.score.status != "ok"),
         models=frozenset(score.model for score in scored),
+        silent=sum(score.silent for score in scored),
     )
 
 
@@ -66,6 +72,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
     return {
         "videos": summary.total,
         "scored": summary.scored,
+        "silent": summary.silent,
         "not_reached": summary.total - reached,
         "not_scored": [
             {"name": record.score.name, "status": record.score.status, "reason": record.score.reason}
@@ -84,7 +91,8 @@ def lines(summary: Summary) -> list[str]:
         parts = [f"{titles[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
         if parts:
             found.append(f"mean over {what}: {'  '.join(parts)}")
-    return [*found, f"{summary.scored} scored / {summary.total} total"]
+    apart = f" ({summary.silent} silent: no audible speech, not part of the means)" if summary.silent else ""
+    return [*found, f"{summary.scored} scored{apart} / {summary.total} total"]
 
 
 def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: int | None) -> None:

@@ -80,7 +80,8 @@ def fix(
         shift, left = 0, best.offset
         for _ in range(ATTEMPTS):
             shift += left
-            audio = "copied" if edit.shift_audio(path, moved, shift / rate) else "encoded"
+            shifted = edit.shift_audio(path, moved, shift / rate)
+            audio = "copied" if shifted.copied else "encoded"
             second = Trace()
             after = score_video(moved, same_boxes, trace=second, on_stage=on_stage)
             left = most_confident(after.tracks).offset if after.status == "ok" else 0
@@ -89,6 +90,8 @@ def fix(
         did = (
             f"moved the audio {float(abs(shift) / rate) * 1000:.0f} ms {'later' if shift > 0 else 'earlier'} ({audio})"
         )
+        if shifted.left:
+            did += f", left {', '.join(shifted.left)} behind"
         if after.status != "ok":
             trouble = f"the result cannot be scored ({after.status}: {after.reason})"
         elif left:

@@ -23,10 +23,12 @@ from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import edit, read, write
 from lipscore.media.aside import replace_whole
 from lipscore.metrics.catalogue import lse_text
-from lipscore.types import Floats, Frame, VideoScore
+from lipscore.types import Floats, Frame, MediaInfo, VideoScore
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 CONFIDENT = 10.2  # all green from here on: run_visualise.py's 25 levels of colour per unit
+TOGETHER = 0.03  # seconds by which the audio may start apart from the picture and still be copied
+SOUND_RATE = 48000  # Hz, of audio that is put in its place
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
 
@@ -68,12 +70,13 @@ def visualise(
     tell("drawing")
     info = read.probe(path)
     rate = info.fps if setup.protocol.direct else Fraction(setup.protocol.frame_rate)
-    labels = [_label(k, info.width, info.height) for k in kept]
+    square = setup.protocol.audio_from == "clock"  # the published protocols see pixels as they are stored
+    labels = [_label(k, *(info.display_size if square else (info.width, info.height))) for k in kept]
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         silent = Path(folder) / "silent.mp4"
-        write.write_video(silent, annotate(read.frames_at(path, rate), labels), rate)
+        write.write_video(silent, annotate(read.frames_at(info, rate, square=square), labels), rate)
         tell("sound")
-        _join(silent, path, target)
+        _join(silent, info, target)
     written = [target]
     for k in kept:
         chart = target.with_name(f"{target.stem}.track{k.score.track_id:02d}.png")
@@ -126,12 +129,23 @@ def charts(kept: TracedTrack, rate: float, model: str = "") -> list[Chart]:
     ]
 
 
-def _join(silent: Path, path: Path, target: Path) -> None:
-    """The drawn video with the audio's own packets, or with AAC where the target's format does not take those."""
-    try:
-        edit.join(silent, path, target, "copy")
-    except MediaError:
-        edit.join(silent, path, target, "aac")
+def _join(silent: Path, info: MediaInfo, target: Path) -> None:
+    """The drawn video with the audio's own packets, or with AAC where those do not fit.
+
+    They do not where the target's format does not take them, and where the audio's clock does not start with the first
+    frame and go straight on.
+    """
+    start = info.audio_start_s or 0.0
+    if abs(start) <= TOGETHER and not info.clock.joints:
+        try:
+            edit.join(silent, info.path, target, "copy", stream=info.own.audio)
+        except MediaError:
+            edit.join(silent, info.path, target, "aac", stream=info.own.audio)
+        return
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        sound = Path(folder) / "sound.wav"
+        write.write_wav(sound, read.read_pcm(info, SOUND_RATE), SOUND_RATE)
+        edit.join(silent, sound, target, "aac")
 
 
 def _label(kept: TracedTrack, width: int, height: int) -> Label:

@@ -6,6 +6,7 @@ few frames within the largest shift are held at a time.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from lipscore.types import Frame, Resize
 
+HINT_REACH = 3  # frames to either side that are tried for a hint
+HINT_GAIN = 3.0  # dB
 LENGTHS_MAY_DIFFER_BY = 5  # frames
 LENGTHS_MAY_DIFFER_BY_PART = 0.02
 INTERPOLATIONS: dict[Resize, int] = {"area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
@@ -69,35 +72,77 @@ def _skip(frames: Iterator[Frame], n: int) -> int:
     return sum(1 for _ in islice(frames, n))
 
 
+class ShiftErrors:
+    """Squared errors of two streams of frames at every shift within -reach..reach, added up as the frames come.
+
+    Shift s: generated frame i + s meets reference frame i. No more than reach + 1 frames of each are held.
+    """
+
+    def __init__(self, reach: int) -> None:
+        self._errors = dict.fromkeys(range(-reach, reach + 1), 0.0)
+        self._pairs = dict.fromkeys(self._errors, 0)
+        self._values = 1
+        self._recent_g: deque[NDArray[np.uint8] | None] = deque(maxlen=reach + 1)
+        self._recent_r: deque[NDArray[np.uint8] | None] = deque(maxlen=reach + 1)
+        self._n_generated = self._n_reference = 0
+
+    def add(self, generated: NDArray[np.uint8] | None, reference: NDArray[np.uint8] | None) -> None:
+        """The next frames, uint8 of one shape; None where a stream has ended."""
+        self._n_generated += generated is not None
+        self._n_reference += reference is not None
+        self._recent_g.appendleft(generated)
+        self._recent_r.appendleft(reference)
+        matches = [(lag, generated, earlier) for lag, earlier in enumerate(self._recent_r)]
+        matches += [(-lag, earlier, reference) for lag, earlier in enumerate(self._recent_g) if lag]
+        for shift, a, b in matches:
+            if a is not None and b is not None:
+                self._errors[shift] += cv2.norm(a, b, cv2.NORM_L2SQR)
+                self._pairs[shift] += 1
+                self._values = a.size
+
+    def best(self) -> int:
+        """The shift with the least mean squared error, of equals the smallest.
+
+        A shift must leave at least half of the shorter side, for otherwise a few still frames at the ends would win.
+        """
+        least = max(1, min(self._n_generated, self._n_reference) / 2)
+        allowed = [shift for shift in self._errors if self._pairs[shift] >= least]
+        return min(allowed, key=lambda shift: (self._mean(shift), abs(shift)), default=0)
+
+    def gain(self, shift: int) -> float:
+        """By how many dB the PSNR of the pooled error is higher than without a shift; identical frames count 100 dB."""
+        return self._psnr(shift) - self._psnr(0)
+
+    def _mean(self, shift: int) -> float:
+        return self._errors[shift] / self._pairs[shift]
+
+    def _psnr(self, shift: int) -> float:
+        error = self._mean(shift) / self._values if self._pairs[shift] else 255.0**2
+        return min(100.0, 10 * math.log10(255**2 / error)) if error else 100.0
+
+
 def best_shift(generated: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uint8]], max_shift: int) -> int:
     """The shift within -max_shift..max_shift at which generated frame i + shift is nearest to reference frame i.
 
-    Nearest: the highest PSNR of the pooled squared error over all pairs that the shift leaves; of equals the smallest
-    shift. A shift must leave at least half of the shorter side, for otherwise a few still frames at the ends would win.
+    Nearest: the highest PSNR of the pooled squared error over all pairs that the shift leaves; see ShiftErrors.best.
 
     Args:
         generated, reference: uint8 images of one shape, at one frame rate; small ones will do.
         max_shift: frames, 0 or more.
     """
-    errors = dict.fromkeys(range(-max_shift, max_shift + 1), 0.0)
-    pairs = dict.fromkeys(errors, 0)
-    recent_g: deque[NDArray[np.uint8] | None] = deque(maxlen=max_shift + 1)
-    recent_r: deque[NDArray[np.uint8] | None] = deque(maxlen=max_shift + 1)
-    n_generated = n_reference = 0
+    errors = ShiftErrors(max_shift)
     for g, r in zip_longest(generated, reference):
-        n_generated += g is not None
-        n_reference += r is not None
-        recent_g.appendleft(g)
-        recent_r.appendleft(r)
-        matches = [(lag, g, earlier) for lag, earlier in enumerate(recent_r)]
-        matches += [(-lag, earlier, r) for lag, earlier in enumerate(recent_g) if lag]
-        for shift, a, b in matches:
-            if a is not None and b is not None:
-                errors[shift] += cv2.norm(a, b, cv2.NORM_L2SQR)
-                pairs[shift] += 1
-    least = max(1, min(n_generated, n_reference) / 2)
-    allowed = [shift for shift in errors if pairs[shift] >= least]
-    return min(allowed, key=lambda shift: (errors[shift] / pairs[shift], abs(shift)), default=0)
+        errors.add(g, r)
+    return errors.best()
+
+
+def shift_hint(errors: ShiftErrors) -> str | None:
+    """Said where another shift brings the two much closer than the one they were compared at."""
+    shift = errors.best()
+    gain = errors.gain(shift)
+    if shift == 0 or gain <= HINT_GAIN:
+        return None
+    return f"moved by {shift:+d} frame{'s' * (abs(shift) != 1)} the two are {gain:.1f} dB closer: try --align shift"
 
 
 def length_warning(n_generated: int, n_reference: int) -> str | None:

@@ -26,11 +26,50 @@ Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_er
 
 
 @dataclass(frozen=True, slots=True)
-class MediaInfo:
-    """What the container says of a file.
+class Streams:
+    """Which streams of a file are read, by their index in it; audio is None where there is none to be read.
 
-    fps is the average frame rate; n_frames is the container's count, or duration times fps where it has none; width and
-    height are after rotation; sample_rate is in Hz, None without an audio stream; duration_s is in seconds.
+    note: what a reader must know of the choice, else empty.
+    """
+
+    video: int = 0
+    audio: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How the timestamps of a file's packets become one time line, in seconds.
+
+    origin: the time of the first frame that decodes, which is where frame 0 and sample 0 lie.
+    by_order: the container holds no display times (AVI with B-frames), so frames are timed in the decoder's order.
+    joints: (stream, number of its packet, seconds): from this packet on, so much is added to the stream's timestamps.
+    """
+
+    origin: Fraction = Fraction(0)
+    by_order: bool = False
+    joints: tuple[tuple[int, int, Fraction], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a file holds, by its packets and its first frame.
+
+    fps is the average frame rate; n_frames is the number of the video's packets that are to be shown, which is what
+    decodes if nothing is damaged; width and height are in stored pixels, after the display matrix; sample_rate is in
+    Hz, None without an audio stream that can be decoded; duration_s is in seconds, from the first frame that decodes to
+    the end of the last.
+
+    own, published: the streams that lipscore reads, and those that the FFmpeg calls of the published protocols read.
+    n_expected: the frames that the container promises, where those are more than n_frames, else n_frames.
+    sar: the shape of a stored pixel, width / height, before the display matrix; display_size: the picture's width and
+    height in square pixels, after it.
+    transfer: "sdr", or how HDR samples are coded ("pq", "hlg").
+    audio_start_s, audio_end_s: of the own stream's packets, in seconds after the first frame; None without audio.
+    published_audio_start_s: of the published protocols' stream.
+    hidden_packets: whether the codec has packets that show nothing.
+    turned: whether the display matrix exchanges width and height.
+    n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
     """
 
     path: Path
@@ -40,6 +79,19 @@ class MediaInfo:
     height: int
     sample_rate: int | None
     duration_s: float
+    own: Streams = Streams()
+    published: Streams = Streams()
+    clock: Clock = Clock()
+    n_expected: int = 0
+    sar: Fraction = Fraction(1)
+    display_size: tuple[int, int] = (0, 0)
+    transfer: str = "sdr"
+    audio_start_s: float | None = None
+    audio_end_s: float | None = None
+    published_audio_start_s: float | None = None
+    hidden_packets: bool = False
+    turned: bool = False
+    n_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +212,9 @@ class VideoScore:
     holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
-    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; signature
-    says in one line what decides the numbers (`lipscore signature` explains it).
+    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
+    nothing can be heard, so the numbers measure silence and are not part of any mean; signature says in one line what
+    decides the numbers (`lipscore signature` explains it).
     """
 
     video: str
@@ -191,6 +244,7 @@ class VideoScore:
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     piece: tuple[float, float] | None = None
+    silent: bool = False
     signature: str = ""
     offset_ms: float | None = None
 

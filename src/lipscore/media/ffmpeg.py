@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +26,26 @@ from lipscore.errors import MediaError, MissingError
 PIPE_BYTES = 1 << 20
 # Before an input: each thread of a decoder holds frames (1080p: 57 MB for three), and the encoder behind it is slower
 ONE_DECODER = ("-threads", "1")
+# The static build loads the host's gconv modules for a text in an MPEG-TS, and dies where glibc is another one's
+NO_GCONV = {"GCONV_PATH": "/lipscore-loads-no-gconv-modules"}
 _running: set[subprocess.Popen[bytes]] = set()
+_LEVEL = re.compile(r"^(?:\[[^\]]*\] )*?\[(?P<level>fatal|error|warning|info|verbose)\] ?")
+_DECODED = re.compile(r"Input stream #0:\d+ \(video\): .*?(\d+) frames decoded(?:; (\d+) decode errors)?")
+_STREAM = re.compile(r"Stream #0:(\d+)\S* (?:Video|Audio): (\w+)(?: \((?!.{4} / 0x)[^)]*\))?(?: \((.{4}) / 0x)?")
+# What FFmpeg says last when it fails, which is not why
+_AFTERMATH = ("Conversion failed", "Nothing was written", "Error opening output", "Task finished", "Terminating thread")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What FFmpeg says that it decoded of the first video stream that it read.
+
+    errors: packets that it could not decode; concealed: frames in which it had to make up what was damaged.
+    """
+
+    frames: int
+    errors: int
+    concealed: int
 
 
 @lru_cache(maxsize=1)
@@ -63,15 +85,20 @@ def input_args(path: Path) -> list[str]:
     return ["-i", file_url(path)]
 
 
-def ffmpeg_command(args: Sequence[str]) -> list[str]:
+def map_args(*streams: int | None) -> list[str]:
+    """`-map` for these streams of the first input; None is left out."""
+    return [word for stream in streams if stream is not None for word in ("-map", f"0:{stream}")]
+
+
+def ffmpeg_command(args: Sequence[str], level: str = "error") -> list[str]:
     """The whole command line for these arguments."""
-    return [ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *args]
+    return [ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", f"level+{level}", "-y", *args]
 
 
 @contextmanager
 def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs no longer than the block, and that `stop_all` reaches; options are Popen's."""
-    process = subprocess.Popen(command, **options)
+    process = subprocess.Popen(command, env={**os.environ, **NO_GCONV}, **options)
     _running.add(process)
     try:
         yield process
@@ -92,24 +119,43 @@ def run_ffmpeg(args: Sequence[str], about: Path) -> bytes:
     """Run FFmpeg to its end and return its standard output.
 
     Raises:
-        MediaError: it failed; the message names `about` and FFmpeg's last words.
+        MediaError: it failed; the message names `about` and FFmpeg's reason.
     """
     with started(ffmpeg_command(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         out, said = process.communicate()
     if process.returncode:
-        raise failure(about, said)
+        raise failure(about, said, process.returncode)
     return out
 
 
+def run_counted(args: Sequence[str], about: Path) -> Counts | None:
+    """Run FFmpeg to its end; returns what it decoded, None where it does not say.
+
+    Raises:
+        MediaError: it failed; the message names `about` and FFmpeg's reason.
+    """
+    with started(ffmpeg_command(args, "verbose"), stderr=subprocess.PIPE) as process:
+        _, said = process.communicate()
+    if process.returncode:
+        raise failure(about, said, process.returncode)
+    return _counts(said)
+
+
 @contextmanager
-def open_ffmpeg(args: Sequence[str], about: Path) -> Iterator[IO[bytes]]:
+def open_ffmpeg(
+    args: Sequence[str], about: Path, counted: Callable[[Counts | None], object] | None = None
+) -> Iterator[IO[bytes]]:
     """FFmpeg's standard output as a stream; the process is gone when the block is left.
+
+    Args:
+        counted: told at the end what FFmpeg decoded.
 
     Raises:
         MediaError: at the end, if it failed and all of its output was read.
     """
+    command = ffmpeg_command(args, "error" if counted is None else "verbose")
     with tempfile.TemporaryFile() as said:
-        with started(ffmpeg_command(args), stdout=subprocess.PIPE, stderr=said, bufsize=PIPE_BYTES) as process:
+        with started(command, stdout=subprocess.PIPE, stderr=said, bufsize=PIPE_BYTES) as process:
             assert process.stdout is not None
             if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux's pipe holds 64 kB by itself: sixteen reads for one
                 with suppress(OSError):
@@ -117,12 +163,42 @@ def open_ffmpeg(args: Sequence[str], about: Path) -> Iterator[IO[bytes]]:
             with process.stdout:
                 yield process.stdout
             process.wait()
+        said.seek(0)
         if process.returncode:
-            said.seek(0)
-            raise failure(about, said.read())
+            raise failure(about, said.read(), process.returncode)
+        if counted is not None:
+            counted(_counts(said.read()))
 
 
-def failure(about: Path, stderr: bytes) -> MediaError:
-    """What to raise about a file when FFmpeg failed with these words."""
-    words = stderr.decode(errors="replace").strip().splitlines()
-    return MediaError(f"{about}: FFmpeg cannot process it: {words[-1] if words else 'no reason given'}")
+def stream_codecs(path: Path) -> dict[int, str]:
+    """What FFmpeg calls the codec of each video and audio stream; an unknown one by its four characters."""
+    command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_args(path)]
+    with started(command, stderr=subprocess.PIPE) as process:
+        _, said = process.communicate()
+    found = _STREAM.findall(said.decode(errors="replace"))
+    return {int(index): tag if name == "none" and tag else name for index, name, tag in found}
+
+
+def failure(about: Path, stderr: bytes, status: int) -> MediaError:
+    """What to raise about a file when FFmpeg ended with this status and these words."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    found = [(match["level"], line[match.end() :].strip()) for line in lines if (match := _LEVEL.match(line))]
+    words = [text for level, text in found if level in ("fatal", "error")]
+    causes = [text for text in words if not text.startswith(_AFTERMATH)]
+    reason = (causes or words or ["no reason given"])[-1]
+    if status < 0:
+        return MediaError(f"{about}: FFmpeg was ended by {_signal_name(-status)} while it read the file")
+    return MediaError(f"{about}: FFmpeg cannot process it: {reason}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {signal.Signals(number).name} ({signal.strsignal(number)})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _counts(said: bytes) -> Counts | None:
+    text = said.decode(errors="replace")
+    found = _DECODED.search(text)
+    return Counts(int(found[1]), int(found[2] or 0), text.count("] concealing ")) if found else None

@@ -16,7 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
-from lipscore.media.ffmpeg import ONE_DECODER, failure, ffmpeg_command, file_url, input_args, run_ffmpeg, started
+from lipscore.media.ffmpeg import (
+    ONE_DECODER,
+    Counts,
+    failure,
+    ffmpeg_command,
+    file_url,
+    input_args,
+    run_counted,
+    run_ffmpeg,
+    started,
+)
 from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import Frame
 
@@ -74,7 +84,7 @@ def write_video(
             feeder.join()
         if process.returncode:
             said.seek(0)
-            raise failure(path, said.read())
+            raise failure(path, said.read(), process.returncode)
 
 
 def _feed(descriptor: int, data: bytes) -> None:
@@ -85,14 +95,17 @@ def _feed(descriptor: int, data: bytes) -> None:
             return
 
 
-def transcode(source: Path, target: Path, options: Sequence[str]) -> None:
+def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | None:
     """FFmpeg's own choice of codecs for the target's suffix, with these output options.
+
+    Returns:
+        What FFmpeg decoded of the source, None where it does not say.
 
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
     args = [*ONE_DECODER, *input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)]
-    run_ffmpeg(args, source)
+    return run_counted(args, source)
 
 
 def open_writer(path: Path, fourcc: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
@@ -114,11 +127,15 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
         MediaError: FFmpeg cannot write the target.
     """
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".wav") as sound:
-        with wave.open(sound, "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(rate)
-            out.writeframes(pcm.astype("<i2", copy=False).data)
-        sound.flush()
+        write_wav(Path(sound.name), pcm, rate)
         inputs = [*input_args(video), *input_args(Path(sound.name))]
         run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
+
+
+def write_wav(path: Path, pcm: NDArray[np.int16], rate: int) -> None:
+    """Write int16[N], mono, at `rate` Hz as a WAV file."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(pcm.astype("<i2", copy=False).data)

@@ -21,7 +21,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from lipscore.errors import UsageError, WeightsError
-from lipscore.weights.catalogue import PUBLISHED, Published, WeightFile
+from lipscore.weights.catalogue import ON_REQUEST, PUBLISHED, Published, WeightFile
 
 CONNECT_SECONDS = 4.0  # one source's time to answer, and how long a started download may stall
 PATIENCE_SECONDS = 8.0  # the time that all sources together may spend without a byte: `--model auto` waits for it
@@ -67,14 +67,15 @@ class Search:
         return cls(cache, tuple(folders), env.get("LIPSCORE_OFFLINE", "") not in ("", "0"))
 
     def published(self, name: str) -> Published:
-        """What was published under a file name.
+        """What was published under a file name, in the catalogue or among the files that are fetched on request.
 
         Raises:
             UsageError: nothing was.
         """
-        if name not in self.catalogue:
-            raise UsageError(f"{name}: no such weight file; there are {', '.join(self.catalogue)}")
-        return self.catalogue[name]
+        known = {**ON_REQUEST, **self.catalogue}
+        if name not in known:
+            raise UsageError(f"{name}: no such weight file; there are {', '.join([*self.catalogue, *ON_REQUEST])}")
+        return known[name]
 
 
 def find(name: str, search: Search) -> WeightFile | None:
@@ -97,6 +98,11 @@ def find(name: str, search: Search) -> WeightFile | None:
 def listing(search: Search) -> list[tuple[Published, WeightFile | None]]:
     """Every published file with what `find` says of it, for `lipscore weights list` and `verify`."""
     return [(published, find(name, search)) for name, published in search.catalogue.items()]
+
+
+def on_request(search: Search) -> list[tuple[Published, WeightFile | None]]:
+    """The same for the files that no score needs, and that are fetched only when they are named."""
+    return [(published, find(name, search)) for name, published in ON_REQUEST.items()]
 
 
 def load_state_dict(weight_file: WeightFile, search: Search, allow_unverified: bool = False) -> dict[str, Tensor]:

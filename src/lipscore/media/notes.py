@@ -1,0 +1,104 @@
+"""What a reader of the numbers must know of a file: sentences for the record's notes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lipscore.media.frames import Decoded
+from lipscore.types import MediaInfo
+
+SILENT = 10 ** (-60 / 20) * 32768  # the largest sample of what is not audible: -60 dBFS
+QUIET = 10 ** (-35 / 20) * 32768  # the RMS of a mix that is quiet enough for its channels to be looked at
+BLOCK = 1 << 20  # samples at a time
+LATE = 0.1  # seconds that the audio may start after the picture before that is worth a word
+SHORT = 0.5, 0.1  # seconds, and part of the picture, that the audio may lack at its end
+
+
+def silent(pcm: NDArray[np.int16]) -> bool:
+    """Whether nothing can be heard in int16[N]: all zero, or below -60 dBFS throughout."""
+    return not len(pcm) or bool(max(int(pcm.max()), -int(pcm.min())) < SILENT)
+
+
+def quiet(pcm: NDArray[np.int16]) -> bool:
+    """Whether int16[N] is so quiet that its channels may have cancelled each other."""
+    energy = sum(float(np.square(pcm[at : at + BLOCK], dtype=np.float64).sum()) for at in range(0, len(pcm), BLOCK))
+    return energy <= len(pcm) * QUIET**2
+
+
+def shortfall(info: MediaInfo, counts: Decoded) -> str:
+    """What is missing of a file's frames after a whole pass over it; empty where nothing is.
+
+    Two packets may be one frame (the fields of interlaced video), and some codecs have packets that show nothing: where
+    nothing was damaged, that is not taken for a loss.
+    """
+    expected = info.n_frames
+    whole = not counts.n_errors and not counts.n_corrupt
+    fields = counts.interlaced and expected <= 2 * counts.n_frames + 1
+    if whole and counts.n_frames < expected and (info.hidden_packets or fields):
+        expected = counts.n_frames
+    if info.n_expected > info.n_frames:
+        expected = max(expected, info.n_expected)
+    said = []
+    if counts.n_frames < expected:
+        said.append(f"{counts.n_frames} of {expected} frames could be decoded")
+    elif counts.n_errors:
+        said.append(f"{counts.n_errors} of its packets could not be decoded")
+    if info.n_left_out:
+        said.append(f"its timestamps leave out {info.n_left_out} frames; the frame before each hole is repeated")
+    if counts.n_corrupt:
+        said.append(f"{counts.n_corrupt} of {counts.n_frames} decoded frames are damaged")
+    return "; ".join(said)
+
+
+def cut_short(info: MediaInfo) -> str:
+    """What is missing of a file by its packets alone; empty where nothing is."""
+    if info.n_expected <= info.n_frames:
+        return ""
+    return f"the whole file holds {info.n_frames} of {info.n_expected} frames"
+
+
+def of_piece(info: MediaInfo, counts: Decoded) -> tuple[str, ...]:
+    """What is to be said of a piece of a file, which itself is whole: of the file's own streams and frames.
+
+    Args:
+        counts: of the piece, with the packets that lie in it.
+    """
+    whole = replace(info, n_frames=counts.n_packets, n_expected=counts.n_packets)
+    said = [info.own.note, shortfall(whole, counts), cut_short(info)]
+    return tuple(note for note in said if note)
+
+
+def silence(cancelled: bool) -> str:
+    """Said of a video in which nothing can be heard."""
+    if cancelled:
+        return (
+            "no audible speech: the audio channels cancel each other in the mix that the protocol makes (antiphase); "
+            "the numbers measure silence and are not part of the means"
+        )
+    return "no audible speech: the audio is silent; the numbers measure nothing and are not part of the means"
+
+
+CANCELLED = "the audio channels cancel each other in the protocol's mix (antiphase); what is left of them was heard"
+ONE_CHANNEL = "the audio channels cancel each other (antiphase); one of them alone was heard"
+
+
+def timing(info: MediaInfo, delay_kept: bool) -> list[str]:
+    """What is to be said of audio that starts late or ends early."""
+    said = []
+    start = info.audio_start_s if delay_kept else info.published_audio_start_s
+    if not delay_kept and start is not None and start > LATE:
+        said.append(
+            f"the audio starts {start:.2f} s after the picture; this protocol throws the delay away, as its original "
+            "does, so the offset is not the one that a player shows"
+        )
+    if info.audio_end_s is not None:
+        lacking = info.duration_s - info.audio_end_s
+        if lacking > max(SHORT[0], SHORT[1] * info.duration_s):
+            heard = max(0.0, info.audio_end_s)
+            said.append(
+                f"the audio ends at {heard:.2f} s, the picture at {info.duration_s:.2f} s; the rest is not scored"
+            )
+    return said
