@@ -141,7 +141,7 @@ def test_json_is_all_that_stands_on_standard_output(here: Path, clip: Path) -> N
     assert not lipscore_("score", "in", *DIRECT, "--vshift", "10").stderr.count("scored before")
 
 
-def test_a_changed_protocol_is_said(here: Path, clip: Path) -> None:
+def test_a_changed_protocol_is_reported(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4")
     result = lipscore_("score", "in", *DIRECT, "--vshift", "10")
     assert "changed: vshift=10 (wav2lip-lrs: 15)" in result.stdout
@@ -181,7 +181,7 @@ def test_wrong_usage_ends_with_2(here: Path, clip: Path) -> None:
         ((), "Missing argument"),
         (("in", "--no-such"), "No such option"),
         (("in", "--protocol", "none"), "no such protocol"),
-        (("in", "--model", "none"), "--model none: no such choice"),
+        (("in", "--model", "none"), "--model none: unknown choice"),
         (("in", "--device", "abacus"), "not a device"),
         (("in", "--shard", "3/2"), "--shard 3/2"),
         (("in", "--vshift", "-1"), "vshift"),
@@ -199,7 +199,7 @@ def test_two_references_for_one_video_are_both_named(here: Path, clip: Path) -> 
     assert result.exit_code == 2 and "a.avi" in result.stderr and "reference/a.mp4" in result.stderr
 
 
-def test_what_is_missing_ends_with_3_and_says_what_to_do(here: Path, clip: Path) -> None:
+def test_something_missing_exits_3_with_instructions(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4")
     (here / "empty").mkdir()
     (here / "folder.txt").mkdir()

@@ -166,7 +166,7 @@ def test_different_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert not (tmp_path / "all").exists()
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_missing_shards_and_runs_are_reported(tmp_path: Path) -> None:
     one = wrote(tmp_path / "1", record("a"), manifest="run-1-of-4.json")
     three = wrote(tmp_path / "3", record("b"), manifest="run-3-of-4.json", not_reached=5)
     killed = wrote(tmp_path / "k", record("c"))

@@ -30,9 +30,8 @@ def judged(records: Sequence[VideoScore], standard: Standard) -> tuple[str, list
     outside = []
     for score in scored:
         if score.offset_ms is None:
-            outside.append(
-                f"{score.name}: cannot be judged by {standard.title}: no offset_ms in its record; give --no-resume"
-            )
+            why = "no offset_ms in its record; score with --no-resume"
+            outside.append(f"{score.name}: cannot be judged by {standard.title}: {why}")
         elif not standard.within(score.offset_ms):
             outside.append(f"{score.name}: outside {standard.title}: {words(score.offset_ms)}")
     limits = f"audio early by at most {standard.early:g} ms, late by at most {standard.late:g} ms"

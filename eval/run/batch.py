@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lipscore.errors import UsageError
+from lipscore.errors import MediaError, UsageError
+from lipscore.eval import pictures
 from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOptions
 from lipscore.eval.reference import find_reference, missing_reference
 from lipscore.eval.run import floor, pieces
@@ -22,6 +23,7 @@ from lipscore.eval.store import summary
 from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.manifest import write_manifest
 from lipscore.eval.store.records import RecordStore
+from lipscore.eval.trace import Trace
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import VideoScore
 
@@ -70,7 +72,8 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     stop = Stop()
     with reporter.videos(len(jobs)) as progress:
         kept = floor.Kept(request.output.out, task.settings) if request.output.floor else None
-        score = scorer_of(setup, stop, progress.stage, kept)
+        pictures_in = request.output.out if request.output.keep_pictures else None
+        score = scorer_of(setup, stop, progress.stage, kept, pictures_in)
         workers = at_a_time(len(jobs), request.run.workers, gpu=setup.models.device.type == "cuda")
         outcome = run(jobs, score, task, store, progress, workers=workers, stop=stop)
     counts = summary.summarise(outcome.records, len(jobs))
@@ -106,13 +109,21 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
 
-def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None], kept: floor.Kept | None = None) -> Score:
+def scorer_of(
+    setup: Setup,
+    stop: Stop,
+    on_stage: Callable[[str, str], None],
+    kept: floor.Kept | None = None,
+    pictures_in: Path | None = None,
+) -> Score:
     """The function that scores a job.
 
     Args:
         on_stage: told a job's name and the stage that it has reached.
         kept: gets the embeddings of each video; None: they are not kept.
+        pictures_in: the output folder that gets each whole video's pictures; None: none are kept.
     """
+    settings = setup.settings() if pictures_in is not None else ""
 
     def score_job(job: Job, sha256: str) -> VideoScore:
         if kept is not None:
@@ -125,7 +136,16 @@ def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None], ke
 
         if job.piece is not None:
             return pieces.score_piece(job, job.piece, setup, sha256, stop=stop, on_stage=told)
-        record = score_video(job.path, setup, job.reference, name=job.name, sha256=sha256, stop=stop, on_stage=told)
+        trace = Trace()
+        record = score_video(
+            job.path, setup, job.reference, name=job.name, sha256=sha256, trace=trace, stop=stop, on_stage=told
+        )
+        if pictures_in is not None and record.status == "ok":
+            told("pictures")
+            try:
+                pictures.write(pictures_in, record, settings, pictures.gather(job.path, record, trace, setup))
+            except MediaError as error:
+                record = replace(record, notes=(*record.notes, f"no pictures were kept: {error}"))
         if job.reference is None and job.reference_folder is not None:
             lacking = missing_reference(job.path, job.reference_folder, setup.reference.region)
             record = replace(record, reference=lacking)

@@ -42,7 +42,7 @@ def frame_sink(
                 except BrokenPipeError:
                     process.wait()
                     said.seek(0)
-                    raise failure(target, said.read()) from None
+                    raise failure(target, said.read(), process.returncode) from None
 
             yield write
             with suppress(BrokenPipeError):
@@ -50,4 +50,4 @@ def frame_sink(
             process.wait()
         if process.returncode:
             said.seek(0)
-            raise failure(target, said.read())
+            raise failure(target, said.read(), process.returncode)
