@@ -69,6 +69,7 @@ class MediaInfo:
     published_audio_start_s: of the published protocols' stream.
     hidden_packets: whether the codec has packets that show nothing.
     turned: whether the display matrix exchanges width and height.
+    channels: of the own audio stream, by FFmpeg's names.
     n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
     """
 
@@ -92,6 +93,7 @@ class MediaInfo:
     hidden_packets: bool = False
     turned: bool = False
     n_left_out: int = 0
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
