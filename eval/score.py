@@ -1,4 +1,4 @@
-"""One video: the stages in order, from the file to its record."""
+"""Score one video: the stages in order, from the file to its record."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ UNREAD = ("media_error", "too_large", "timed_out")  # statuses of what is not wo
 
 
 class Stopwatch:
-    """Seconds by stage; a stage that is entered twice counts both times.
+    """Measures the seconds of each stage; repeated stages add up.
 
     Args:
-        on_stage: told the name of each stage as it is entered.
-        stop: asked at each entry.
+        on_stage: called with the name of each stage that begins.
+        stop: checked at the start of each stage.
     """
 
     def __init__(self, on_stage: Callable[[str], None] | None, stop: Stop) -> None:
@@ -49,7 +49,7 @@ class Stopwatch:
         self._on_stage, self._stop = on_stage, stop
 
     def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
-        """Time what an iterator does between its items, not what is done with them."""
+        """Time the iterator itself, not the work done with its items."""
         while True:
             with self.stage(name):
                 try:
@@ -83,21 +83,21 @@ def score_video(
     on_stage: Callable[[str], None] | None = None,
     limits: Limits | None = None,
 ) -> VideoScore:
-    """Score one video; what goes wrong with it becomes the record's status and reason, never an exception.
+    """Score one video; a problem with the video becomes the record's status and reason, not an exception.
 
     Args:
         path: the video file.
-        reference: the video to take PSNR and SSIM against.
-        name: what the record calls the video; default its stem.
-        sha256: the file's hash where the caller has it; computed otherwise.
-        trace: gets boxes, shots, tracks and curves.
-        stop: breaks the scoring off (by Stopped) once it is set.
-        on_stage: told the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed or
-            reference; stages may recur.
+            reference: the reference video for PSNR and SSIM.
+        name: the video's name in the record; default: its stem.
+        sha256: the file's hash, if the caller knows it.
+        trace: receives boxes, shots, tracks and curves.
+        stop: ends the scoring with Stopped when it is set.
+        on_stage: called with the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed
+            or reference; stages may recur.
         limits: what the video may cost.
 
     Raises:
-        MissingError: FFmpeg is not there, or the temporary folder cannot be written: not a fault of the video.
+        MissingError: FFmpeg is missing, or the temporary folder cannot be written.
     """
     path = Path(path)
     stop = stop or Stop()
@@ -152,7 +152,7 @@ def score_video(
 def score_source(
     source: Source, setup: Setup, *, name: str = "", trace: Trace | None = None, stop: Stop | None = None
 ) -> VideoScore:
-    """Score frames and samples that are at hand, by the protocol's steps after transcoding.
+    """Score frames and samples by the protocol's steps after transcoding.
 
     Args:
         source: frames at the protocol's frame rate, and int16 samples at 16 kHz that start with the first frame.
@@ -193,7 +193,7 @@ def _through(stop: Stop, stream: Iterable[T]) -> Iterator[T]:
 
 
 class _Job:
-    """What every stage of one video needs; folder is for its temporary files, notes are for the record."""
+    """The state that all stages of one video share; folder holds its temporary files, notes go into the record."""
 
     def __init__(self, setup: Setup, watch: Stopwatch, trace: Trace, stop: Stop, folder: Path) -> None:
         self.setup, self.watch, self.trace, self.stop, self.folder = setup, watch, trace, stop, folder
@@ -262,10 +262,10 @@ def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[Track
 
 
 class _InMemory:
-    """A track whose crops go straight to the model.
+    """Scores a track whose crops go straight to the model.
 
     Args:
-        pcm: int16[N] at 16 kHz, the audio beneath the track.
+        pcm: int16[N] at 16 kHz, the track's audio.
     """
 
     def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
@@ -283,7 +283,7 @@ class _InMemory:
 
 
 class _ThroughFile:
-    """A track whose crops go through the video file that the protocol writes."""
+    """Scores a track whose crops go through the protocol's crop file."""
 
     def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
         self._track, self._pcm, self._job = track, pcm, job
@@ -342,7 +342,7 @@ def _run_pass(
 
 
 def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Job) -> TrackScore:
-    """A track's score, which the trace gets too."""
+    """A track's score; it is also added to the trace."""
     curve = sync.curve()
     score = track_score(0 if track is None else track.id, first, last, curve, sync.scores)
     job.trace.add(TracedTrack(track, score, curve, sync.scores, job.models.sync.name))
@@ -352,7 +352,12 @@ def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Jo
 def track_score(
     track_id: int, first: int, last: int, curve: SyncCurve, scores: Callable[[SyncCurve], tuple[float, float]]
 ) -> TrackScore:
-    """A track's numbers from its curve; first and last frame are passed on, scores is the pass's."""
+    """A track's numbers from its curve.
+
+    Args:
+        track_id, first, last: copied into the result.
+        scores: the pass's `scores`.
+    """
     if not len(curve.distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
     lse_d, lse_c = scores(curve)
@@ -364,7 +369,7 @@ def track_score(
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:
     """A video's (LSE-D, LSE-C, offset) from its tracks, by the protocol's `reduce`.
 
-    The offset is the most confident track's, except under mean_offset (LatentSync), where it is the truncated mean.
+    The offset is the most confident track's, except under mean_offset (LatentSync), which takes the truncated mean.
     """
     lse_d, lse_c = [track.lse_d for track in tracks], [track.lse_c for track in tracks]
     if rule == "extremes":

@@ -24,7 +24,7 @@ from lipscore.types import Floats
 
 REACH = 125  # frames to either side: 5 seconds
 LEAST = 8  # windows of overlap from which on a shift takes part
-FITTED = (-6.96, 4.79, 0.76)  # of `confidence`: 1, log z, log lead
+FITTED = (-7.13, 4.69, 0.79)  # of `confidence`: 1, log z, log lead
 FOUND = 0.8  # the confidence from which on an offset is an answer: 3 % of files with another's sound reach it
 ENOUGH = 25  # windows of overlap that an answer needs: a second
 GUARD = 3  # frames around the best shift that belong to its own peak: a window spans five frames
@@ -181,9 +181,9 @@ def _vertex(left: float, middle: float, right: float) -> float:
 def confidence(peak: Peak) -> float:
     """How likely the offset is right to a frame: calibrated for the built-in model's towers (docs/long-range.md).
 
-    A logistic function of the logarithm of z and the logarithm of z's lead over the best other shift (at least 0.05).
-    Fitted on unseen clips of ten sources, files of 2.5 to 15 seconds, a fifth of them with another recording's sound.
+    A logistic function of the logarithm of z and of z's lead over the best other shift, neither taken below 0.05.
+    Fitted on files of 2.5 to 15 seconds, made of clips of eleven sources; a fifth have another recording's sound.
     """
     lead = 0.05 if math.isnan(peak.second_z) else max(0.05, peak.z - peak.second_z)
-    terms = (1.0, math.log(peak.z), math.log(lead))
+    terms = (1.0, math.log(max(0.05, peak.z)), math.log(lead))
     return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(FITTED, terms, strict=True))))

@@ -1,7 +1,7 @@
-"""From crops and MFCC to the distances at every shift, in batches and with flat memory.
+"""Compute the distances at every shift from crops and MFCCs, in batches and in constant memory.
 
-A model that embeds windows (SyncNet v2, the built-in one) is an `Embedder`; a `WindowPass` feeds it with a track's
-crops chunk by chunk and keeps only what the next chunk needs.
+A model that embeds windows (SyncNet v2, mini) is an `Embedder`. A `WindowPass` feeds it a track's crops chunk by chunk
+and keeps only what the next chunk needs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lipscore.types import Floats, SyncCurve
 class Embedder(Protocol):
     """A pair of towers that embed the windows of lips and speech.
 
-    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (the built-in model).
-    context: windows to either side of its own that an embedding depends on (0: it sees its own frames alone).
+    pads: True if windows beyond the ends count as zero vectors (SyncNet), False if they are left out (mini).
+    context: how many neighbouring windows on each side an embedding depends on; 0: its own frames only.
     """
 
     @property
@@ -32,7 +32,7 @@ class Embedder(Protocol):
 
     @property
     def context(self) -> int:
-        """Windows to either side."""
+        """Neighbouring windows on each side."""
         ...
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
@@ -45,7 +45,7 @@ class Embedder(Protocol):
 
 
 class WindowPass:
-    """One track's way through an embedder: feed() its crops in order, then take curve().
+    """One track's pass through an embedder: feed() its crops in order, then call curve().
 
     Args:
         embedder: the model.
@@ -81,7 +81,7 @@ class WindowPass:
         self.kept: list[Floats] | None = None
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
-        """uint8[n, 224, 224, 3] BGR, the track's next frames.
+        """Feed the track's next crops, uint8[n, 224, 224, 3] BGR.
 
         Raises:
             NotScoredError: the network gave NaN or infinity, which a mean over the rest would hide.
@@ -113,7 +113,7 @@ class WindowPass:
         self._done = stop
 
     def curve(self) -> SyncCurve:
-        """What was fed so far as a curve."""
+        """The curve of all crops fed so far."""
         distances = self.distances()
         return SyncCurve(distances, lse.mean_curve(distances))
 

@@ -149,7 +149,7 @@ def table_of(*scores: VideoScore) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def test_a_table_is_what_it_was() -> None:
+def test_the_table_keeps_its_form() -> None:
     faceless = replace(SCORED, name="b", status="no_face", tracks=(), lse_d=None, lse_c=None, offset=None)
     assert [line.rstrip() for line in table_of(SCORED, faceless)] == [
         "video  tracks  offset  LSE-D  LSE-C    PSNR   SSIM  status",

@@ -23,10 +23,11 @@ from typer.testing import CliRunner
 from lipscore import Models, __version__, load_models, score_video
 from lipscore.eval import setup as eval_setup
 from lipscore.eval.cli.main import app
-from lipscore.eval.options import ReferenceOptions
+from lipscore.eval.options import ModelOptions, ReferenceOptions
 from lipscore.eval.run.jobs import Piece
 from lipscore.eval.run.runner import record_key
 from lipscore.eval.score import reduce_tracks
+from lipscore.eval.scorer import Scorer
 from lipscore.eval.setup import Setup, settings_hash
 from lipscore.eval.store.manifest import DECIDING, deciding_versions
 from lipscore.eval.store.records import Record, read_records
@@ -190,7 +191,7 @@ def test_official_weights_and_an_unchanged_protocol_are_comparable(verified: Pat
         ({"protocol": "wav2lip-lrs", "precision": "bf16"}, False, ("networks in bf16",)),
     ],
 )
-def test_what_load_models_is_asked_for_ends_it(
+def test_options_of_load_models_end_comparability(
     verified: Path, tmp_path: Path, options: dict[str, Any], comparable: bool, changed: tuple[str, ...]
 ) -> None:
     protocol = PROTOCOLS[options.get("protocol", "wav2lip")]
@@ -214,6 +215,21 @@ def test_another_ffmpeg_ends_it_and_says_so(verified: Path, tmp_path: Path, monk
     monkeypatch.setattr("lipscore.eval.tools.doctor._clip", lambda: ("ok", "not tried"))
     examine(said.append)
     assert any(line.startswith("WARN  FFmpeg 7.0.2") for line in said)
+
+
+def test_python_is_warned_when_the_built_in_model_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    for name in ("LIPSCORE_WEIGHTS", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("LIPSCORE_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    load_models("mini", device="cpu")
+    assert not recwarn.list, "who asks for it knows"
+    with pytest.warns(UserWarning, match="the built-in model scores"):
+        load_models("auto", device="cpu")
+    with pytest.warns(UserWarning, match="the built-in model scores"):
+        Scorer.load("wav2lip", ModelOptions("auto", device="cpu"))
 
 
 def test_other_weights_and_the_built_in_model_are_not_comparable(random_weights: Path, mini_models: Models) -> None:
@@ -278,7 +294,7 @@ def test_a_records_key_stays_what_it_was(tmp_path: Path) -> None:
     assert keys == ["93cb2c00956420b9", "316224eb0daa51e8", "ed0ac47e02e6d01a", "2d50ba0204f81ec7"]
 
 
-def test_what_the_options_add_to_the_settings() -> None:
+def test_the_options_in_the_settings_hash() -> None:
     asked = Setup(WAV2LIP, models_of(), ReferenceOptions(max_shift=5)).options_record()
     made_with = {"ffmpeg": ffmpeg.ffmpeg_version(), "lipscore": __version__, **deciding_versions()}
     assert asked == {**ASKED, **made_with}
@@ -326,7 +342,7 @@ def test_each_setting_that_decides_a_number_changes_the_hash(monkeypatch: pytest
         assert hashes[one] != hashes[two], f"{one} and {two}"
 
 
-def test_what_decides_no_number_leaves_the_hash() -> None:
+def test_options_that_decide_no_number_leave_the_hash() -> None:
     for same in (
         hash_with(change(WAV2LIP, {"batch_size": 3})),
         hash_with(models={"path": "/elsewhere"}),

@@ -234,7 +234,7 @@ def test_failures_stay_with_their_video(folder: Path) -> None:
     assert turns == [("a", False), ("b", False), ("c", True), ("d", True)], "failures that may pass are tried again"
 
 
-def test_what_every_video_needs_stops_the_run(folder: Path) -> None:
+def test_a_missing_requirement_of_all_videos_stops_the_run(folder: Path) -> None:
     def score(job: Job) -> VideoScore:
         if job.name == "b":
             raise MissingError("no FFmpeg")
@@ -350,7 +350,7 @@ def test_failures_beside_others_stay_with_their_video(folder: Path) -> None:
     assert [row.score.status for row in read_records(folder / "out" / "scores.jsonl")[0]] == ["error", "ok"]
 
 
-def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
+def test_finished_videos_are_kept_when_the_run_is_stopped(folder: Path) -> None:
     """b and c are done while a still runs: neither may be lost, and what breaks off must not count as a failure."""
     done = {name: threading.Event() for name in "bc"}
     stop = Stop()

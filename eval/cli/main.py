@@ -1,8 +1,8 @@
-"""The program `lipscore`: its commands, and how it ends.
+"""The program `lipscore`: its list of commands, and its exit.
 
 Standard output carries results, standard error everything else. Exit status: 0 all scored, 1 some input not scored, 2
-wrong usage, 3 something needed is missing, 130 interrupted. torch and what needs it are imported inside the commands,
-so that --help does not wait for them.
+wrong usage, 3 something needed is missing, 130 interrupted. Commands import torch and everything that needs it inside
+their functions, so that --help does not wait for it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lipscore.eval.cli.generate import generate
 from lipscore.eval.cli.noise import noise
 from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.serve import serve
 from lipscore.eval.cli.signature import signature
 from lipscore.eval.cli.table import table
 
@@ -41,13 +42,13 @@ def main() -> None:
     nothing = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open for as long as the program runs
     sys.stdout, sys.stderr = sys.stdout or nothing, sys.stderr or nothing  # None where the caller closed them
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason to fail
+        if hasattr(stream, "reconfigure"):  # do not fail on a name that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SystemExit as ended:
         if isinstance(ended.code, int) and ended.code > 128:
-            # a signal ended it, the results are on disk: taking torch down in order would cost another second
+            # a signal ended the run and the results are on disk; an orderly exit of torch would take another second
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(ended.code)
@@ -62,7 +63,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _program(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -84,6 +87,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "noise": noise,
     "reproduce": results.reproduce,
     "report": report,
+    "serve": serve,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,

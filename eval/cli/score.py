@@ -34,7 +34,7 @@ def score(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of references with the inputs' stems; default: INPUT/reference, where it is there.",
+            help="Folder of reference videos with the inputs' stems; default: INPUT/reference, if it exists.",
             rich_help_panel="Reference",
         ),
     ] = None,
@@ -44,11 +44,11 @@ def score(
     compared: ReferenceOptions,
     output: OutputOptions,
     as_json: Annotated[
-        bool, typer.Option("--json", help="The records on standard output, one a line.", rich_help_panel="Output")
+        bool, typer.Option("--json", help="Print records on standard output, one per line.", rich_help_panel="Output")
     ] = False,
     verdict: VerdictOptions,
 ) -> None:
-    """Score videos: LSE-D, LSE-C and offset; PSNR and SSIM where there is a reference.
+    """Score videos: LSE-D, LSE-C and offset; PSNR and SSIM if there is a reference.
 
     Example: lipscore score videos --protocol wav2lip --out results
     """
@@ -100,15 +100,15 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
     if ran.floors:
         lines.append(floor.line(ran.floors, [model]))
-    found = drift.drifts([record.score for record in records])
-    lines += [drift.sentence(line) for line in found]
+    drifts = drift.drifts([record.score for record in records])
+    lines += [drift.sentence(one) for one in drifts]
     print("\n".join(lines), file=stream, flush=True)
-    for chart in drift.write_charts(found, out):
+    for chart in drift.write_charts(drifts, out):
         say(f"wrote {chart}")
     if ran.outcome.interrupted is not None:
         say(
             f"interrupted; {len(records)} of {ran.counts.total} videos are in {out}: "
-            "the same command goes on from there"
+            "the same command continues from there"
         )
 
 
@@ -116,17 +116,23 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
 def filter_(
     inputs: Inputs,
     *,
-    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Outside the inputs; made if absent.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="Output folder, outside the inputs; created if absent.")
+    ],
     preset: Annotated[str, typer.Option(help="strict, high, medium or relaxed.")] = "medium",
     min_confidence: Annotated[float | None, typer.Option(help="Minimum LSE-C of a good video.")] = None,
-    max_abs_offset: Annotated[int | None, typer.Option(help="Maximum offset of a good video, in frames.")] = None,
+    max_abs_offset: Annotated[
+        int | None, typer.Option(help="Maximum absolute offset of a good video, in frames.")
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the videos; default: symbolic links.")] = False,
-    keep_all: Annotated[bool, typer.Option("--keep-all", help="Neither link nor copy; the results file only.")] = False,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="Write only the results file, without links or copies.")
+    ] = False,
     run: RunOptions,
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Sort videos into good_quality and poor_quality by confidence and offset; exit 1 if some could not be scored.
+    """Sort videos into good_quality and poor_quality by confidence and offset; exit 1 if one could not be scored.
 
     Example: lipscore filter videos --output-dir sorted --preset high
     """

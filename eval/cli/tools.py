@@ -14,20 +14,22 @@ from lipscore.eval.options import DetectOptions, ModelOptions, ProtocolOptions
 
 @command
 def combine(
-    video_dir: Annotated[Path, typer.Option("--video-dir", "-v", help="Folder with NAME.mp4 and so on.")],
-    audio_dir: Annotated[Path, typer.Option("--audio-dir", "-a", help="Folder with NAME.wav and so on.")],
-    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where NAME.mp4 goes; made if absent.")],
-    audio_codec: Annotated[str, typer.Option(help="aac, copy (the audio file's own), or pcm.")] = "aac",
-    shortest: Annotated[bool, typer.Option("--shortest", help="Cut where the shorter of the two ends.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write again what OUTPUT_DIR has already.")] = False,
+    video_dir: Annotated[Path, typer.Option("--video-dir", "-v", help="Folder with the videos NAME.mp4.")],
+    audio_dir: Annotated[Path, typer.Option("--audio-dir", "-a", help="Folder with the audio files NAME.wav.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="Folder for the new NAME.mp4; created if absent.")
+    ],
+    audio_codec: Annotated[str, typer.Option(help="aac, copy (the audio file's codec), or pcm.")] = "aac",
+    shortest: Annotated[bool, typer.Option("--shortest", help="Cut both to the shorter length.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing outputs.")] = False,
 ) -> None:
-    """Put the audio of one folder beneath the videos of another, by name; exit 1 if a file has no partner."""
+    """Join the videos of one folder with the audio files of another, by name; exit 1 if a file has no partner."""
     from lipscore.eval.cli import progress
     from lipscore.eval.tools import combine as task
     from lipscore.media.edit import AUDIO_CODECS
 
     if audio_codec not in AUDIO_CODECS:
-        raise UsageError.about("audio_codec", audio_codec, f"no such choice; use one of {', '.join(AUDIO_CODECS)}")
+        raise UsageError.about("audio_codec", audio_codec, f"unknown choice; use one of {', '.join(AUDIO_CODECS)}")
     task.check_folders(video_dir, audio_dir, output_dir)
     pairing = task.pair_up(video_dir, audio_dir)
     written = kept = failed = 0
@@ -57,11 +59,11 @@ def combine(
 def tracks(
     video: Video,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pycrop and pywork; made if absent.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pycrop and pywork; created if absent.")],
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Leave behind what the original pipeline does: face tracks as video files, their offsets and boxes.
+    """Write the original pipeline's intermediate files: face tracks as videos, their offsets and boxes.
 
     Example: lipscore tracks talk.mp4 --out tracks
     """
@@ -84,11 +86,11 @@ def tracks(
 def visualise(
     video: Video,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The video to write; charts go into the same folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output video; charts go into the same folder.")],
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Draw face boxes with their framewise confidence, green to red, and charts of each track.
+    """Draw face boxes with their framewise confidence (red to green), and charts of each track.
 
     Example: lipscore visualise talk.mp4 --out talk-boxes.mp4
     """
@@ -106,16 +108,18 @@ def visualise(
 def fix(
     video: Video,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The video to write.")],
-    min_confidence: Annotated[float | None, typer.Option(help="LSE-C from which an offset is trusted; 3.")] = None,
-    max_offset: Annotated[
-        int | None, typer.Option(help="Search as detect does, so many frames to either side: 125 are 5 seconds.")
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output video.")],
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Minimum LSE-C for an offset to be trusted; default: 3.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file that is there.")] = False,
+    max_offset: Annotated[
+        int | None, typer.Option(help="Search range of `detect`, in frames to either side; 125 frames are 5 seconds.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")] = False,
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Move the audio by the offset that is found, score again, keep the result if it is in sync; exit 1 if not.
+    """Move the audio by the measured offset, score again, and keep the result if it is in sync; exit 1 if not.
 
     Example: lipscore fix late.mp4 --out fixed.mp4
     """

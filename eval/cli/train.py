@@ -1,4 +1,4 @@
-"""`lipscore train mini`, `train fcn` and `evaluate`: weights made again or of your own, and how good they are."""
+"""`lipscore train mini`, `train fcn` and `evaluate`: train the models again, or your own, and measure them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 @command
 def mini(
-    clips: Annotated[Path, typer.Option(help="Folder of videos of people who talk.")],
+    clips: Annotated[Path, typer.Option(help="Folder with videos of talking people.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/model-card.md).")],
-    out: Annotated[Path, typer.Option(help="The weight file; its training record is written beside it.")],
+    out: Annotated[Path, typer.Option(help="Weight file; the training record goes to the same folder.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Of each training; default: those of the shipped weights.")] = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Trainings that hold out clips, for the figures; default 8.")
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps per training; default: those of the shipped weights.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    folds: Annotated[int | None, typer.Option(help="Number of held-out folds for the figures; default: 8.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoints.")] = False,
 ) -> None:
     """Train the built-in model on videos and face boxes.
 
     Raises:
-        UsageError: the clips or the boxes are not what a training needs.
+        UsageError: the clips or the boxes cannot be used.
     """
     from lipscore.eval.cli.progress import steps_progress
     from lipscore.runtime import pick_device, tune_process
     from lipscore.training.mini.train import FOLDS, STEPS, train_mini
 
-    where = pick_device(device)
+    picked = pick_device(device)
     tune_process()
     weights = train_mini(
         clips,
         boxes,
         out,
-        device=where,
+        device=picked,
         seed=seed,
         steps=steps or STEPS,
         folds=FOLDS if folds is None else folds,

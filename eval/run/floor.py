@@ -188,7 +188,7 @@ def measure(records: Sequence[Record], kept: Kept, setup: Setup, seed: int = SEE
     Raises:
         UsageError: there are not two videos with different sound.
     """
-    videos = [record.score for record in records if record.score.status == "ok"]
+    videos = [record.score for record in records if record.score.status == "ok" and not record.score.silent]
     tracks = {score.name: kept.read(score) for score in videos}
     videos = [score for score in videos if tracks[score.name]]
     sounds = {name: max(found, key=lambda track: len(track.pcm)).pcm for name, found in tracks.items() if found}

@@ -1,4 +1,4 @@
-"""Which videos a run scores: what the command line names, found, in order, each with a name of its own."""
+"""Find the videos of a run: files and folders from the command line, in order, each with a unique name."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ NO_VIDEO = frozenset(
 class Found:
     """A video to score.
 
-    folder: the folder that was named on the command line, or that of the file that was; name: unique in the run;
-    problem: why there is nothing to read at this path, else empty.
+    folder: the input folder, or the parent of an input file; name: unique in the run; problem: why the path cannot be
+    read, else empty.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What a run does: a job per video or piece of one, and what all jobs share."""
+"""The jobs of a run, one per video or piece, and the data that all jobs share."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Piece:
 class Job:
     """A video to score.
 
-    folder: the input that it was found in, as it was given; reference: what PSNR and SSIM are taken against;
-    reference_folder: where it was looked for, None if nowhere; boxes: the file with the video's face boxes; problem:
-    why there is nothing to read at path, else empty; piece: the part of the video to score, None for all of it.
+        folder: the input that contained it, as it was given;
+    reference: the reference video for PSNR and SSIM; reference_folder: the folder that was searched for it, or None;
+    boxes: the file with the video's face boxes; problem: why the path cannot be read, else empty; piece: the part of
+    the video to score, None for all of it.
     """
 
     path: Path
@@ -42,10 +43,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What all videos of a run share.
+    """The data that all videos of a run share.
 
-    blank: the template record for videos that fail before scoring starts; settings: hash of all that decides the
-    numbers but the video's own files; scores_path: the scores file, None where the run writes none.
+    blank: template record for videos that fail before scoring starts; settings: hash of everything that decides the
+    numbers except the video's own files; scores_path: the scores file, or None.
     """
 
     blank: VideoScore
@@ -55,7 +56,7 @@ class Task:
 
 
 class Progress(Protocol):
-    """Who is told how far a run is; several threads call it."""
+    """Receives the progress of a run; several threads call it."""
 
     def started(self, job: Job) -> None:
         """A video's scoring begins."""

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lipscore.eval.tools.detection import EARLY_MS, LATE_MS, MS_PER_FRAME, Drift, Found, Window
+from lipscore.eval.tools.detection import MS_PER_FRAME, Drift, Found, Window
 from lipscore.metrics import longrange
 from lipscore.metrics.longrange import ShiftSums
+from lipscore.metrics.standards import STANDARDS
 from lipscore.syncnet.fcn import Reading
 
+DETECTABLE = STANDARDS["itu-detectable"]
 PIECE_S = 10  # seconds searched at a time for the drift: files of that length get the right offset 98 times in 100
 LEAST_PIECES = 3
 TRACE_S = 5  # seconds around each second of the trace
@@ -25,8 +27,9 @@ def answer_of(sums: ShiftSums, min_confidence: float, read_off: Reading | None =
     peak = longrange.find_peak(sums, offset=None if read_off is None else read_off.offset)
     if peak is None:
         return Found(None, 0.0, "no shift stands out: the sound or the picture does not change, or they never overlap")
-    sure = longrange.confidence(peak)
-    if read_off is not None:
+    if read_off is None:
+        sure = longrange.confidence(peak)
+    else:
         peak, sure = replace(peak, subframe=read_off.subframe), read_off.probability
     trouble = ""
     if peak.windows < longrange.ENOUGH:
@@ -82,9 +85,9 @@ def drift_of(seconds: Mapping[int, ShiftSums], min_confidence: float) -> Drift |
 
 def _detectable(at_start: float, slope: float, end: float) -> float | None:
     """Seconds until an offset that starts so, in ms, and moves by `slope` ms a second, is outside the limits."""
-    if not -LATE_MS <= at_start <= EARLY_MS:
+    if not DETECTABLE.within(at_start):
         return 0.0
-    limit = EARLY_MS if slope > 0 else -LATE_MS
+    limit = DETECTABLE.early if slope > 0 else -DETECTABLE.late
     at = (limit - at_start) / slope if slope else math.inf
     return at if at <= end else None
 

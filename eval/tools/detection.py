@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lipscore.metrics.longrange import Peak
+from lipscore.metrics.standards import verdicts
 from lipscore.syncnet.window import FRAME_RATE
 
 MS_PER_FRAME = 1000 // FRAME_RATE
-# ITU-R BT.1359-1, figure 2: what viewers detect, in milliseconds of early and of late sound
-EARLY_MS, LATE_MS = 45.0, 125.0
 CLOSE = 2  # frames by which two searches may differ and still be called close
 
 
@@ -140,6 +139,7 @@ class Detection:
             "offset_seconds": None if offset is None else offset / FRAME_RATE,
             "offset_subframe": None if offset is None or peak is None else round(peak.subframe, 2),
             "audio_leads": offset > 0 if offset else None,
+            "verdicts": None if offset is None else verdicts(offset * MS_PER_FRAME),
             "confidence": None if self.answer is None else round(self.answer.confidence, 4),
             "best": peak_json(peak),
             "overlap_windows": None if peak is None else peak.windows,

@@ -1,4 +1,4 @@
-"""`lipscore doctor`: what this installation consists of, and whether it finds an offset that is known."""
+"""`lipscore doctor`: report the installation, and check that it finds a known offset."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -190,9 +189,8 @@ def _row(one: Results, shared: set[str], base: Results, columns: Sequence[Column
     inside = None
     if wanted.standard is not None and offsets:
         inside = sum(map(wanted.standard.within, offsets)) / len(offsets)
-    failed = Counter[str](score.status for score in one.scores.values() if score.status != "ok")
     kind: Kind = "real" if one.name == wanted.real else "method"
-    return Row(one.name, kind, cells, len(one.scored), dict(failed), inside, _above_floor(one, counted, columns))
+    return Row(one.name, kind, cells, len(one.scored), one.failed, inside, _above_floor(one, counted, columns))
 
 
 def compare(

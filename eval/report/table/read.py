@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +31,14 @@ class Results:
 
     @property
     def scored(self) -> dict[str, VideoScore]:
-        """The videos that have a score."""
-        return {name: score for name, score in self.scores.items() if score.status == "ok"}
+        """The videos that have a score, and not one of silence."""
+        return {name: score for name, score in self.scores.items() if score.status == "ok" and not score.silent}
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Why the other videos have none -> how many."""
+        lacking = (score for score in self.scores.values() if score.status != "ok" or score.silent)
+        return dict(Counter("silent" if score.silent else str(score.status) for score in lacking))
 
     def only(self, names: set[str]) -> Results:
         """The same of these videos alone."""

@@ -1,7 +1,7 @@
 """The published weight files: names, sizes, SHA-256, licences and sources.
 
-Sizes, SHA-256 and licence: https://www.robots.ox.ac.uk/~vgg/software/lipsync/ and the files themselves; the mirrors are
-those whose users recorded the same SHA-256. The hash decides what a file is, never the place it came from.
+Sizes, SHA-256 and licence come from https://www.robots.ox.ac.uk/~vgg/software/lipsync/ and the files themselves. The
+mirrors are those whose users recorded the same SHA-256. A file is identified by its hash, never by its source.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """A weight file that is there: the SHA-256 that it has, and whether that is the published one."""
+    """A weight file on this machine: its SHA-256, and whether that is the published one."""
 
     name: str
     path: Path
@@ -48,14 +48,8 @@ def _sources(name: str) -> tuple[str, ...]:
 
 
 SYNCNET = "syncnet_v2.model"
-
-
 S3FD = "sfd_face.pth"
-
-
 _LICENCE = "Creative Commons Attribution, for research purposes (Visual Geometry Group, University of Oxford)"
-
-
 PUBLISHED: Mapping[str, Published] = {
     SYNCNET: Published(
         name=SYNCNET,
