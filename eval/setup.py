@@ -230,7 +230,7 @@ def load_models(
         WeightsError: the model is "vgg" and its weights are missing, or a weight file is not the published one.
 
     Warns:
-        UserWarning: the model is "auto" and the official weights cannot be had: the built-in model scores, by estimates.
+        UserWarning: the model is "auto" and the official weights cannot be had, so the built-in model scores.
     """
     models = load(ModelOptions(model=model, **options), protocol or PROTOCOLS["wav2lip"], progress)
     warn_of_estimates(models)

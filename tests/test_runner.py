@@ -321,7 +321,7 @@ def test_a_result_is_on_disk_when_its_video_is_done_whatever_others_do(folder: P
 
     def score(job: Job) -> VideoScore:
         if job.name == "a":  # the first video is the slowest: the others must not wait for it
-            assert written.wait(20), "b and c were not written while a was scored"
+            assert written.wait(60), "b and c were not written while a was scored"
         return scored(job)
 
     def look() -> None:
@@ -338,12 +338,19 @@ def test_a_result_is_on_disk_when_its_video_is_done_whatever_others_do(folder: P
 
 
 def test_failures_beside_others_stay_with_their_video(folder: Path) -> None:
+    ended = threading.Semaphore(0)
+
     def score(job: Job) -> VideoScore:
         if job.name == "a":
+            ended.release()
             raise KeyError("a bug")
         if job.name == "c":
+            assert ended.acquire(timeout=60) and ended.acquire(timeout=60)
+            time.sleep(0.3)
             raise MissingError("no FFmpeg")
-        return scored(job)
+        found = scored(job)
+        ended.release()
+        return found
 
     with pytest.raises(MissingError, match="no FFmpeg"):
         go(folder, score, workers=3)

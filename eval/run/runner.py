@@ -137,9 +137,9 @@ class Run:
 
     def stop(self) -> None:
         """Break the run off, and write what had been done."""
-        for index, done in self._threads.stop():
-            # a failure may be an effect of stopping
-            if index not in self.written and done.record.score.status not in TRY_AGAIN:
+        for index, done, before in self._threads.stop():
+            # a failure after the stop may be an effect of it
+            if index not in self.written and (before or done.record.score.status not in TRY_AGAIN):
                 self.write(index, done)
 
     def close(self) -> None:
@@ -224,6 +224,10 @@ def run(
             interrupted = signal_.exit_status
             with suppress(Interrupted), interruption.held():
                 under_way.stop()
+        except LipscoreError:
+            with suppress(Interrupted), interruption.held():
+                under_way.stop()
+            raise
         except BaseException:
             under_way.close()
             raise

@@ -73,14 +73,22 @@ class Threads(Generic[A, B]):
                 raise done.error
             yield done.index, done.result  # type: ignore[misc]
 
-    def stop(self) -> list[tuple[int, B]]:
-        """Take no more items, break off the running ones, and return all results there are, in order of completion."""
+    def stop(self) -> list[tuple[int, B, bool]]:
+        """Stop all threads and return every result.
+
+        Returns:
+            (the item's index, its result, whether it was finished before the stop) in order of completion.
+        """
+        before = len(self._finished)
         self._stop.set()
         if self._threads:
             ffmpeg.stop_all()
             for thread in self._threads:
                 thread.join(PATIENCE_S / len(self._threads))
-        return [(done.index, done.result) for done in tuple(self._finished) if done.result is not None]
+        finished = tuple(self._finished)
+        return [
+            (done.index, done.result, place < before) for place, done in enumerate(finished) if done.result is not None
+        ]
 
     def _run(self) -> None:
         while True:
