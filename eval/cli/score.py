@@ -84,20 +84,20 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
 
     stream = sys.stderr if as_json else sys.stdout
     terminal = stream.isatty()
-    records, setup = ran.outcome.records, ran.setup
+    records, blank = ran.outcome.records, ran.made.blank
     if records:
         width = get_terminal_size().columns if terminal else None
         summary.print_table(records, stream, not plain(terminal), width)
-    model = setup.models.sync.name
+    model = blank.model
     lines = [
         *summary.lines(ran.counts),
-        f"protocol={setup.protocol.name} model={model} comparable={str(setup.comparable).lower()}",
+        f"protocol={blank.protocol} model={model} comparable={str(blank.comparable).lower()}",
     ]
     if model == "mini":
         lines.append("LSE-D and LSE-C are the built-in model's estimates of SyncNet's (docs/model-card.md)")
-    if setup.changed:
-        lines.append(f"changed: {'; '.join(setup.changed)}")
-    lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
+    if blank.changed:
+        lines.append(f"changed: {'; '.join(blank.changed)}")
+    lines.append(f"signature: {ran.made.signature.with_n(ran.counts.scored, ran.counts.total)}")
     if ran.floors:
         lines.append(floor.line(ran.floors, [model]))
     drifts = drift.drifts([record.score for record in records])
