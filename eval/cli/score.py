@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import Inputs, command, inputs_of
+from lipscore.eval.cli.options import Inputs, SomeInputs, command, inputs_of
 from lipscore.eval.options import (
     ModelOptions,
     OutputOptions,
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
 
 @command
 def score(
-    inputs: Inputs,
+    inputs: SomeInputs = None,
     *,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file that lists the videos (columns video, reference, name), instead of INPUT.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -57,7 +65,10 @@ def score(
     from lipscore.eval.run.batch import run_batch
 
     judge = Judge.prepare(verdict)
-    request = Request(inputs_of(inputs, reference), protocol, models, compared, run, output)
+    if not inputs and manifest is None:
+        raise UsageError("nothing to score: name videos or folders, or give --manifest FILE")
+    asked = replace(inputs_of(inputs or [], reference), manifest=manifest)
+    request = Request(asked, protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
     report(ran, output.out, as_json)
     judged = judge.of([record.score for record in ran.outcome.records])

@@ -34,8 +34,7 @@ class Backend(Protocol[B]):
 class Made:
     """What scores are made with, as records and run.json say it; picklable.
 
-    blank: a record without numbers; settings: `Setup.settings`; record: `Setup.as_record`; signature: `Setup.signature`;
-    note: for the user.
+    blank: a record without numbers; settings, record and signature: those of `Setup`; note: for the user.
     """
 
     blank: VideoScore

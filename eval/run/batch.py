@@ -17,6 +17,7 @@ from lipscore.eval.run import floor, pieces
 from lipscore.eval.run.backends import Backend, Made
 from lipscore.eval.run.inputs import REFERENCE_FOLDER, Found, collect, shard_of
 from lipscore.eval.run.jobs import Job, Progress, Reporter, Task
+from lipscore.eval.run.listing import read_manifest
 from lipscore.eval.run.runner import Outcome, run
 from lipscore.eval.run.threads import at_a_time
 from lipscore.eval.run.work import Done, Score, on_threads
@@ -154,11 +155,19 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
         UsageError: the options contradict each other.
         MissingError: there is no video to score.
     """
-    found = collect(inputs.inputs, inputs.reference)
-    jobs = [_job(video, inputs, models) for video in (shard_of(found, run_.shard) if run_.shard else found)]
+    if inputs.manifest is not None:
+        if inputs.inputs or inputs.reference is not None or models.detections is not None:
+            raise UsageError("--manifest: lists the videos itself; leave out INPUT, --reference and --detections")
+        listed = read_manifest(inputs.manifest)
+        jobs = shard_of(listed, run_.shard) if run_.shard else listed
+    else:
+        found = collect(inputs.inputs, inputs.reference)
+        jobs = [_job(video, inputs, models) for video in (shard_of(found, run_.shard) if run_.shard else found)]
     if run_.chunk is None:
         return jobs
-    if any(job.reference_folder for job in jobs):
+    if any(job.url for job in jobs):
+        raise UsageError("--chunk: takes local files; fetch the videos first, or leave it out")
+    if any(job.reference_folder or job.reference for job in jobs):
         raise UsageError("--chunk: takes no references; score them without it, or compare with `lipscore compare`")
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
@@ -224,6 +233,7 @@ def _job(video: Found, inputs: InputOptions, models: ModelOptions) -> Job:
         reference_folder=folder,
         boxes=_boxes(video.path, models.detections),
         problem=video.problem,
+        url=video.url,
     )
 
 

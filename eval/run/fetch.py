@@ -50,9 +50,9 @@ def listed(url: str) -> list[str]:
     try:
         found = sorted(name for name in files.find(url) if Path(name).suffix.lower() in VIDEO_SUFFIXES)
     except Exception as error:  # each of fsspec's file systems has errors of its own
-        raise MediaError(f"{url}: cannot be listed ({_said(error)})") from error
+        raise MediaError(f"cannot be listed ({_said(error)})") from error
     if not found:
-        raise MediaError(f"{url}: holds no video ({' '.join(VIDEO_SUFFIXES)})")
+        raise MediaError(f"holds no video ({' '.join(VIDEO_SUFFIXES)})")
     return [f"{scheme}://{name}" for name in found]
 
 

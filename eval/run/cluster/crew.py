@@ -5,6 +5,7 @@ The crew knows nothing of videos: `lipscore.eval.run.cluster.driver` gives it ac
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,12 @@ LOST_STARTS = 3  # per worker: as many that die before their first item end the 
 POLL_S = 1.0
 SAY_AFTER_S = 30.0  # without any worker
 PATIENCE_S = 4.0  # how long a stopped crew waits for its workers' last words
+
+
+def said(error: BaseException) -> str:
+    """Ray's error in a line: of a traceback the last one, else the first."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if any(line.startswith("Traceback") for line in lines) else 0].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +164,13 @@ class Crew(Generic[A, B]):
     def _replace(self, actor: Any, index: int | None, error: RayError) -> int | None:
         """Put another actor in a dead one's place; the index of the item that is given up."""
         self._end(actor)
-        why = str(error).strip().partition("\n")[0]
+        why = said(error)
         if index is None:
             self._lost_starts += 1
             if self._lost_starts >= LOST_STARTS * self._count:
-                raise MissingError(f"workers die before their first video: {why}; have they memory enough?")
+                raise MissingError(
+                    f"workers die before their first video: {why}; see that lipscore is installed on every node and that workers have memory enough"
+                )
             self._add()
             return None
         self._died[index] = self._died.get(index, 0) + 1

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lipscore.errors import LipscoreError, MissingError
 from lipscore.eval.options import Request
 from lipscore.eval.run.backends import Made
-from lipscore.eval.run.cluster.crew import Crew, Hands
+from lipscore.eval.run.cluster.crew import Crew, Hands, said
 from lipscore.eval.run.cluster.worker import Failure, Node, Order, Reply, Worker, examine, versions
 from lipscore.eval.run.fetch import url_of
 from lipscore.eval.run.floor import Floor
@@ -143,7 +143,7 @@ class Cluster:
             try:
                 made = ray.get(reference)
             except RayError as error:
-                failure = failure or MissingError(f"a worker died while it loaded the networks: {_first_line(error)}")
+                failure = failure or MissingError(f"a worker died while it loaded the networks: {said(error)}")
                 continue
             if not isinstance(made, Failure):
                 return made  # type: ignore[no-any-return]
@@ -181,7 +181,7 @@ class Cluster:
             try:
                 answers.append(ray.get(reference, timeout=EXAMINE_S))
             except (RayError, RuntimeError) as error:
-                said = f"lipscore cannot be run there ({_first_line(error)})"
+                said = f"lipscore cannot be run there ({said(error)})"
                 answers.append(Node(node.get("NodeManagerHostname", "?"), (said,), ()))
         return answers
 
@@ -222,7 +222,7 @@ def _connect(address: str | None) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise MissingError(
-            f"the Ray cluster {address} cannot be reached: {_first_line(error)}; see that it runs (`ray status`) and "
+            f"the Ray cluster {address} cannot be reached: {said(error)}; see that it runs (`ray status`) and "
             "has the driver's versions of Ray and Python"
         ) from error
 
@@ -234,7 +234,3 @@ def _size(job: Job) -> float:
     except OSError:
         return 0.0
     return size if job.piece is None else size * float(job.piece.seconds) / max(job.piece.info.duration_s, 1e-9)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
