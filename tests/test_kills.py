@@ -21,6 +21,7 @@ sys.path.insert(0, {tests!r})
 from test_runner import BLANK, jobs_in, scored
 from lipscore.eval.run.jobs import Silent, Task
 from lipscore.eval.run.runner import run
+from lipscore.eval.run.work import on_threads
 from lipscore.eval.store.records import RecordStore
 
 folder = Path(sys.argv[1])
@@ -36,7 +37,8 @@ def score(job, sha256):
 
 print("ready", flush=True)
 task = Task(BLANK, "s", folder / "all_scores.txt")
-run(jobs_in(folder / "in"), score, task, RecordStore(folder / "out"), Told(), workers=3)
+jobs, store, told = jobs_in(folder / "in"), RecordStore(folder / "out"), Told()
+run(jobs, on_threads(jobs, score, task, store, told, workers=3), task, store, told)
 """
 
 

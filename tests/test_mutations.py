@@ -13,9 +13,9 @@ import pytest
 
 from lipscore import Models, get_protocol
 from lipscore.eval.run.batch import scorer_of
-from lipscore.eval.run.inputs import Found
 from lipscore.eval.run.jobs import Job, Silent, Task
 from lipscore.eval.run.runner import run
+from lipscore.eval.run.work import on_threads
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.records import RecordStore
@@ -79,11 +79,11 @@ def test_no_damage_is_an_error_a_hang_or_a_leak(
         rng = np.random.default_rng([18, number])
         damaged = tmp_path / f"damaged-{number:03d}{source.suffix}"
         damaged.write_bytes(mutated(source.read_bytes(), rng))
-        found = Found(damaged, tmp_path, damaged.stem)
         start = time.monotonic()
         score = scorer_of(setup, Stop(), lambda *_: None, limits=Limits(max_seconds=LONGEST_S))
         task = Task(setup.blank(), setup.settings())
-        outcome = run([Job(found.path, found.name)], score, task, RecordStore(tmp_path / "out"), Silent())
+        jobs, store = [Job(damaged, damaged.stem)], RecordStore(tmp_path / "out")
+        outcome = run(jobs, on_threads(jobs, score, task, store, Silent()), task, store, Silent())
         record = outcome.records[0].score
         statuses[record.status] += 1
         assert record.status not in ("error", "timed_out"), (damaged, record.reason)

@@ -25,7 +25,7 @@ from lipscore.eval import setup as eval_setup
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import ModelOptions, ReferenceOptions
 from lipscore.eval.run.jobs import Piece
-from lipscore.eval.run.runner import record_key
+from lipscore.eval.run.work import record_key
 from lipscore.eval.score import reduce_tracks
 from lipscore.eval.scorer import Scorer
 from lipscore.eval.setup import Setup, settings_hash

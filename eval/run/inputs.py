@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from lipscore.errors import MissingError, UsageError
+from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.eval.run.fetch import listed, path_of, url_of
 from lipscore.media.read import VIDEO_SUFFIXES
 from lipscore.media.sniff import looks_like_video
 
@@ -32,12 +33,14 @@ class Found:
 
     folder: the input folder, or the parent of an input file; name: unique in the run; problem: why the path cannot be
     read, else empty.
+    url: where it is fetched from, empty for a local file.
     """
 
     path: Path
     folder: Path
     name: str = ""
     problem: str = ""
+    url: str = ""
 
 
 def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found]:
@@ -53,6 +56,12 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
     """
     found: list[Found] = []
     for given in inputs:
+        if url := url_of(given):
+            try:
+                found += [Found(path_of(one), path_of(url).parent, url=one) for one in listed(url)]
+            except MediaError as error:
+                found.append(Found(path_of(url), path_of(url).parent, problem=str(error), url=url))
+            continue
         if os.path.isdir(given):  # noqa: PTH112 - Path's raises for an over-long name
             videos, problems = _in_folder(given, reference)
             found += [Found(path, given) for path in videos]
@@ -61,12 +70,12 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
             found.append(Found(given, given.parent))
         else:
             found.append(Found(given, given.parent, problem="no such file or folder"))
-    once = {str(video.path.absolute()): video for video in reversed(found)}
-    found = [video for video in found if once.get(str(video.path.absolute())) is video]
+    once = {video.url or str(video.path.absolute()): video for video in reversed(found)}
+    found = [video for video in found if once.get(video.url or str(video.path.absolute())) is video]
     if all(video.problem for video in found):
         raise MissingError("nothing to score: " + "; ".join(f"{video.path}: {video.problem}" for video in found))
     names = _names(found)
-    return [Found(video.path, video.folder, name, video.problem) for video, name in zip(found, names, strict=True)]
+    return [replace(video, name=name) for video, name in zip(found, names, strict=True)]
 
 
 def shard_of(found: Sequence[T], shard: str) -> list[T]:

@@ -73,22 +73,14 @@ class Threads(Generic[A, B]):
                 raise done.error
             yield done.index, done.result  # type: ignore[misc]
 
-    def stop(self) -> list[tuple[int, B, bool]]:
-        """Stop all threads and return every result.
-
-        Returns:
-            (the item's index, its result, whether it was finished before the stop) in order of completion.
-        """
-        before = len(self._finished)
+    def stop(self) -> list[tuple[int, B]]:
+        """Take no more items, break off the running ones, and return all results there are, in order of completion."""
         self._stop.set()
         if self._threads:
             ffmpeg.stop_all()
             for thread in self._threads:
                 thread.join(PATIENCE_S / len(self._threads))
-        finished = tuple(self._finished)
-        return [
-            (done.index, done.result, place < before) for place, done in enumerate(finished) if done.result is not None
-        ]
+        return [(done.index, done.result) for done in tuple(self._finished) if done.result is not None]
 
     def _run(self) -> None:
         while True:

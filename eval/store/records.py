@@ -27,8 +27,8 @@ from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, 
 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
-# these may go away (a full disk, a file still being copied, a bug mended, a limit raised): the next run tries again
-TRY_AGAIN = ("media_error", "error", "too_large", "timed_out")
+# these may be temporary (a full disk, a file still being copied, a bug since fixed, a limit raised): the next run tries again
+TRY_AGAIN = ("media_error", "worker_lost", "error", "too_large", "timed_out")
 
 # the columns of scores.csv before and after those of the scores
 _ABOUT = (
@@ -171,6 +171,11 @@ class RecordStore:
         of_key = self._held.get(key, {})
         record = of_key.get(about) or next(reversed(tuple(of_key.values())), None)  # another thread may append
         return None if record is None or record.score.status in TRY_AGAIN else record
+
+    def keys(self, settings: str) -> frozenset[str]:
+        """The keys that `held` has a record of, with these settings."""
+        found = ((key, self.held(key)) for key in tuple(self._held))
+        return frozenset(key for key, record in found if record is not None and record.settings == settings)
 
     @property
     def settings_held(self) -> set[str]:

@@ -21,8 +21,19 @@ Floats = NDArray[np.float32]
 Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
 Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
 Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
-# "error": lipscore itself failed on the video
-Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "too_large", "timed_out", "media_error", "error"]
+# "error": lipscore itself failed on the video; "worker_lost": its process on a cluster died, twice
+Status = Literal[
+    "ok",
+    "no_face",
+    "no_track",
+    "too_short",
+    "no_audio",
+    "too_large",
+    "timed_out",
+    "media_error",
+    "worker_lost",
+    "error",
+]
 
 
 @dataclass(frozen=True, slots=True)
