@@ -18,6 +18,7 @@ from lipscore.types import Method, Region, Resize
 
 MODELS = ("auto", "vgg", "mini")
 METHODS = ("auto", "root-n", "head")
+BACKENDS = ("threads", "ray")
 MAX_SHIFT = 15  # frames; SyncNet's range
 
 
@@ -170,12 +171,13 @@ class InputOptions:
     """The inputs of a run.
 
     inputs: video files, or folders of videos. reference: the folder of references; None: INPUT/reference if it exists
-    and find_references is True.
+    and find_references is True. manifest: a CSV file that lists videos (`lipscore.eval.run.listing`).
     """
 
     inputs: tuple[Path, ...]
     reference: Path | None = None
     find_references: bool = True
+    manifest: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +192,20 @@ class RunOptions:
     shard: str | None = option(None, "Score only the I-th of N equal parts.", panel="Input", metavar="I/N")
     chunk: float | None = option(None, "Score long videos in pieces of this many seconds.", panel="Input", least=0)
     overlap: float = option(0.0, "With --chunk: overlap of neighbouring pieces, in seconds.", panel="Input", least=0)
-    workers: int | None = option(None, "Videos at a time; default: one per core, at most 4.", panel="Speed", least=1)
+    workers: int | None = option(
+        None, "Videos at a time; default: one per core, at most 4; with --on ray all that fit.", panel="Speed", least=1
+    )
+    on: str = option("threads", "Where videos are scored: threads (here) or ray (a cluster).", panel="Speed")
+    ray_address: str | None = option(
+        None, "With --on ray: the cluster; default: RAY_ADDRESS, else one that is started here.", panel="Speed"
+    )
+    gpus_per_worker: float = option(0.0, "With --on ray: GPUs of a worker, as 1 or 0.25.", panel="Speed", least=0)
+    cpus_per_worker: float = option(1.0, "With --on ray: cores of a worker.", panel="Speed", least=0.01)
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the numbers and the backend."""
         _check(self)
+        _choose("on", self.on, BACKENDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from lipscore.eval.run.batch import find_jobs, scorer_of
 from lipscore.eval.run.jobs import Silent, Task
 from lipscore.eval.run.runner import Run
 from lipscore.eval.run.threads import at_a_time
+from lipscore.eval.run.work import on_threads
 from lipscore.eval.setup import Models, Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.appending import check_appendable
@@ -155,7 +156,8 @@ class Scorer:
         stop, silent = Stop(), Silent()
         task = Task(self.setup.blank(), self.setup.settings(), scores_path, resume)
         score = scorer_of(self.setup, stop, silent.stage)
-        run = Run(jobs, score, task, store, silent, workers=at_a_time(len(jobs), workers), stop=stop)
+        backend = on_threads(jobs, score, task, store, silent, workers=at_a_time(len(jobs), workers), stop=stop)
+        run = Run(jobs, backend, task, store, silent)
         try:
             for index, done in run:
                 yield run.write(index, done).record.score

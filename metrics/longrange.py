@@ -181,9 +181,9 @@ def _vertex(left: float, middle: float, right: float) -> float:
 def confidence(peak: Peak) -> float:
     """How likely the offset is right to a frame: calibrated for the built-in model's towers (docs/long-range.md).
 
-    A logistic function of the logarithm of z and the logarithm of z's lead over the best other shift (at least 0.05).
-    Fitted on files of 2.5 to 15 seconds, a fifth of them with another recording's sound, made of clips of eleven sources.
+    A logistic function of the logarithm of z and of z's lead over the best other shift, neither taken below 0.05.
+    Fitted on files of 2.5 to 15 seconds, made of clips of eleven sources; a fifth have another recording's sound.
     """
     lead = 0.05 if math.isnan(peak.second_z) else max(0.05, peak.z - peak.second_z)
-    terms = (1.0, math.log(peak.z), math.log(lead))
+    terms = (1.0, math.log(max(0.05, peak.z)), math.log(lead))
     return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(FITTED, terms, strict=True))))

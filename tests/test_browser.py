@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_report import folder_of, run_of
+from test_serve import Start, servers
 from typer.testing import CliRunner
 
+from lipscore import Models
 from lipscore.eval.cli.main import app
 from lipscore.eval.report.page.page import report
 
@@ -34,6 +36,10 @@ SWITCHES = (
     "--disable-sync",
 )
 Open = Callable[..., "Chrome"]
+BOXES_DRAWN = (
+    "const c = document.querySelector('.stage canvas'), d = c.getContext('2d');"
+    "return d.getImageData(0, 0, c.width, c.height).data.some((value) => value > 0)"
+)
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def browser() -> Iterator[Open]:
         pytest.skip("no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)")
     opened: list[Chrome] = []
 
-    def start(url: str, width: int = 1280, height: int = 900, *, script: bool = True) -> Chrome:
+    def opening(url: str, width: int = 1280, height: int = 900, *, script: bool = True) -> Chrome:
         options = webdriver.ChromeOptions()
         options.binary_location = program
         for switch in SWITCHES:
@@ -60,9 +66,15 @@ def browser() -> Iterator[Open]:
         chrome.get(url)
         return chrome
 
-    yield start
+    yield opening
     for chrome in opened:
         chrome.quit()
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_models: Models) -> Iterator[Start]:
+    with servers(tmp_path, monkeypatch, mini_models) as function:
+        yield function
 
 
 def faults(chrome: Chrome) -> list[str]:
@@ -222,9 +234,49 @@ def test_the_demonstration_clips_with_pictures_and_video(browser: Open, tmp_path
     sizes = "return [...document.querySelectorAll('#panel .crops img')].map((image) => image.naturalWidth)"
     assert chrome.execute_script(sizes) == [96] * 6
     until(lambda: chrome.execute_script("return document.querySelector('#panel video').readyState >= 2"))
-    drawn = (
-        "const c = document.querySelector('#panel canvas'), d = c.getContext('2d');"
-        "return d.getImageData(0, 0, c.width, c.height).data.some((value) => value > 0)"
-    )
-    until(lambda: chrome.execute_script(drawn))
+    until(lambda: chrome.execute_script(BOXES_DRAWN))
     assert faults(chrome) == []
+
+
+def test_a_video_is_sent_scored_and_mended(browser: Open, start: Start, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    assert CliRunner().invoke(app, ["demo", str(videos)]).exit_code == 0
+    server = start(folder=videos)
+    chrome = browser(f"http://127.0.0.1:{server.port}/")
+    assert violations(chrome) == []
+    chrome.find_element("id", "file").send_keys(str(videos / "demo_audio_early.mp4"))
+    seen: set[str] = set()
+
+    def done() -> bool:
+        seen.add(chrome.find_element("id", "stage").text)
+        return chrome.find_element("id", "result").is_displayed()
+
+    until(done, 300)
+    assert "looking for faces" in seen
+    assert chrome.find_element("id", "result-name").text == "demo_audio_early.mp4"
+    panel = chrome.find_element("id", "panel-body")
+    assert "audio early by 160 ms (4 frames)" in panel.text
+    assert len(panel.find_elements("css selector", ".crops img")) == 6
+    until(lambda: chrome.execute_script("return document.querySelector('#panel-body video').readyState >= 2"))
+    until(lambda: chrome.execute_script(BOXES_DRAWN))
+    assert violations(chrome) == []
+    press(chrome, "#mend")
+    until(lambda: chrome.find_elements("id", "fetch"), 300)
+    assert "moved the audio 160 ms later" in chrome.find_element("id", "mended").text
+    path = str(chrome.find_element("id", "fetch").get_attribute("href")).partition(f":{server.port}")[2]
+    status, headers, content = server.ask("GET", path)
+    assert status == 200 and 'filename="demo_audio_early-mended.mp4"' in headers["content-disposition"]
+    assert content[4:8] == b"ftyp"
+    press(chrome, "#again")
+    until(lambda: server.left == [])
+    assert faults(chrome) == []
+
+
+def test_a_picked_video_that_cannot_be_scored_says_why(browser: Open, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    chrome = browser(f"http://127.0.0.1:{start(folder=tmp_path).port}/", 400)
+    until(lambda: chrome.find_element("id", "pick").is_enabled() and chrome.find_elements("css selector", "option"))
+    assert chrome.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    press(chrome, "#pick")
+    until(lambda: "notes.mp4: is not a video file" in chrome.find_element("id", "error").text)
+    assert chrome.find_element("id", "choose").is_displayed()

@@ -93,7 +93,7 @@ def test_a_run_and_what_it_leaves(here: Path, clip: Path) -> None:
     result = lipscore_("score", "in", *DIRECT, "--out", "out")
     assert result.exit_code == 1, result.stderr
     header, *rows = result.stdout.splitlines()
-    assert header.split() == ["video", "tracks", "offset", "LSE-D~", "LSE-C~", "PSNR", "SSIM", "status"]
+    assert header.split() == ["video", "tracks", "offset", "ms", "LSE-D~", "LSE-C~", "PSNR", "SSIM", "status"]
     table = {row.split()[0]: row.split()[-1] for row in rows[:3]}
     assert table == {"a": "ok", "b": "ok", "c": "media_error"}
     assert "2 scored / 3 total" in result.stdout and "model=mini comparable=false" in result.stdout

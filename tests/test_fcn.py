@@ -17,7 +17,7 @@ from lipscore.syncnet.fcn import HeadPass, OffsetHead, load_head, reading, save_
 from lipscore.syncnet.published_fcn import PublishedNet, load_published
 from lipscore.training.fcn import evaluate
 from lipscore.training.fcn.report import Wanted, readme, rows_of
-from lipscore.training.fcn.streams import Shape, Stream, files, in_step
+from lipscore.training.fcn.streams import File, Shape, Stream, files, in_step
 from lipscore.training.fcn.train import Recipe, fit, loss_of, samples, target
 from lipscore.types import Floats
 
@@ -120,7 +120,7 @@ def test_the_loss_is_least_at_the_truth() -> None:
     file = next(files(STREAMS, Shape((60, 60), (0, 0), REACH), np.random.default_rng(4)))
     wanted = target(file, REACH)
     assert float(wanted.sum()) == pytest.approx(1) and int(wanted.argmax()) == REACH - (file.offset or 0)
-    assert int(target(evaluate.File(file.lip, file.audio, 0, None, ()), REACH).argmax()) == 2 * REACH + 1
+    assert int(target(File(file.lip, file.audio, 0, None, ()), REACH).argmax()) == 2 * REACH + 1
     right, wrong = torch.log(wanted[None] + 1e-4), torch.log(wanted.roll(6)[None] + 1e-4)
     assert loss_of(right, wanted[None], [file.offset]) < loss_of(wrong, wanted[None], [file.offset])
     gone = torch.where(wanted[None] > 0.5, -torch.inf, right)
@@ -272,7 +272,9 @@ def test_published_signs() -> None:
     audio = torch.from_numpy(noise(rng, 40).T[None].copy())
     late = torch.roll(audio, 2, 2)  # what is said at t sounds at t + 2
     assert int(net.correlation(late, audio).mean(2)[0].argmax()) - 5 == 2
+    last = net.global_classifier[-1]
+    assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        net.global_classifier[-1].weight.zero_()
-        net.global_classifier[-1].bias.copy_(torch.eye(11)[8])  # class 8: 3 frames early
+        last.weight.zero_()
+        last.bias.copy_(torch.eye(11)[8])  # class 8: 3 frames early
     assert net.head(net.correlation(late, audio)).tolist() == [3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -107,6 +109,18 @@ def test_what_does_not_differ_has_no_peak() -> None:
     assert find_peak(sums_of(cosine_map(still, still, 0))) is None
     assert find_peak(sums_of(cosine_map(still[:5], still[:5], 0))) is None
     assert find_peak(ShiftSums.none(longrange.REACH)) is None
+
+
+def test_confidence_rises_with_the_peak_and_its_lead() -> None:
+    rng = np.random.default_rng(12)
+    lip, audio = sync(rng, 200, 0, 20, 200)
+    sums = sums_of(cosine_map(lip, audio, 0))
+    peak, other = find_peak(sums), find_peak(sums, offset=-63)
+    assert peak is not None and other is not None and other.offset == -63 and other.second == 20
+    assert 0 < longrange.confidence(other) < 0.1 < 0.99 < longrange.confidence(peak) < 1
+    assert longrange.confidence(replace(peak, second_z=peak.z - 0.2)) < longrange.confidence(peak)
+    assert 0 <= longrange.confidence(replace(other, z=-2.0)) < 0.01
+    assert find_peak(ShiftSums(sums.total, np.where(sums.count > 100, sums.count, 0)), offset=125) is None
 
 
 def test_the_edge_is_told() -> None:

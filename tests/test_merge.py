@@ -216,7 +216,7 @@ def test_no_results_is_an_error(tmp_path: Path) -> None:
         merge([tmp_path / "nowhere"], tmp_path / "all")
     folder = wrote(tmp_path / "2", record("a"))
     (folder / "run.json").unlink()
-    with pytest.raises(MissingError, match=r"no run.json of a run that ended"):
+    with pytest.raises(MissingError, match=r"no run.json of a finished run"):
         merge([folder], tmp_path / "all")
 
 

@@ -22,7 +22,7 @@ from lipscore import Models, __version__, load_models, score_video
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.run.jobs import Piece
-from lipscore.eval.run.runner import record_key
+from lipscore.eval.run.work import record_key
 from lipscore.eval.score import reduce_tracks
 from lipscore.eval.setup import Setup, settings_hash
 from lipscore.eval.store.records import Record, read_records

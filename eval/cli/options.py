@@ -52,6 +52,9 @@ PANEL_ORDER = ("Input", "Search", "Model", "Protocol", "Reference", "Output", "V
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of videos.")]
+SomeInputs = Annotated[
+    list[Path] | None, typer.Argument(metavar="[INPUT...]", help="Video files or URLs, or folders of videos.")
+]
 
 
 def command(function: F) -> F:

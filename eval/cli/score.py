@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import Inputs, command, inputs_of
+from lipscore.eval.cli.options import Inputs, SomeInputs, command, inputs_of
 from lipscore.eval.options import (
     ModelOptions,
     OutputOptions,
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
 
 @command
 def score(
-    inputs: Inputs,
+    inputs: SomeInputs = None,
     *,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file that lists the videos (columns video, reference, name), instead of INPUT.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -57,7 +65,10 @@ def score(
     from lipscore.eval.run.batch import run_batch
 
     judge = Judge.prepare(verdict)
-    request = Request(inputs_of(inputs, reference), protocol, models, compared, run, output)
+    if not inputs and manifest is None:
+        raise UsageError("nothing to score: name videos or folders, or give --manifest FILE")
+    asked = replace(inputs_of(inputs or [], reference), manifest=manifest)
+    request = Request(asked, protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
     report(ran, output.out, as_json)
     judged = judge.of([record.score for record in ran.outcome.records])
@@ -84,20 +95,20 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
 
     stream = sys.stderr if as_json else sys.stdout
     terminal = stream.isatty()
-    records, setup = ran.outcome.records, ran.setup
+    records, blank = ran.outcome.records, ran.made.blank
     if records:
         width = get_terminal_size().columns if terminal else None
         summary.print_table(records, stream, not plain(terminal), width)
-    model = setup.models.sync.name
+    model = blank.model
     lines = [
         *summary.lines(ran.counts),
-        f"protocol={setup.protocol.name} model={model} comparable={str(setup.comparable).lower()}",
+        f"protocol={blank.protocol} model={model} comparable={str(blank.comparable).lower()}",
     ]
     if model == "mini":
         lines.append("LSE-D and LSE-C are the built-in model's estimates of SyncNet's (docs/model-card.md)")
-    if setup.changed:
-        lines.append(f"changed: {'; '.join(setup.changed)}")
-    lines.append(f"signature: {setup.signature.with_n(ran.counts.scored, ran.counts.total)}")
+    if blank.changed:
+        lines.append(f"changed: {'; '.join(blank.changed)}")
+    lines.append(f"signature: {ran.made.signature.with_n(ran.counts.scored, ran.counts.total)}")
     if ran.floors:
         lines.append(floor.line(ran.floors, [model]))
     drifts = drift.drifts([record.score for record in records])

@@ -27,7 +27,8 @@ class Job:
 
     reference: the reference video for PSNR and SSIM; reference_folder: the folder that was searched for it, or None;
     boxes: the file with the video's face boxes; problem: why the path cannot be read, else empty; piece: the part of
-    the video to score, None for all of it.
+    the video to score, None for all of it; url, reference_url: where the two are fetched from, empty for local
+    files: path and reference then only give the name and the suffix.
     """
 
     path: Path
@@ -37,6 +38,13 @@ class Job:
     boxes: Path | None = None
     problem: str = ""
     piece: Piece | None = None
+    url: str = ""
+    reference_url: str = ""
+
+    @property
+    def where(self) -> str:
+        """The video's URL or path, as records name it."""
+        return self.url or str(self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
 # these may be temporary (a full disk, a file still being copied, a bug since fixed), so the next run tries again
-TRY_AGAIN = ("media_error", "error")
+TRY_AGAIN = ("media_error", "worker_lost", "error")
 
 # the columns of scores.csv before and after those of the scores
 _ABOUT = (
@@ -163,6 +163,10 @@ class RecordStore:
         """The last record with that key; None if the video has to be scored (again)."""
         record = self._held.get(key)
         return None if record is None or record.score.status in TRY_AGAIN else record
+
+    def keys(self, settings: str) -> frozenset[str]:
+        """The keys that `held` has a record of, with these settings."""
+        return frozenset(key for key, record in self._held.items() if record.settings == settings and self.held(key))
 
     @property
     def settings_held(self) -> set[str]:

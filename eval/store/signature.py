@@ -1,6 +1,6 @@
 """The signature of a result: one short line that says what decides its numbers, to paste into a paper and read back.
 
-    lipscore:0.2.0|protocol:wav2lip@5b0c1d2e3f4a|model:vgg@961e8696f888|detector:s3fd@d54a87c2b7f9|ffmpeg:7.0.2-static|...
+    lipscore:0.2.0|protocol:wav2lip@cb55f4db4907|model:vgg@961e8696f888|detector:s3fd@d54a87c2b754|ffmpeg:7.0.2-static|...
 
 Two results may be compared where their signatures differ in nothing but `n`.
 """

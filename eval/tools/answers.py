@@ -27,8 +27,9 @@ def answer_of(sums: ShiftSums, min_confidence: float, read_off: Reading | None =
     peak = longrange.find_peak(sums, offset=None if read_off is None else read_off.offset)
     if peak is None:
         return Found(None, 0.0, "no shift stands out: the sound or the picture does not change, or they never overlap")
-    sure = longrange.confidence(peak)
-    if read_off is not None:
+    if read_off is None:
+        sure = longrange.confidence(peak)
+    else:
         peak, sure = replace(peak, subframe=read_off.subframe), read_off.probability
     trouble = ""
     if peak.windows < longrange.ENOUGH:

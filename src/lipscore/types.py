@@ -21,8 +21,8 @@ Floats = NDArray[np.float32]
 Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
 Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
 Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
-# "error": lipscore itself failed on the video
-Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "error"]
+# "error": lipscore itself failed on the video; "worker_lost": its process on a cluster died, twice
+Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "worker_lost", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class MediaInfo:
     published_audio_start_s: of the published protocols' stream.
     hidden_packets: whether the codec has packets that show nothing.
     turned: whether the display matrix exchanges width and height.
+    channels: of the own audio stream, by FFmpeg's names.
     n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
     """
 
@@ -92,6 +93,7 @@ class MediaInfo:
     hidden_packets: bool = False
     turned: bool = False
     n_left_out: int = 0
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

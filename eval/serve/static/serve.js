@@ -93,6 +93,7 @@
     show("result");
     find("result-name").textContent = now.video_name;
     find("long-range").textContent = longRange(now.result);
+    find("long-range").hidden = !find("long-range").textContent;
     find("mended").hidden = true;
     find("mend").hidden = record.status !== "ok";
     find("mend").disabled = false;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -141,8 +141,14 @@ class Line:
         return bool((np.diff(pts[pts != NO_TIME]) < 0).any())
 
 
-def scan(container: av.container.InputContainer) -> dict[int, Line]:
-    """The packets of every video and audio stream, by stream index: the file is read once, nothing is decoded."""
+def scan(
+    container: av.container.InputContainer, look: Callable[[av.Packet[AvStream]], object] | None = None
+) -> dict[int, Line]:
+    """The packets of every video and audio stream, by stream index: the file is read once, nothing is decoded.
+
+    Args:
+        look: shown each packet.
+    """
     streams: list[AvStream] = [*container.streams.video, *container.streams.audio]
     lines = {stream.index: Line(Fraction(stream.time_base or 1)) for stream in streams}
     codecs = {stream.index: stream.codec_context.name if stream.codec_context else "" for stream in streams}
@@ -150,6 +156,8 @@ def scan(container: av.container.InputContainer) -> dict[int, Line]:
         for packet in read_packets(container, streams):
             index = packet.stream_index
             lines[index].add(packet, not packet.is_discard and not _placeholder(packet, codecs[index]))
+            if look is not None:
+                look(packet)
     return lines
 
 

@@ -24,19 +24,19 @@ from lipscore.media.frames import (
     timed_frames,
     turned,
 )
-from lipscore.media.packets import NO_TIME, Line, opened, scan
-from lipscore.media.streams import choose, first_default
+from lipscore.media.packets import NO_TIME, AvStream, Line, opened, scan
+from lipscore.media.streams import PICTURES, best_video, choose, first_default
 from lipscore.types import Clock, MediaInfo, Streams
 
 RATES = (1000, 768_000)  # Hz: the sample rates that can be meant
 PAUSE = 10  # times the usual distance between two frames
 STEADY = 25  # frames for each hole, at the least, where a hole means that frames were lost, not a varying rate
-REORDERED = 16  # frames at either end that a cut between two key frames may tear out of their order
+REORDERED = 8  # frames at the end that a copy may tear out of their order (B-frames whose references are left out)
 HOLE = 1.9  # times the usual distance
 LOOK = 20  # frames that show whether a container's display times are true
 # Formats whose header says how long they last; the others are asked for their last timestamp, or guessed
 SAYS_DURATION = frozenset({"matroska", "webm", "flv", "asf"})
-CUT_SHORT = 0.5  # seconds that all streams end before the time that the header says
+CUT_SHORT = 0.1  # seconds that all streams end before the time that the header says
 HIDING = frozenset({"vp8", "vp9", "av1", "mpeg4"})  # codecs with packets that show nothing
 TRANSFERS = {16: "pq", 18: "hlg"}  # ITU-T H.273, table 3
 BYTES = 1 << 20
@@ -64,7 +64,9 @@ def probe(path: Path) -> MediaInfo:
         MediaError: it is no file, no media file, has no video stream that can be decoded, or a clock that is broken.
     """
     with opened(path) as container:
-        lines = scan(container)
+        opening = _Opening(container)
+        lines = scan(container, opening.look)
+        opening.end()
         own, published = choose(path, container, lines)
         stream = container.streams[own.video]
         assert isinstance(stream, av.VideoStream)
@@ -85,9 +87,10 @@ def probe(path: Path) -> MediaInfo:
         sar = sane_sar(stream.sample_aspect_ratio)
         transfer = TRANSFERS.get(int(header.color_trc or 0), "sdr")
         sample_rate = None
+        channels: tuple[str, ...] = ()
         sound: tuple[float, float] | None = None
         if audio is not None:
-            sample_rate = _sample_rate(path, container, audio)
+            sample_rate, channels = _sample_rate(path, container, audio)
             sound = _span(lines[audio], audio, joined)
             if len(lines[audio]):
                 clocks.check_holes(path, "audio", lines[audio], clocks.corrected(lines[audio], audio, joined))
@@ -98,12 +101,16 @@ def probe(path: Path) -> MediaInfo:
         avi = "avi" in container.format.name.split(",")
         unsure = bool(header.has_b_frames) and not lines[own.video].reordered
     clock = Clock(Fraction(0), unsure and (avi or _times_lie(path, own.video, rate, joined)), joined)
-    if avi and not clock.by_order:
-        clock = _from_first_slot(path, own, rate, clock, lines[own.video])
-        video_times = clocks.corrected(lines[own.video], own.video, clock.joints)
-    if clock.by_order:
-        video_times = np.asarray(lines[own.video].coding_times * float(lines[own.video].time_base), np.float64)
-    first, origin = _first(path, own, rate, clock, lines[own.video])
+    if opening.stream != own.video or not opening.frames or joined:
+        first, origin = _first(path, own, rate, clock)
+    else:
+        first, origin = opening.frames[0], opening.origin(rate)
+    if clock.by_order or avi:
+        origin, clock = _first_slot(first, origin, clock, lines[own.video], own.video)
+        if clock.by_order:
+            video_times = np.asarray(lines[own.video].coding_times * float(lines[own.video].time_base), np.float64)
+        else:
+            video_times = clocks.corrected(lines[own.video], own.video, clock.joints)
     turn = turned(first)
     stored = (first.width, first.height)
     square = square_size(*stored, sar)
@@ -133,6 +140,7 @@ def probe(path: Path) -> MediaInfo:
         hidden_packets=hidden,
         turned=turn,
         n_left_out=_left_out(video_times),
+        channels=channels,
     )
 
 
@@ -148,13 +156,15 @@ def probe_sound(path: Path) -> MediaInfo:
         span = None if stream is None else _span(lines[stream.index], stream.index, ())
         if stream is None or span is None:
             return MediaInfo(path, Fraction(25), 0, 0, 0, None, 0.0)
-        rate = _sample_rate(path, container, stream.index)
+        rate, channels = _sample_rate(path, container, stream.index)
         line = lines[stream.index]
         clocks.check_holes(path, "audio", line, clocks.corrected(line, stream.index, ()))
         chosen = Streams(0, stream.index)
         origin = int(line.display_times.min()) * line.time_base
     clock = Clock(max(origin, Fraction(0)))  # what lies before 0 is an encoder's priming
-    return MediaInfo(path, Fraction(25), 0, 0, 0, rate, 0.0, own=chosen, published=chosen, clock=clock)
+    return MediaInfo(
+        path, Fraction(25), 0, 0, 0, rate, 0.0, own=chosen, published=chosen, clock=clock, channels=channels
+    )
 
 
 def _promised(
@@ -170,7 +180,7 @@ def _promised(
             slots = int(np.ptp(line.coding_times)) + 1 if len(line) else 1
             spacing = max(1.0, slots / max(1, len(line)))
             missing = stream.frames - slots
-            return line.n_shown + round(missing / spacing) if missing > 2 * spacing else 0
+            return line.n_shown + round(missing / spacing) if missing >= 2 * spacing else 0
         return stream.frames
     if "mov" in formats and not stream.frames:  # a fragment that is cut short
         return sum(not entry.is_discard for entry in stream.index_entries)
@@ -210,7 +220,7 @@ def _rate(stream: av.VideoStream, times: NDArray[np.float64]) -> Fraction:
 
 def _left_out(times: NDArray[np.float64]) -> int:
     """How many frames are missing by the timestamps of a stream that is steady but for a few holes; else 0."""
-    gaps = np.diff(np.sort(times))[REORDERED:-REORDERED]
+    gaps = np.diff(np.sort(times))[:-REORDERED]
     if len(gaps) < STEADY:
         return 0
     usual = float(np.median(gaps))
@@ -221,13 +231,13 @@ def _left_out(times: NDArray[np.float64]) -> int:
     return int(np.round(holes / usual - 1).sum())
 
 
-def _sample_rate(path: Path, container: av.container.InputContainer, index: int) -> int:
+def _sample_rate(path: Path, container: av.container.InputContainer, index: int) -> tuple[int, tuple[str, ...]]:
     stream = container.streams[index]
     assert isinstance(stream, av.AudioStream)
     rate = stream.codec_context.sample_rate or 0
     if not RATES[0] <= rate <= RATES[1]:
         raise MediaError(f"{path}: its audio has {rate} samples a second; the header must be damaged")
-    return rate
+    return rate, tuple(channel.name for channel in stream.codec_context.layout.channels)
 
 
 def _times_lie(path: Path, index: int, rate: Fraction, joined: clocks.Joints) -> bool:
@@ -240,16 +250,61 @@ def _times_lie(path: Path, index: int, rate: Fraction, joined: clocks.Joints) ->
     return stamps != sorted(stamps)
 
 
-def _from_first_slot(path: Path, own: Streams, rate: Fraction, clock: Clock, line: Line) -> Clock:
-    """The clock of an AVI, in which the first frame is shown in its own packet's slot, not after a decoder's delay."""
-    frame, _ = _first(path, own, rate, clock, line)
+def _first_slot(frame: av.VideoFrame, time: Fraction, clock: Clock, line: Line, stream: int) -> tuple[Fraction, Clock]:
+    """The first frame's time and the clock, of a file whose timestamps are those of decoding (AVI).
+
+    The first frame is shown in its own packet's slot, not after a decoder's delay.
+    """
     slots = [dts for pts, dts in zip(line.pts, line.dts, strict=True) if pts == frame.pts and NO_TIME not in (pts, dts)]
+    if clock.by_order:
+        return (slots or [frame.dts or 0])[0] * line.time_base, clock
     if not slots or frame.pts is None or slots[0] == frame.pts or clock.joints:
-        return clock
-    return replace(clock, joints=((own.video, 0, (slots[0] - frame.pts) * line.time_base),))
+        return time, clock
+    moved = (slots[0] - frame.pts) * line.time_base
+    return time + moved, replace(clock, joints=((stream, 0, moved),))
 
 
-def _first(path: Path, own: Streams, rate: Fraction, clock: Clock, line: Line) -> tuple[av.VideoFrame, Fraction]:
+class _Opening:
+    """Decodes the first two frames of the likely video stream while the packets go by.
+
+    stream: its index; the stream itself must not be asked once the container is closed.
+    """
+
+    def __init__(self, container: av.container.InputContainer) -> None:
+        likely = [stream for stream in container.streams.video if stream.codec_context is not None]
+        self._stream = best_video([stream for stream in likely if not stream.disposition & PICTURES])
+        self.stream: int | None = None
+        self.frames: list[av.VideoFrame] = []
+        if self._stream is not None:
+            self.stream, self._time_base = self._stream.index, Fraction(self._stream.time_base or 1)
+            self._stream.codec_context.thread_count = 1  # two frames are sooner there
+
+    def look(self, packet: av.Packet[AvStream]) -> None:
+        """The file's next packet."""
+        if len(self.frames) < 2 and packet.stream_index == self.stream:
+            self._decode(packet)
+
+    def end(self) -> None:
+        """No packet comes any more."""
+        if self.stream is not None and len(self.frames) < 2:
+            self._decode(None)
+
+    def origin(self, rate: Fraction) -> Fraction:
+        """When the first frame is shown, as timed_frames has it."""
+        first, *later = [None if frame.pts is None else frame.pts * self._time_base for frame in self.frames]
+        if first is None:
+            return Fraction(0)
+        return later[0] - 1 / rate if later and later[0] is not None and later[0] <= first else first
+
+    def _decode(self, packet: av.Packet[AvStream] | None) -> None:
+        assert self._stream is not None
+        try:
+            self.frames += self._stream.decode(packet)
+        except (av.FFmpegError, ValueError, OSError):
+            return
+
+
+def _first(path: Path, own: Streams, rate: Fraction, clock: Clock) -> tuple[av.VideoFrame, Fraction]:
     """The first frame that decodes, and its time on the clock.
 
     Raises:
@@ -261,8 +316,4 @@ def _first(path: Path, own: Streams, rate: Fraction, clock: Clock, line: Line) -
         found = next(timed_frames(container, stream, clock, rate, Decoded()), None)
         if found is None:
             raise nothing_decoded(path)
-        frame, time = found
-        if clock.by_order:  # the time of the packet that it came from
-            known = [dts for pts, dts in zip(line.pts, line.dts, strict=True) if pts == frame.pts]
-            time = (known or [frame.dts or 0])[0] * line.time_base
-        return frame, time
+        return found

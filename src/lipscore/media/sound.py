@@ -49,7 +49,7 @@ def clocked(info: MediaInfo, rate: int) -> Sound:
     """
     if info.own.audio is None or info.sample_rate is None:
         raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
-    levels = _Levels(_layout(info.path, info.own.audio))
+    levels = _Levels(info.channels)
     counts = Decoded()
     pcm = _resampled(_mono(placed(info, counts), levels.mix), info.sample_rate, rate)
     channel = levels.cancelled()

@@ -40,7 +40,8 @@ def choose(path: Path, container: av.container.InputContainer, lines: Mapping[in
         raise MediaError(f"{path}: no decoder for its video ({_names(path, videos)}); convert it to H.264")
     sounds = list(container.streams.audio)
     heard = [stream for stream in sounds if stream.codec_context is not None]
-    video = max(readable, key=lambda stream: (bool(stream.disposition & Disposition.default), _area(stream)))
+    video = best_video(readable)
+    assert video is not None
     audio = first_default(heard)
     their_video = max(readable, key=lambda stream: _ffmpeg_rank(stream, _area(stream), lines))
     their_audio = max(heard, key=lambda stream: _ffmpeg_rank(stream, _channels(stream), lines), default=None)
@@ -53,6 +54,11 @@ def choose(path: Path, container: av.container.InputContainer, lines: Mapping[in
             _note(their_video, their_audio, readable, heard, unread),
         ),
     )
+
+
+def best_video(streams: Sequence[av.VideoStream]) -> av.VideoStream | None:
+    """The largest default stream, else the largest; None of none."""
+    return max(streams, key=lambda one: (bool(one.disposition & Disposition.default), _area(one)), default=None)
 
 
 def first_default(streams: Sequence[av.AudioStream]) -> av.AudioStream | None:

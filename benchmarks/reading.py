@@ -1,0 +1,95 @@
+"""What reading costs beside the least that it can: PyAV's own loop over the frames, and FFmpeg's pipe of the samples.
+
+    python benchmarks/reading.py [--seconds 10] [--rounds 5]
+
+For 528x976 and 1080p it makes an H.264 file with AAC audio, and reads it both ways in turn. A ratio of 1 is no cost;
+`frames` is probing and every frame as BGR, `sound` the samples at 16 kHz. `old` is what reading did before it kept
+every frame and one clock: a look at the header, one decoding loop, and one call of FFmpeg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from lipscore.media import read, write
+from lipscore.types import Frame
+
+SIZES = ((528, 976), (1920, 1080))
+
+
+def moving(width: int, height: int, n: int) -> Iterator[Frame]:
+    """A blurred picture that drifts, with some noise."""
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (height // 24, width // 12, 3)).astype(np.uint8), (2 * width, height))
+    grain = rng.integers(0, 12, (4, height, width, 3)).astype(np.uint8)
+    for k in range(n):
+        left = 2 * k % width
+        yield cv2.add(wide[:, left : left + width], grain[k % 4]).astype(np.uint8)
+
+
+def plain_frames(path: Path) -> int:
+    """The header, the first frame, and then every frame as BGR."""
+    with av.open(str(path)) as container:
+        next(container.decode(container.streams.video[0]))
+    count = 0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for frame in container.decode(stream):
+            count += len(frame.to_ndarray(format="bgr24")) > 0
+    return count
+
+
+def plain_sound(path: Path) -> int:
+    """FFmpeg's samples."""
+    return len(read.pcm_pipe(path, ["-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "16000"]))
+
+
+def our_frames(path: Path) -> int:
+    """The same by lipscore, probing included."""
+    return sum(1 for _ in read.frames_at(path, None))
+
+
+def our_sound(path: Path) -> int:
+    """The samples on the video's clock, probing included."""
+    return len(read.read_pcm(path))
+
+
+def seconds(call: Callable[[Path], int], path: Path) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    if not call(path):
+        raise RuntimeError(f"{path}: nothing read")
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print a line per size and kind: the medians of both, and of the ratio of each round."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for width, height in SIZES:
+            path = Path(folder) / f"{width}x{height}.mp4"
+            n = round(arguments.seconds * 25)
+            tone = (8000 * np.sin(np.arange(n * 640) * 0.2)).astype(np.int16)
+            write.write_video(path, moving(width, height, n), 25, tone)
+            for what, old, new in (("frames", plain_frames, our_frames), ("sound", plain_sound, our_sound)):
+                pairs = [(seconds(old, path), seconds(new, path)) for _ in range(arguments.rounds)]
+                ratio = statistics.median(ours / theirs for theirs, ours in pairs)
+                theirs, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
+                print(f"{width}x{height} {what}: old {theirs:.3f} s, now {ours:.3f} s, ratio {ratio:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
