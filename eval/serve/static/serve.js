@@ -84,7 +84,6 @@
       if (wide.offset_frames === 0) return "Long range: audio and picture are together.";
       return `Long range: audio ${seconds} s ${wide.offset_frames > 0 ? "early" : "late"}.`;
     }
-    if (wide.status === "not available") return "";
     return `Long range: ${wide.status}${wide.reason ? ` (${wide.reason})` : ""}.`;
   };
 
