@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from lipscore import Models
 from lipscore.eval.cli.main import app
 from lipscore.eval.report.page.page import report
+from lipscore.media.edit import shift_audio
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -269,6 +271,19 @@ def test_a_video_is_sent_scored_and_mended(browser: Open, start: Start, tmp_path
     assert content[4:8] == b"ftyp"
     press(chrome, "#again")
     until(lambda: server.left == [])
+    assert faults(chrome) == []
+
+
+def test_sound_that_is_seconds_early_is_found_and_mended(browser: Open, start: Start, tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, ["demo", str(tmp_path / "demo")]).exit_code == 0
+    shift_audio(tmp_path / "demo" / "demo_in_sync.mp4", tmp_path / "early.mp4", Fraction(-6, 5))
+    chrome = browser(f"http://127.0.0.1:{start().port}/")
+    chrome.find_element("id", "file").send_keys(str(tmp_path / "early.mp4"))
+    until(lambda: chrome.find_element("id", "result").is_displayed(), 400)
+    assert chrome.find_element("id", "long-range").text == "Long range: audio 1.20 s early."
+    assert "Best within ±15 frames: audio late" in chrome.find_element("id", "panel-body").text
+    press(chrome, "#mend")
+    until(lambda: chrome.find_elements("id", "fetch"), 400)
     assert faults(chrome) == []
 
 

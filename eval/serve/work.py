@@ -56,7 +56,7 @@ def analyse(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> Answer
 def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any]:
     """What `lipscore detect` finds; status "not available" where the model cannot search so."""
     try:
-        return detect(path, setup, stop=stop, on_stage=on_stage).as_json()
+        return detect(path, setup, stop=stop, on_stage=lambda _: on_stage("wide")).as_json()
     except UsageError as error:
         return {"status": "not available", "reason": str(error)}
 
