@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -231,7 +232,7 @@ def test_the_demonstration_clips_with_pictures_and_video(browser: Open, tmp_path
         ".find((button) => button.textContent === 'demo_audio_early').click()"
     )
     panel = chrome.find_element("id", "panel")
-    assert "audio early by 160 ms (4 frames)" in panel.text
+    assert re.search(r"audio early by 1[4-7]\d ms \(4 frames\)", panel.text)  # between frames
     assert len(panel.find_elements("css selector", ".crops img")) == 6
     sizes = "return [...document.querySelectorAll('#panel .crops img')].map((image) => image.naturalWidth)"
     assert chrome.execute_script(sizes) == [96] * 6
@@ -257,7 +258,7 @@ def test_a_video_is_sent_scored_and_mended(browser: Open, start: Start, tmp_path
     assert "looking for faces" in seen
     assert chrome.find_element("id", "result-name").text == "demo_audio_early.mp4"
     panel = chrome.find_element("id", "panel-body")
-    assert "audio early by 160 ms (4 frames)" in panel.text
+    assert re.search(r"audio early by 1[4-7]\d ms \(4 frames\)", panel.text)  # between frames
     assert len(panel.find_elements("css selector", ".crops img")) == 6
     until(lambda: chrome.execute_script("return document.querySelector('#panel-body video').readyState >= 2"))
     until(lambda: chrome.execute_script(BOXES_DRAWN))
