@@ -1,4 +1,4 @@
-"""Why a video has no score: what was measured, and which option would change it."""
+"""The reasons for videos without a score: what was measured, and which option would change it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_FRAMES = N_FRAMES + 1  # the fewest frames that give a window
 
 
 def check_length(shots: Sequence[Shot], protocol: Protocol) -> None:
-    """Raise NotScoredError, before any face is looked for, where no shot is long enough for a track."""
+    """Raise NotScoredError if no shot is long enough for a track; called before face detection."""
     longest = max((shot.end - shot.start for shot in shots), default=0)
     if longest > protocol.min_track:
         return
@@ -28,7 +28,7 @@ def check_length(shots: Sequence[Shot], protocol: Protocol) -> None:
 
 
 def no_track(faces: Faces, tracking: Tracking, protocol: Protocol) -> NotScoredError:
-    """The error for boxes that make no track."""
+    """The error for a video whose boxes form no track."""
     with_face = [frame for frame in faces.boxes if frame]
     if not with_face:
         return NotScoredError("no_face", f"no face in any of {len(faces.boxes)} frames ({faces.looked_at} looked at)")
@@ -70,5 +70,5 @@ def edge_notes(tracks: Sequence[TrackScore]) -> tuple[str, ...]:
 
 
 def _shorter(longest: int) -> int:
-    """A min_track that leaves room for frames without a face: 50, as in other forks, where that is short enough."""
+    """A suggested min_track that allows for frames without a face: 50, as in other forks, or half of a short video."""
     return 50 if longest > 60 else longest // 2

@@ -194,8 +194,8 @@ def _jobs(
             yield _Job((pair.generated_index, pair.reference_index), *cut, device)
 
 
-def _fitted(pair: Pair, how: Resize, tally: _Tally) -> Frame:
-    generated = fit(pair.generated, pair.reference, how)
+def _fitted(pair: Pair, resize: Resize, tally: _Tally) -> Frame:
+    generated = fit(pair.generated, pair.reference, resize)
     tally.resized |= generated is not pair.generated
     return generated
 

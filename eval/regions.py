@@ -1,7 +1,7 @@
-"""What part of the frame PSNR and SSIM look at: all of it, a face, or the face's lower half.
+"""The region for PSNR and SSIM: the whole frame, a face, or the face's lower half.
 
-A face is what SyncNet sees of it: the crop of the reference's face track, cut from both videos, but neither resized nor
-padded: what lies outside the frame is left out.
+The face region is SyncNet's crop of the reference's face track. It is cut from both videos without resizing or padding:
+parts outside the frame are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lipscore.pool import Pool
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import Detector, Frame, MediaInfo, Region, Track
 
-# No window of SyncNet's has to fit here, so shorter tracks and smaller faces than the protocols' will do.
+# Shorter tracks and smaller faces than the protocols' suffice, because no SyncNet window has to fit.
 _PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
 
 
@@ -44,10 +44,14 @@ def face_tracks(
 
 
 class Regions:
-    """Cuts the region out of frame i of both videos; where tracks overlap, the longest decides."""
+    """Cuts the region from frame i of both videos; if tracks overlap, the longest one decides.
+
+    Args:
+        tracks: the reference's face tracks; their frames count at track_fps.
+        fps: the rate of the frames to cut.
+    """
 
     def __init__(self, region: Region, tracks: Sequence[Track], track_fps: float, fps: float) -> None:
-        """The tracks' frames count at track_fps, the frames to be cut at fps."""
         self._region = region
         self._ratio = track_fps / fps
         self._faces: dict[int, tuple[float, float, float]] = {}
@@ -61,7 +65,7 @@ class Regions:
                 self._faces.setdefault(frame, (float(face[0]), float(face[1]), float(face[2])))
 
     def cut(self, index: int, generated: Frame, reference: Frame) -> tuple[Frame, Frame] | None:
-        """The region of both frames, which are of one size; None where frame `index` has no face."""
+        """The region of both frames, which have the same size; None if frame `index` has no face."""
         if self._region == "frame":
             return generated, reference
         face = self._faces.get(round(index * self._ratio))

@@ -1,4 +1,4 @@
-"""One video: the stages in order, from the file to its record."""
+"""Score one video: the stages in order, from the file to its record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.faces.scan import scan
 from lipscore.media import read
 from lipscore.media.passes import FrameSource
-from lipscore.metrics import catalogue, lse
+from lipscore.metrics import catalogue, lse, subframe
 from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
@@ -35,11 +35,11 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Seconds by stage; a stage that is entered twice counts both times.
+    """Measures the seconds of each stage; repeated stages add up.
 
     Args:
-        on_stage: told the name of each stage as it is entered.
-        stop: asked at each entry.
+        on_stage: called with the name of each stage that begins.
+        stop: checked at the start of each stage.
     """
 
     def __init__(self, on_stage: Callable[[str], None] | None, stop: Stop) -> None:
@@ -47,7 +47,7 @@ class Stopwatch:
         self._on_stage, self._stop = on_stage, stop
 
     def each(self, name: str, items: Iterator[T]) -> Iterator[T]:
-        """Time what an iterator does between its items, not what is done with them."""
+        """Time the iterator itself, not the work done with its items."""
         while True:
             with self.stage(name):
                 try:
@@ -80,20 +80,20 @@ def score_video(
     stop: Stop | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> VideoScore:
-    """Score one video; what goes wrong with it becomes the record's status and reason, never an exception.
+    """Score one video; a problem with the video becomes the record's status and reason, not an exception.
 
     Args:
         path: the video file.
-        reference: the video to take PSNR and SSIM against.
-        name: what the record calls the video; default its stem.
-        sha256: the file's hash where the caller has it; computed otherwise.
-        trace: gets boxes, shots, tracks and curves.
-        stop: breaks the scoring off (by Stopped) once it is set.
-        on_stage: told the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed or
-            reference; stages may recur.
+        reference: the reference video for PSNR and SSIM.
+        name: the video's name in the record; default: its stem.
+        sha256: the file's hash, if the caller knows it.
+        trace: receives boxes, shots, tracks and curves.
+        stop: ends the scoring with Stopped when it is set.
+        on_stage: called with the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed
+            or reference; stages may recur.
 
     Raises:
-        MissingError: FFmpeg is not there, or the temporary folder cannot be written: not a fault of the video.
+        MissingError: FFmpeg is missing, or the temporary folder cannot be written.
     """
     path = Path(path)
     stop = stop or Stop()
@@ -143,7 +143,7 @@ def score_video(
 def score_source(
     source: Source, setup: Setup, *, name: str = "", trace: Trace | None = None, stop: Stop | None = None
 ) -> VideoScore:
-    """Score frames and samples that are at hand, by the protocol's steps after transcoding.
+    """Score frames and samples by the protocol's steps after transcoding.
 
     Args:
         source: frames at the protocol's frame rate, and int16 samples at 16 kHz that start with the first frame.
@@ -164,12 +164,13 @@ def score_source(
 
 def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
     lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
+    found_ms = subframe.reduce_ms(tracks, most_confident(tracks), setup.protocol.reduce)
     notes = record.notes + edge_notes(tracks)
-    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, notes=notes)
+    return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, offset_ms=found_ms, notes=notes)
 
 
 def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
-    """The record with what is to be said of the file, and with the length of what decoded where that is known."""
+    """The record with the notes about the file, and with the length of what decoded where that is known."""
     record = replace(record, notes=record.notes + heed.notes, silent=heed.silent and record.status == "ok")
     if not heed.counts.complete:
         return record
@@ -177,7 +178,7 @@ def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
 
 
 class _Job:
-    """What every stage of one video needs; folder is for its temporary files, notes are for the record."""
+    """The state that all stages of one video share; folder holds its temporary files, notes go into the record."""
 
     def __init__(self, setup: Setup, watch: Stopwatch, trace: Trace, stop: Stop, folder: Path) -> None:
         self.setup, self.watch, self.trace, self.stop, self.folder = setup, watch, trace, stop, folder
@@ -195,30 +196,46 @@ def _score_file(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...
     return _score_tracks(source, job, info.path)
 
 
-def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
-    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
-    protocol, watch, pool = job.protocol, job.watch, job.models.pool
-    frames = FrameSource(lambda: job.stop.through(source.frames.packed()), source.frames.unpack)
+def seek(
+    source: Source, setup: Setup, path: Path, trace: Trace, watch: Stopwatch, stop: Stop
+) -> tuple[FrameSource, tuple[Track, ...], tuple[str, ...]]:
+    """A prepared video's frames, its face tracks, and notes for its record; the trace gets shots and boxes.
+
+    Args:
+        path: the video, for detectors that differ from video to video.
+
+    Raises:
+        NotScoredError: it is too short, or has no face or no track.
+    """
+    protocol = setup.protocol
+    frames = FrameSource(lambda: stop.through(source.frames.packed()), source.frames.unpack)
     with watch.stage("shots"):
-        shots = tuple(find_shots(job.stop.through(source.shot_frames()), protocol.shot_threshold))
-    job.trace.shots = shots
+        shots = tuple(find_shots(stop.through(source.shot_frames()), protocol.shot_threshold))
+    trace.shots = shots
     check_length(shots, protocol)
-    detector = job.models.detector_for(path)
+    detector = setup.models.detector_for(path)
     with detector.turn, watch.stage("faces"):
-        faces = scan(frames, shots, detector, pool)
-    job.trace.faces = faces
-    if detector.stride > 1:
-        job.notes.append(f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames")
+        faces = scan(frames, shots, detector, setup.models.pool)
+    trace.faces = faces
+    partly = f"{detector.name} looked at {faces.looked_at} of {len(faces.boxes)} frames"
     with watch.stage("tracks"):
         tracking = find_tracks(faces.boxes, shots, protocol)
     if not tracking.tracks:
         raise no_track(faces, tracking, protocol)
+    return frames, tracking.tracks, (partly,) if detector.stride > 1 else ()
+
+
+def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
+    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
+    protocol, watch = job.protocol, job.watch
+    frames, tracks, notes = seek(source, job.setup, path, job.trace, watch, job.stop)
+    job.notes += notes
     make = _InMemory if protocol.crop_codec == "none" else _ThroughFile
     scores: list[TrackScore] = []
     under_way: dict[int, _InMemory | _ThroughFile] = {}
-    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracking.tracks, protocol.crop_scale)):
+    for index, chunk, last in watch.each("crops", cut_tracks(frames, tracks, protocol.crop_scale)):
         if index not in under_way:
-            track = tracking.tracks[index]
+            track = tracks[index]
             under_way[index] = make(track, track_pcm(source.pcm, track, protocol.frame_rate), job)
         under_way[index].feed(chunk)
         if last:
@@ -230,10 +247,10 @@ def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[Track
 
 
 class _InMemory:
-    """A track whose crops go straight to the model.
+    """Scores a track whose crops go straight to the model.
 
     Args:
-        pcm: int16[N] at 16 kHz, the audio beneath the track.
+        pcm: int16[N] at 16 kHz, the track's audio.
     """
 
     def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
@@ -251,7 +268,7 @@ class _InMemory:
 
 
 class _ThroughFile:
-    """A track whose crops go through the video file that the protocol writes."""
+    """Scores a track whose crops go through the protocol's crop file."""
 
     def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
         self._track, self._pcm, self._job = track, pcm, job
@@ -303,7 +320,7 @@ def _run_pass(
 
 
 def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Job) -> TrackScore:
-    """A track's score, which the trace gets too."""
+    """A track's score; it is also added to the trace."""
     curve = sync.curve()
     score = track_score(0 if track is None else track.id, first, last, curve, sync.scores)
     job.trace.add(TracedTrack(track, score, curve, sync.scores))
@@ -313,18 +330,24 @@ def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Jo
 def track_score(
     track_id: int, first: int, last: int, curve: SyncCurve, scores: Callable[[SyncCurve], tuple[float, float]]
 ) -> TrackScore:
-    """A track's numbers from its curve; first and last frame are passed on, scores is the pass's."""
+    """A track's numbers from its curve.
+
+    Args:
+        track_id, first, last: copied into the result.
+        scores: the pass's `scores`.
+    """
     if not len(curve.distances):
         return TrackScore(track_id, first, last, 0, math.nan, math.nan, 0, ())
     lse_d, lse_c = scores(curve)
     mean = tuple(round(float(v), 6) for v in curve.mean)
-    return TrackScore(track_id, first, last, lse.sync_of(curve.mean).offset, lse_d, lse_c, len(curve.distances), mean)
+    offset, found_ms = lse.sync_of(curve.mean).offset, round(subframe.offset_ms(curve.mean), 3)
+    return TrackScore(track_id, first, last, offset, lse_d, lse_c, len(curve.distances), mean, found_ms)
 
 
 def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:
     """A video's (LSE-D, LSE-C, offset) from its tracks, by the protocol's `reduce`.
 
-    The offset is the most confident track's, except under mean_offset (LatentSync), where it is the truncated mean.
+    The offset is the most confident track's, except under mean_offset (LatentSync), which takes the truncated mean.
     """
     lse_d, lse_c = [track.lse_d for track in tracks], [track.lse_c for track in tracks]
     if rule == "extremes":

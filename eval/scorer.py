@@ -1,6 +1,6 @@
-"""The Python interface: a scorer that is loaded once and scores files, arrays and folders.
+"""The Python interface: a Scorer is loaded once and scores files, arrays and folders.
 
-Nothing here prints, and nothing is written but below the folders that the caller names.
+It prints nothing, and writes only to paths that the caller names.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lipscore.eval.run.batch import find_jobs, scorer_of
 from lipscore.eval.run.jobs import Silent, Task
 from lipscore.eval.run.runner import Run
 from lipscore.eval.run.threads import at_a_time
+from lipscore.eval.run.work import on_threads
 from lipscore.eval.setup import Models, Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.appending import check_appendable
@@ -64,7 +65,7 @@ class Scorer:
 
         Raises:
             UsageError: an option is wrong.
-            MissingError: FFmpeg, a device or the weights are not there.
+            MissingError: FFmpeg, a device or the weights are missing.
         """
         chosen = ProtocolOptions(protocol) if isinstance(protocol, str) else protocol
         wanted = ModelOptions(models) if isinstance(models, str) else models
@@ -73,19 +74,19 @@ class Scorer:
 
     @property
     def comparable(self) -> bool:
-        """Whether scores may stand beside published ones."""
+        """Whether scores are comparable with published ones."""
         return self.setup.comparable
 
     def score(
         self, video: Pathlike, reference: Pathlike | None = None, *, name: str | None = None, trace: Trace | None = None
     ) -> VideoScore:
-        """Score one video; what goes wrong with it becomes the record's status and reason.
+        """Score one video; a problem with it becomes the record's status and reason.
 
         Args:
             video: the video file.
-            reference: the video to take PSNR and SSIM against.
-            name: what the record calls the video; default its stem.
-            trace: gets boxes, shots, tracks and curves.
+            reference: the reference video for PSNR and SSIM.
+            name: the video's name in the record; default: its stem.
+            trace: receives boxes, shots, tracks and curves.
 
         Raises:
             MissingError: the temporary folder cannot be written.
@@ -102,18 +103,18 @@ class Scorer:
         name: str = "frames",
         trace: Trace | None = None,
     ) -> VideoScore:
-        """Score frames that are at hand, as a training loop has them: protocol lipscore-1's path without a file.
+        """Score frames in memory, for example in a training loop; protocol lipscore-1 without a file.
 
         Args:
             frames: uint8[T, H, W, 3], RGB.
-            fps: their rate.
-            pcm: int16[N] or [N, channels], or float in -1 ... 1; sample 0 sounds with the first frame.
+            fps: their frame rate.
+            pcm: int16[N] or [N, channels], or float in -1 ... 1; sample 0 belongs to the start of the first frame.
             sample_rate: in Hz.
-            name: what the record calls them.
-            trace: gets boxes, shots, tracks and curves.
+            name: the name in the record.
+            trace: receives boxes, shots, tracks and curves.
 
         Raises:
-            UsageError: an array has another shape or dtype, a rate is not above 0, or the protocol reads files.
+            UsageError: an array has another shape or dtype, a rate is not above 0, or the protocol needs a file.
         """
         protocol = self.setup.protocol
         if protocol.transcode != "none" or protocol.direct:
@@ -132,18 +133,18 @@ class Scorer:
         workers: int | None = None,
         resume: bool = True,
     ) -> Iterator[VideoScore]:
-        """Score files and folders; yields each record as its video is done.
+        """Score files and folders; yields each record as soon as its video is done.
 
         Args:
-            inputs: a video or folder, or several.
+            inputs: a video or folder, or several of them.
             out: the folder for scores.jsonl and scores.csv; None: nothing is written.
-            reference: the folder of references; default INPUT/reference, where it is there.
-            scores_file: a file that gets a line per face track.
-            workers: videos at a time; default one per core, at most 4.
-            resume: keep the results that `out` holds already.
+            reference: the folder of references; default: INPUT/reference, if it exists.
+            scores_file: a file to which a line per face track is appended.
+            workers: videos at a time; default: one per core, at most 4.
+            resume: reuse the results that `out` already contains.
 
         Raises:
-            MissingError: there is no video to score, or `out` cannot be written.
+            MissingError: the inputs contain no video, or `out` cannot be written.
         """
         named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         asked = InputOptions(tuple(map(Path, named)), None if reference is None else Path(reference))
@@ -155,7 +156,8 @@ class Scorer:
         stop, silent = Stop(), Silent()
         task = Task(self.setup.blank(), self.setup.settings(), scores_path, resume)
         score = scorer_of(self.setup, stop, silent.stage)
-        run = Run(jobs, score, task, store, silent, workers=at_a_time(len(jobs), workers), stop=stop)
+        backend = on_threads(jobs, score, task, store, silent, workers=at_a_time(len(jobs), workers), stop=stop)
+        run = Run(jobs, backend, task, store, silent)
         try:
             for index, done in run:
                 yield run.write(index, done).record.score
@@ -174,6 +176,6 @@ def score_video(
     name: str | None = None,
     reference_options: ReferenceOptions | None = None,
 ) -> VideoScore:
-    """Score one video with models that are loaded already (`load_models`); else as `Scorer.score`."""
+    """Score one video with models from `load_models`; otherwise like `Scorer.score`."""
     setup = Setup(protocol, models, reference_options or ReferenceOptions())
     return stages.score_video(path, setup, reference, name=name)

@@ -1,4 +1,4 @@
-"""What a run scores with: the protocol, the networks and the comparison, loaded once and used for every video."""
+"""The setup of a run: protocol, networks and reference options, loaded once and used for every video."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from lipscore import __version__, runtime
 from lipscore.errors import WeightsError
 from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
 from lipscore.eval.store.records import hash_of
+from lipscore.eval.store.signature import Signature, hashed
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
 from lipscore.faces.s3fd.detector import S3fdDetector
@@ -25,16 +27,16 @@ from lipscore.syncnet.v2 import SyncNetEmbedder
 from lipscore.types import Detector, SyncModel, VideoScore
 from lipscore.weights import catalogue, fetch
 
-FAST_STRIDE = 5  # frames; docs/precision.md has its effect on the numbers
+FAST_STRIDE = 5  # frames; docs/precision.md gives its effect on the numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The networks that `load_models` gives.
+    """The networks that `load_models` returns.
 
-    detector_for: a video's face detector (boxes given in files differ from video to video).
-    note: one line for the user where the choice of model needs saying, else empty.
-    changed: what was changed for speed, as the record says it.
+    detector_for: returns a video's face detector (boxes from files differ between videos).
+    note: a line for the user about the choice of model, or empty.
+    changed: deviations for speed, in the words of the record.
     pool: the threads that run the networks' batches.
     """
 
@@ -48,20 +50,20 @@ class Models:
     pool: Pool = field(default_factory=Pool)
 
     def comparable(self, protocol: Protocol) -> bool:
-        """Whether scores may stand beside published ones: verified official weights, an unchanged named protocol."""
+        """Whether scores are comparable with published ones: verified official weights and an unchanged protocol."""
         official = self.sync.name == "vgg" and all(file.verified for file in self.weights)
         exact = (protocol.direct or self.detector == "s3fd") and not self.changed
         return official and protocol.published and exact
 
     @property
     def weights_notes(self) -> tuple[str, ...]:
-        """What every record says of weight files that are not the published ones."""
+        """The notes for every record about weight files that are not the published ones."""
         return tuple(
             f"weights not verified: {file.name} has SHA-256 {file.sha256}" for file in self.weights if not file.verified
         )
 
     def weights_record(self) -> list[dict[str, Any]]:
-        """The weight files in use as JSON-ready data, the built-in model's among them."""
+        """The weight files in use as JSON-ready data, including the built-in model's."""
         if self.sync.name == "mini":
             return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}]
         return [
@@ -72,7 +74,7 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A protocol, the models for it, and how videos are compared with their references.
+    """A protocol, its models, and the reference options.
 
     detections: whether face boxes come from files.
     """
@@ -90,11 +92,11 @@ class Setup:
         reference: ReferenceOptions | None = None,
         progress: fetch.Progress | None = None,
     ) -> Setup:
-        """Load what these options ask for.
+        """Load a setup from options.
 
         Raises:
             UsageError: an option is wrong.
-            MissingError: FFmpeg, a device or the weights are not there.
+            MissingError: FFmpeg, a device or the weights are missing.
         """
         chosen, wanted = (protocol or ProtocolOptions()).resolve(), models or ModelOptions()
         ffmpeg.ffmpeg_path()
@@ -103,12 +105,12 @@ class Setup:
 
     @property
     def comparable(self) -> bool:
-        """Whether scores may stand beside published ones."""
+        """Whether scores are comparable with published ones."""
         return self.models.comparable(self.protocol)
 
     @property
     def detector(self) -> str:
-        """The face detector's name; "none" under a protocol that takes the file itself as the crop."""
+        """The face detector's name; "none" if the protocol uses the file itself as the crop."""
         return "none" if self.protocol.direct else self.models.detector
 
     @property
@@ -117,7 +119,7 @@ class Setup:
         return self.protocol.changed + self.models.changed
 
     def blank(self, video: str = "", name: str = "") -> VideoScore:
-        """A record that has yet to get its numbers; a video that fails before scoring keeps it."""
+        """A record without numbers: the start of every score, and the result for a video that fails before scoring."""
         return VideoScore(
             video=video,
             name=name,
@@ -131,10 +133,30 @@ class Setup:
             detector=self.detector,
             changed=self.changed,
             notes=self.models.weights_notes,
+            signature=str(self.signature),
+        )
+
+    @property
+    def signature(self) -> Signature:
+        """What decides the numbers, as one line that can be pasted and read back; without n."""
+        hashes = [str(file["sha256"]) for file in self.models.weights_record()]  # of the model, then of S3FD
+        compared = self.reference
+        shift = f"{compared.align}={compared.max_shift}" if compared.align == "shift" else compared.align
+        return Signature(
+            {
+                "lipscore": __version__,
+                "protocol": hashed(self.protocol.name, self.protocol.hash),
+                "model": hashed(self.models.sync.name, hashes[0] if hashes else ""),
+                "detector": hashed(self.detector, hashes[1] if len(hashes) > 1 else ""),
+                "ffmpeg": ffmpeg.ffmpeg_version(),
+                "opencv": cv2.__version__,
+                **({"changed": "; ".join(self.changed)} if self.changed else {}),
+                "psnr": f"{compared.region},{shift},{compared.resize}",
+            }
         )
 
     def options_record(self) -> dict[str, Any]:
-        """Every other setting that can change a score, for run.json and the settings hash (FFmpeg's build included)."""
+        """All other settings that can change a score, for run.json and the settings hash; FFmpeg's build is one."""
         return {
             **asdict(self.reference),
             "detections": self.detections,
@@ -144,7 +166,7 @@ class Setup:
         }
 
     def as_record(self) -> dict[str, Any]:
-        """What run.json says of the setup."""
+        """The setup's part of run.json."""
         return {
             "protocol": as_record(self.protocol),
             "model": self.models.sync.name,
@@ -158,16 +180,16 @@ class Setup:
         }
 
     def settings(self) -> str:
-        """The hash of all that decides the numbers but the video's own files: a resumed run compares it."""
+        """The hash of everything that decides the numbers except the video's own files; resuming compares it."""
         return settings_hash(self, self.options_record())
 
     def with_detector(self, detector_for: Callable[[Path], Detector]) -> Setup:
-        """The same setup with another way to a video's detector."""
+        """The same setup with another `detector_for`."""
         return replace(self, models=replace(self.models, detector_for=detector_for))
 
 
 def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:
-    """The hash of a setup with these other settings (`Setup.options_record`)."""
+    """The hash of a setup and its other settings (`Setup.options_record`)."""
     return hash_of(
         {
             "protocol": [setup.protocol.name, setup.protocol.hash],
@@ -185,14 +207,14 @@ def load_models(
     """Load the networks that a protocol needs.
 
     Args:
-        model: "vgg" (SyncNet v2 and S3FD, the official weights), "mini" (the built-in model, with dlib's HOG detector),
-            or "auto": vgg where its weights are there or can be fetched, else mini.
+        model: "vgg" (SyncNet v2 and S3FD with the official weights), "mini" (the built-in model with dlib's HOG
+            detector), or "auto": vgg if its weights are present or can be fetched, else mini.
         protocol: default wav2lip.
         options: the other fields of `ModelOptions`.
 
     Raises:
-        UsageError: there is no such model or device.
-        WeightsError: model "vgg" and its weights cannot be had, or a weight file is not the published one.
+        UsageError: the model or the device is unknown.
+        WeightsError: the model is "vgg" and its weights are missing, or a weight file is not the published one.
     """
     return load(ModelOptions(model=model, **options), protocol or PROTOCOLS["wav2lip"], progress)
 
@@ -234,10 +256,10 @@ def _official(
     pool: Pool,
     progress: fetch.Progress | None,
 ) -> Models:
-    """SyncNet v2 and, where the protocol looks for faces and no boxes are given, S3FD.
+    """SyncNet v2, and S3FD if the protocol needs faces and no boxes are given.
 
     Raises:
-        WeightsError: a weight file cannot be had.
+        WeightsError: a weight file is missing and cannot be fetched.
     """
     needs_faces = options.detections is None and not protocol.direct
     names = [catalogue.SYNCNET, *([catalogue.S3FD] if needs_faces else [])]

@@ -1,4 +1,4 @@
-"""One object that ends a run: the run owns it, every stage asks it."""
+"""The object that ends a run: the run owns it, and every stage checks it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ T = TypeVar("T")
 
 
 class Stopped(BaseException):
-    """The run was stopped while a video was scored; not an Exception, so that nothing mistakes it for a failure."""
+    """The run was stopped while a video was scored; a BaseException, so that no handler takes it for a failure."""
 
 
 class Stop:
-    """A flag that a run sets once, and that the stages of every video look at for each frame."""
+    """A flag that a run sets once; the stages of every video check it for each frame."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Stop the run: the videos that are being scored break off at their next frame."""
+        """Stop the run: scoring ends at the next frame of each video."""
         self._event.set()
 
     def __bool__(self) -> bool:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Stopped where the run is stopped."""
+        """Raise Stopped if the run was stopped."""
         if self._event.is_set():
             raise Stopped
 
     def through(self, stream: Iterable[T]) -> Iterator[T]:
-        """Yield the stream's items, and break off where the run is stopped."""
+        """Yield the stream's items; raise Stopped if the run was stopped."""
         for item in stream:
             self.check()
             yield item

@@ -1,4 +1,4 @@
-"""What a tool keeps of a video while it is scored: boxes, shots, tracks, curves and crop files."""
+"""Intermediate results of a video: boxes, shots, tracks, curves and crop files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lipscore.faces.scan import Faces
 from lipscore.metrics import lse
 from lipscore.types import Floats, Shot, SyncCurve, Track, TrackScore
 
-WINDOW_CENTRE = 2  # a window's numbers are those of the third of its five frames
+WINDOW_CENTRE = 2  # a window's value belongs to the third of its five frames
 
 
 @dataclass(frozen=True, slots=True)
 class TracedTrack:
     """A scored track.
 
-    track: None where the protocol takes the file itself as the crop. scores: the (LSE-D, LSE-C) that the track's pass
-    reads from a curve; another version's curve can be read as this track's.
+    track: None if the protocol uses the file itself as the crop. scores: the pass's function from a curve to (LSE-D,
+    LSE-C); it can also be applied to the curve of another version of the track.
     """
 
     track: Track | None
@@ -32,8 +32,8 @@ class TracedTrack:
     def confidence(self) -> Floats:
         """float32[last_frame - first_frame + 1]: the framewise confidence of each frame.
 
-        It is that of the window that has the frame in its middle; the frames at both ends take the nearest one's. With
-        a model that estimates SyncNet's LSE-C it is brought to that scale.
+        A frame takes the value of the window around it; frames at both ends take the nearest window's. If the model
+        estimates SyncNet's LSE-C, the values are scaled to the track's estimate.
         """
         by_window = lse.framewise_confidence(self.curve.distances, self.curve.mean)
         known = np.flatnonzero(~np.isnan(by_window))
@@ -44,14 +44,14 @@ class TracedTrack:
 
 
 class Trace:
-    """Filled by `score_video` as it goes.
+    """Collects intermediate results; `score_video` fills it.
 
     Args:
-        on_crop: called with each track and its crop file (frames and audio) before the file is deleted; only protocols
-            that write crop files call it.
+        on_crop: called with each track and its crop file (frames and audio) before the file is deleted, under protocols
+            that write crop files.
 
     Attributes:
-        faces: the boxes of every frame; None where the protocol looks for no face, or before that stage.
+        faces: the boxes of every frame; None before that stage, or if the protocol needs no faces.
         shots: the video's shots.
     """
 
@@ -67,5 +67,5 @@ class Trace:
 
     @property
     def tracks(self) -> list[TracedTrack]:
-        """The tracks that have a score, by number."""
+        """The scored tracks, ordered by number."""
         return sorted((kept for kept in self._tracks if kept.score.n_windows), key=lambda kept: kept.score.track_id)

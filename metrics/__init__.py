@@ -1,1 +1,1 @@
-"""Pure functions on arrays: LSE-D, LSE-C, PSNR, SSIM, their alignment and their averages."""
+"""The scores: LSE-D, LSE-C, PSNR and SSIM as functions of arrays, their averages, and the catalogue of all scores."""

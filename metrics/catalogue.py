@@ -1,7 +1,7 @@
-"""Every score once: its name, title, unit, level, which way is better, how it is printed, and what it needs.
+"""The catalogue of scores: name, title, unit, level, direction, format and weight files of each.
 
-The summary, the table, the progress line, scores.csv, all_scores.txt, `lipscore average` and run.json read SCORES. A
-new score against a reference is a module with a function of a pair of frames (`lipscore.metrics.image.measure`) and an
+The summary, the table, the progress line, scores.csv, all_scores.txt, `lipscore average` and run.json read SCORES. To
+add a score against a reference, write a function of a pair of frames (`lipscore.metrics.image.measure`) and add an
 entry here:
 
     Score("lpips", "LPIPS", "video", "lower", variant=Variant("lpips-alex", partial(Mean, lpips_of)))
@@ -19,23 +19,23 @@ from lipscore.types import TrackScore, VideoScore
 from lipscore.weights.catalogue import S3FD, SYNCNET
 
 ESTIMATING = ("mini",)  # the models that estimate SyncNet's scores
-ESTIMATE_MARK = "~"  # behind a title where the numbers are estimates
+ESTIMATE_MARK = "~"  # appended to the title if the numbers are estimates
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """A score.
 
-    name: in records, files and run.json: the field of VideoScore (and of TrackScore for level "track") that holds it,
-        else its key in VideoScore.scores.
-    level: "track": each face track has one, and the video's follows by the protocol's rule; "video": the video has one.
-    better: "lower", "higher", or "zero" where the sign only says on which side it is off.
-    unit: of its numbers, "" where there is none. form: how the table prints it.
-    averaged: whether its mean over rows and videos says something.
-    shown: whether tables, files and means have it; False for what only a record's `reference` holds.
-    variant: for a score against a reference, the definition that it takes.
-    weights: the weight files that it needs, as weights/catalogue.py names them.
-    estimated: models in ESTIMATING give an estimate of it.
+    name: its name in records, files and run.json. It is a field of VideoScore (and of TrackScore for level "track"), or
+        else a key of VideoScore.scores.
+    level: "track": each face track has a value, and the protocol's rule gives the video's; "video": one per video.
+    better: "lower", "higher", or "zero" if the sign only gives the direction of the error.
+    unit: the unit of its numbers, or "". form: the format specification for tables.
+    averaged: whether its mean over rows and videos is meaningful.
+    shown: whether tables, files and means include it; False if only a record's `reference` does.
+    variant: for a score against a reference, its exact definition.
+    weights: the weight files that it needs, by their names in weights/catalogue.py.
+    estimated: whether models in ESTIMATING only estimate it.
     """
 
     name: str
@@ -52,18 +52,18 @@ class Score:
 
     @property
     def has_field(self) -> bool:
-        """Whether every record has a field for it, and so every table a column."""
+        """Whether every record has a field for it; then every table has a column for it."""
         return self.name in VideoScore.__dataclass_fields__
 
     def of(self, score: VideoScore | TrackScore) -> float | None:
-        """Its value in a record or a track; None where there is none."""
+        """Its value in a record or a track, or None."""
         if self.has_field:
             value: float | None = getattr(score, self.name, None)
             return value
         return score.scores.get(self.name) if isinstance(score, VideoScore) else None
 
     def title_for(self, models: Iterable[str | None]) -> str:
-        """The title, marked where one of these models estimates the score.
+        """The title, marked if one of these models only estimates the score.
 
         >>> LSE_D.title_for(["mini"]), LSE_D.title_for(["vgg"]), PSNR.title_for(["mini"])
         ('LSE-D~', 'LSE-D', 'PSNR')
@@ -71,7 +71,7 @@ class Score:
         return self.title + ESTIMATE_MARK * (self.estimated and any(model in ESTIMATING for model in models))
 
     def text(self, value: float) -> str:
-        """A value as the table prints it."""
+        """A value, formatted as in tables."""
         return format(value, self.form)
 
 
@@ -79,39 +79,37 @@ _LSE_WEIGHTS = (SYNCNET, S3FD)
 LSE_D = Score("lse_d", "LSE-D", "track", "lower", weights=_LSE_WEIGHTS, estimated=True)
 LSE_C = Score("lse_c", "LSE-C", "track", "higher", weights=_LSE_WEIGHTS, estimated=True)
 OFFSET = Score("offset", "offset", "track", "zero", "frames", "d", averaged=False, weights=_LSE_WEIGHTS)
+OFFSET_MS = Score("offset_ms", "offset", "track", "zero", "ms", "+.0f", averaged=False, weights=_LSE_WEIGHTS)
 PSNR = Score("psnr", "PSNR", "video", "higher", "dB", variant=variants.PSNR_RGB)
 SSIM = Score("ssim", "SSIM", "video", "higher", variant=variants.SSIM_WANG_LUMA)
 PSNR_POOLED = Score(
     "psnr_pooled", "pooled PSNR", "video", "higher", "dB", shown=False, variant=variants.PSNR_RGB_POOLED
 )
 
-SCORES: tuple[Score, ...] = (LSE_D, LSE_C, OFFSET, PSNR, SSIM, PSNR_POOLED)
+SCORES: tuple[Score, ...] = (LSE_D, LSE_C, OFFSET, PSNR, SSIM, PSNR_POOLED, OFFSET_MS)
 
 
 def shown(records: Iterable[VideoScore] = ()) -> tuple[Score, ...]:
-    """The scores that a table of these records has a column for.
-
-    Those with a field of their own always; another one where a record has it.
-    """
+    """The columns for a table of these records: every score with its own field, and the others that a record has."""
     held = {name for record in records for name in record.scores}
     return tuple(score for score in SCORES if score.shown and (score.has_field or score.name in held))
 
 
 def averaged(records: Iterable[VideoScore] = ()) -> tuple[Score, ...]:
-    """Of `shown`, those whose mean says something."""
+    """The scores in `shown` whose mean is meaningful."""
     return tuple(score for score in shown(records) if score.averaged)
 
 
 def further() -> tuple[Score, ...]:
-    """The shown scores that records hold in `scores`, because they have no field of their own."""
+    """The shown scores without their own field, which records hold in `scores`."""
     return tuple(score for score in SCORES if score.shown and not score.has_field)
 
 
 def image_variants(every: bool = False) -> tuple[Variant, ...]:
-    """What is computed of each pair of frames, in the order of a record's `reference.values`.
+    """The image variants to compute for each pair of frames, in the order of a record's `reference.values`.
 
     Args:
-        every: also those that are computed only where they are asked for.
+        every: include the variants that are computed only on request.
     """
     own = [score.variant for score in SCORES if score.variant is not None]
     known = {variant.name: variant for variant in (*variants.VARIANTS, *own)}
@@ -119,17 +117,17 @@ def image_variants(every: bool = False) -> tuple[Variant, ...]:
 
 
 def variant_of(name: str) -> str:
-    """The name of the image variant that a score takes; "" where it takes none."""
+    """The name of a score's image variant, or ""."""
     return next((score.variant.name for score in SCORES if score.name == name and score.variant is not None), "")
 
 
 def unit_of(variant: str) -> str:
-    """The unit of an image variant's numbers, by name; "" where it has none."""
+    """The unit of an image variant's numbers, by the variant's name, or ""."""
     return next((known.unit for known in image_variants(every=True) if known.name == variant), "")
 
 
 def against_reference(values: Mapping[str, float]) -> dict[str, float]:
-    """Score name -> its value, out of the values of image variants; a variant that was not computed is left out."""
+    """Map image variants' values to score names; scores whose variant was not computed are left out."""
     return {
         score.name: values[score.variant.name]
         for score in SCORES
@@ -138,11 +136,11 @@ def against_reference(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def without_field(values: Mapping[str, float]) -> dict[str, float]:
-    """What VideoScore.scores holds of the values of image variants."""
+    """The part of image variants' values that goes into VideoScore.scores."""
     named = against_reference(values)
     return {score.name: named[score.name] for score in further() if score.name in named}
 
 
 def lse_text(track: TrackScore, model: str) -> str:
-    """A track's LSE-D and LSE-C in words, marked where its model estimates them: "LSE-D 7.123, LSE-C 6.012"."""
+    """A track's LSE-D and LSE-C as text, marked if the model estimates them: "LSE-D 7.123, LSE-C 6.012"."""
     return ", ".join(f"{score.title_for([model])} {score.text(getattr(track, score.name))}" for score in (LSE_D, LSE_C))

@@ -18,7 +18,7 @@ EPS = 1e-6  # torch.nn.functional.pairwise_distance adds it to every difference
 
 
 def shifted_distances(lip: Floats, audio: Floats, vshift: int) -> Floats:
-    """Distances of each lip embedding to the audio embeddings around it.
+    """The distance of each lip embedding to the audio embeddings around it.
 
     Args:
         lip: float32[W, D].
@@ -34,7 +34,7 @@ def shifted_distances(lip: Floats, audio: Floats, vshift: int) -> Floats:
 
 
 def mean_curve(distances: Floats) -> Floats:
-    """float32[W, K] -> float32[K]: the mean over the windows that have a partner at that shift (NaN where none has)."""
+    """float32[W, K] -> float32[K]: the mean over windows that have a partner at that shift; NaN if no window has."""
     known = ~np.isnan(distances)
     count = known.sum(axis=0)
     total = np.where(known, distances, 0).sum(axis=0, dtype=np.float64)
@@ -53,13 +53,13 @@ class Sync:
 
 
 def sync_of(curve: Floats) -> Sync:
-    """Offset, LSE-D and LSE-C of a curve float32[2 * vshift + 1]; shifts without a value (NaN) take no part.
+    """Offset, LSE-D and LSE-C of a curve float32[2 * vshift + 1]; NaN values are ignored.
 
-    LSE-D is the smallest mean distance, LSE-C the median minus it. The number of known shifts is odd: 2 * vshift + 1 or
-    2 n - 1 of n windows where these are fewer and the model does not pad.
+    LSE-D is the smallest mean distance, LSE-C the median minus it. The number of known shifts is odd: 2 * vshift + 1,
+    or 2 n - 1 for n windows if this is less and the model does not pad.
 
     Raises:
-        ValueError: the curve has no value at all.
+        ValueError: all values are NaN.
     """
     known = np.sort(curve[~np.isnan(curve)])
     if not len(known):
@@ -72,7 +72,7 @@ def sync_of(curve: Floats) -> Sync:
 def framewise_confidence(distances: Floats, curve: Floats) -> Floats:
     """float32[W]: the curve's median minus each window's distance at the best shift, smoothed over 9 windows.
 
-    SyncNetInstance.py (evaluate, fconfm). NaN for the windows that have no partner at that shift.
+    The formula is SyncNetInstance.py's (evaluate, fconfm). Windows without a partner at that shift give NaN.
     """
     known = np.sort(curve[~np.isnan(curve)])
     median = known[(len(known) - 1) // 2]

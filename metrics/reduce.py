@@ -1,7 +1,7 @@
-"""From rows to one number: means with their n, intervals over videos, two runs compared.
+"""Summary statistics: means with their n, confidence intervals over videos, paired comparison of two runs.
 
-Rows of one video are not independent (its face tracks share speaker, sound and generator), so intervals resample
-videos, not rows: the percentile bootstrap of Efron & Tibshirani (1993), chapter 13, on whole clusters.
+Rows of one video are not independent, because its face tracks share speaker, sound and generator. Intervals therefore
+resample videos, not rows: the percentile bootstrap of Efron & Tibshirani (1993), chapter 13, on whole clusters.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from lipscore.types import TrackScore
 
 RESAMPLES = 9999
-BATCH_VALUES = 1 << 22  # resampled values held at once
+BATCH_VALUES = 1 << 22  # resampled values in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean and how many values it is over; NaN over none."""
+    """A mean and the number of values; NaN for n = 0."""
 
     value: float
     n: int
@@ -29,7 +29,7 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % interval; NaN where there are fewer than two videos."""
+    """A 95 % interval; NaN for fewer than two videos."""
 
     low: float
     high: float
@@ -57,16 +57,16 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def most_confident(tracks: Sequence[TrackScore]) -> TrackScore:
-    """The track with the highest LSE-C, of equals the first: its offset is the video's."""
+    """The track with the highest LSE-C; the first one in case of a tie."""
     return max(tracks, key=lambda track: track.lse_c)
 
 
 def bootstrap_mean(videos: Sequence[Sequence[float]], seed: int = 0) -> Interval:
-    """The interval of the mean over all rows when the videos are drawn anew, each with all of its rows.
+    """The interval of the mean over all rows; whole videos are resampled, each with all of its rows.
 
     Args:
-        videos: the rows' values of each video; values that are not finite are left out.
-        seed: of the drawing; the same seed gives the same interval.
+        videos: for each video, its rows' values; values that are not finite are ignored.
+        seed: the same seed gives the same interval.
     """
     finite = [[value for value in rows if math.isfinite(value)] for rows in videos]
     finite = [rows for rows in finite if rows]
@@ -79,7 +79,7 @@ def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Paired:
     """Compare two runs video by video.
 
     Args:
-        a, b: a value per video, in the same order; a video that is not finite in both is left out.
+        a, b: a value per video, in the same order; a video counts only if both values are finite.
 
     Raises:
         ValueError: a and b differ in length.
@@ -105,9 +105,9 @@ def _bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
         drawn: NDArray[np.float64] = sums.sum(axis) / counts.sum(axis)
         return drawn
 
-    from scipy import stats  # here, because it takes half a second: most runs need none of it
+    from scipy import stats  # imported here: it takes half a second, and most runs do not need it
 
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (sums, counts),
         ratio,
         n_resamples=RESAMPLES,
@@ -117,4 +117,4 @@ def _bootstrap(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+    return Interval(float(interval.low), float(interval.high))

@@ -1,1 +1,1 @@
-"""From a video file to a curve: protocols, shots, tracks, crops, audio, models."""
+"""The stages from a video file to a sync curve: protocols, shots, tracks, crops, audio, models."""

@@ -1,7 +1,7 @@
-"""PCM to MFCC, in python_speech_features' defaults: 13 coefficients, windows of 25 ms, 100 a second.
+"""PCM to MFCCs with python_speech_features' defaults: 13 coefficients, windows of 25 ms, 100 per second.
 
-The numbers are those of joonson/syncnet_python SyncNetInstance.py (mfcc(audio, sample_rate)), computed in blocks, so
-that an hour of speech takes no more memory at once than a minute.
+The numbers equal those of joonson/syncnet_python SyncNetInstance.py (mfcc(audio, sample_rate)). They are computed in
+blocks, so that an hour of speech takes no more working memory than a minute.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lipscore.types import Floats
 
 HOP, WINDOW = 160, 400  # samples: 10 ms and 25 ms
 PREEMPHASIS = 0.97
-BLOCK = 6000  # MFCC frames at a time: a minute
+BLOCK = 6000  # MFCC frames per block: one minute
 
 
 def mfcc(pcm: NDArray[np.int16]) -> Floats:

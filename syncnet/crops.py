@@ -1,4 +1,4 @@
-"""A face track's 224x224 crops, and the round trip through a video file that the published protocols put them through.
+"""Cut a face track's 224x224 crops, and write and read the crop files of the published protocols.
 
 Geometry and codec are those of joonson/syncnet_python run_pipeline.py (crop_video) and, for mp4v,
 bytedance/LatentSync eval/syncnet_detect.py.
@@ -23,13 +23,13 @@ from lipscore.types import Frame, Track
 
 SIZE = 224  # pixels, both ways
 SMOOTHING = 13  # frames in the median filter over size and centre
-PAD_GREY = 110  # what lies outside the frame
-CHUNK = 32  # crops handed on at a time: 4.8 MB
+PAD_GREY = 110  # the grey level outside the frame
+CHUNK = 32  # crops per chunk: 4.8 MB
 
 
 @dataclass(frozen=True, slots=True)
 class CropPath:
-    """Where the crop lies in each frame of a track: half the box size and its centre, each float64[T], in pixels."""
+    """The crop's position in each frame of a track: half the box size and the centre, float64[T] each, in pixels."""
 
     half: NDArray[np.float64]
     x: NDArray[np.float64]
@@ -37,19 +37,20 @@ class CropPath:
 
     @staticmethod
     def of(track: Track) -> CropPath:
-        """Median-filtered over 13 frames, which counts zeros beyond both ends as scipy.signal.medfilt does."""
+        """Median-filtered over 13 frames, with zeros beyond both ends like scipy.signal.medfilt."""
         x1, y1, x2, y2 = track.boxes_xyxy.T
         half = np.maximum(x2 - x1, y2 - y1) / 2
         smooth = (median_filter(s, SMOOTHING, mode="constant") for s in (half, (x1 + x2) / 2, (y1 + y2) / 2))
         return CropPath(*smooth)
 
-    def cut(self, frame: Frame, at: int, crop_scale: float) -> Frame:
-        """The crop uint8[224, 224, 3] of the track's at-th frame: rows from the centre minus half to plus 1.8 half."""
-        return cv2.resize(_window(frame, self.half[at], self.x[at], self.y[at], crop_scale), (SIZE, SIZE))  # type: ignore[return-value]
+    def cut(self, frame: Frame, index: int, crop_scale: float) -> Frame:
+        """The crop uint8[224, 224, 3] of the track's frame `index`: rows from centre - half to centre + 1.8 half."""
+        part = _window(frame, self.half[index], self.x[index], self.y[index], crop_scale)
+        return cv2.resize(part, (SIZE, SIZE))  # type: ignore[return-value]
 
 
 def _window(frame: Frame, half: float, x: float, y: float, crop_scale: float) -> Frame:
-    """The part of the grey-padded frame that the original cuts out, without padding the whole frame."""
+    """The part that the original cuts from a grey-padded frame, computed without padding the whole frame."""
     pad = int(half * (1 + 2 * crop_scale))
     x, y = x + pad, y + pad
     rows = slice(int(y - half), int(y + half * (1 + 2 * crop_scale)))
@@ -73,10 +74,10 @@ def _window(frame: Frame, half: float, x: float, y: float, crop_scale: float) ->
 def cut_tracks(
     source: FrameSource, tracks: Sequence[Track], crop_scale: float
 ) -> Iterator[tuple[int, NDArray[np.uint8], bool]]:
-    """One pass over the video for all of its tracks.
+    """Cut all tracks in one pass over the video.
 
     Yields:
-        (which track, its next crops uint8[n, 224, 224, 3], whether they are its last), the tracks interleaved.
+        (the track's index, its next crops uint8[n, 224, 224, 3], whether these are its last crops); tracks interleave.
     """
     paths = [CropPath.of(track) for track in tracks]
     pending: list[list[Frame]] = [[] for _ in tracks]
@@ -97,21 +98,21 @@ def cut_tracks(
 
 
 def track_pcm(pcm: NDArray[np.int16], track: Track, frame_rate: int) -> NDArray[np.int16]:
-    """The samples beneath a track: from its first frame to the end of its last."""
+    """The track's samples, from the start of its first frame to the end of its last."""
     start = round(track.first_frame / frame_rate * SAMPLE_RATE)
     return pcm[start : round((track.last_frame + 1) / frame_rate * SAMPLE_RATE)]
 
 
 @dataclass(frozen=True, slots=True)
 class CropFormat:
-    """A crop file: its suffix, OpenCV's code for the pictures' codec, and FFmpeg's audio codec ("copy" keeps PCM)."""
+    """A crop file's format: suffix, OpenCV's video codec code, and FFmpeg's audio codec ("copy" keeps PCM)."""
 
     suffix: str
     fourcc: str
     audio: str
 
     def name_of(self, track: int) -> str:
-        """The name of a track's file, as the original numbers them."""
+        """A track's file name, numbered like the original's."""
         return f"{track:05d}{self.suffix}"
 
 
@@ -122,7 +123,7 @@ CROP_FORMATS: dict[CropCodec, CropFormat] = {
 
 
 class CropFile:
-    """A track's crops on their way through the video file that a protocol writes them to, below `folder`."""
+    """Writes a track's crops to the protocol's crop file in `folder`, and reads them back."""
 
     def __init__(self, folder: Path, index: int, protocol: Protocol) -> None:
         self._protocol, self._format = protocol, CROP_FORMATS[protocol.crop_codec]
@@ -131,12 +132,12 @@ class CropFile:
         self._writer = write.open_writer(self._video, self._format.fourcc, protocol.frame_rate, (SIZE, SIZE))
 
     def write(self, crops: NDArray[np.uint8]) -> None:
-        """uint8[n, 224, 224, 3] BGR, the next frames."""
+        """Append crops uint8[n, 224, 224, 3] BGR."""
         for crop in crops:
             self._writer.write(crop)
 
     def finish(self, pcm: NDArray[np.int16]) -> None:
-        """Join the frames and their audio (int16[N] at 16 kHz) in `path`."""
+        """Mux the frames with their audio (int16[N] at 16 kHz) into `path`."""
         self._writer.release()
         write.mux_pcm(self._video, pcm, SAMPLE_RATE, self.path, self._format.audio)
         self._video.unlink()
@@ -147,7 +148,7 @@ class CropFile:
         return read.pcm_pipe(self.path, options)
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """The frames as SyncNet's script reads them, each through a JPEG at FFmpeg's default quality."""
+        """The frames as SyncNet's script reads them: each one as a JPEG of FFmpeg's default quality."""
         return chunked(read.decode_jpeg(data) for data in read.jpeg_pipe(self.path))
 
 
@@ -159,7 +160,7 @@ SYNC_OPTIONS: dict[CropAudio, tuple[str, ...]] = {
 
 
 def chunked(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
-    """Frames in stacks of at most CHUNK, each squashed to 224x224 where it has another size."""
+    """Stack frames, at most CHUNK at a time; frames of another size are resized to 224x224."""
     stack: list[Frame] = []
     for frame in frames:
         stack.append(frame if frame.shape[:2] == (SIZE, SIZE) else cv2.resize(frame, (SIZE, SIZE)))  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""The small built-in model: a lip tower and an audio tower of our own, trained on generated talking characters.
+"""mini, the built-in model: a small lip tower and audio tower, trained on generated talking characters.
 
 It follows the idea of SyncNet (Chung and Zisserman, "Out of time", 2016): two towers, a distance between their
-embeddings, a curve over shifts. What is different, and why, is in docs/model-card.md; how the weights were made is in
-`lipscore.training`. Its scores are estimates of SyncNet's; the weight file holds their calibration.
+embeddings, a curve over shifts. docs/model-card.md explains the differences; `lipscore.training` made the weights. Its
+scores are estimates of SyncNet's, and the weight file contains their calibration.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from lipscore.types import Floats, SyncCurve
 WEIGHTS = Path(__file__).with_name("mini.safetensors")
 RECORD = Path(__file__).with_name("mini.json")
 
-AROUND = (slice(49, 209), slice(32, 192))  # rows and columns of the protocols' 224x224 crop: the mouth and room to move
-CROP = 84  # the side that these 160 x 160 are brought to
-MOUTH = (slice(18, 66), slice(18, 66))  # rows and columns of that which the lip tower sees: 48 x 48
-LIP_CONTEXT = 2  # frames that a window sees beyond its own five, on either side
-AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on either side
-AUDIO_LAG = 2  # MFCC frames (half a video frame) that a window's audio is taken earlier: docs/model-card.md says why
+AROUND = (slice(49, 209), slice(32, 192))  # rows and columns of the protocols' 224x224 crop: the mouth with a margin
+CROP = 84  # the side to which these 160 x 160 pixels are resized
+MOUTH = (slice(18, 66), slice(18, 66))  # rows and columns of the resized crop that the lip tower sees: 48 x 48
+LIP_CONTEXT = 2  # frames that a window sees beyond its own five, on each side
+AUDIO_CONTEXT = 7  # MFCC frames that a window sees beyond its own twenty, on each side
+AUDIO_LAG = 2  # a window's audio starts this many MFCC frames (half a video frame) earlier; see docs/model-card.md
 WIDTH = 256
 DIMENSIONS = 128
-BATCH = 256  # windows at a time
-APART = (11.0, 1.5)  # LSE-D and LSE-C where nothing fits: about the worst that was published for the training clips
-AUDIBLE = 12.0  # nats of energy (52 dB) below the loudest 25 ms: quieter ones are no speech
-STILL = 1e-3  # added to a deviation of MFCC, so that silence has a logarithm
-FLAT = 4.0  # grey levels added to a frame's deviation, so that an empty frame stays empty
+BATCH = 256  # windows per batch
+APART = (11.0, 1.5)  # LSE-D and LSE-C of unrelated lips and audio: about the worst published for the training clips
+AUDIBLE = 12.0  # nats of energy (52 dB) below the loudest 25 ms; quieter frames are not speech
+STILL = 1e-3  # added to a standard deviation of MFCCs, so that silence has a logarithm
+FLAT = 4.0  # grey levels added to a frame's standard deviation, so that an empty frame stays empty
 
 
 class MiniSyncNet(nn.Module):
     """Two towers, fully convolutional in time.
 
-    An embedding has DIMENSIONS + 2 numbers and length 1. The last two hold what the others leave, the lips in one and
-    the audio in the other: a window that says nothing can stay short in the shared dimensions, its cosine with
-    everything is near 0, and its row of the curve is flat instead of noisy.
+    An embedding has DIMENSIONS + 2 numbers and length 1. The last two are private dimensions, one per tower. A window
+    without information can put its length there: its cosine with everything is then near 0, and it adds a flat row to
+    the curve instead of a noisy one.
     """
 
     mfcc_mean: Tensor
@@ -151,7 +151,7 @@ def _unit(x: Tensor, slot: int) -> Tensor:
 
 
 def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8[T, 224, 224, 3] BGR -> uint8[T, 84, 84]: what lies AROUND the mouth, grey and smaller."""
+    """uint8[T, 224, 224, 3] BGR -> uint8[T, 84, 84]: the region AROUND the mouth, grey and resized."""
     out = np.empty((len(frames), CROP, CROP), np.uint8)
     for image, frame in zip(out, frames, strict=True):
         cv2.resize(cv2.cvtColor(frame[AROUND], cv2.COLOR_BGR2GRAY), (CROP, CROP), image, interpolation=cv2.INTER_AREA)
@@ -159,13 +159,16 @@ def grey_crops(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def features(curve: SyncCurve, lip: Floats, mfcc: Floats) -> NDArray[np.float64]:
-    """float64[6]: what the calibration looks at.
+    """float64[6]: the calibration's input.
 
-    1; the curve's minimum; how sharp the dip is: the mean of the curve four to six frames from its minimum, minus the
-    minimum (0 where a clip of a few windows has no values there); how much the windows' distances at the minimum
-    differ (standard deviation); how alike all lips look (squared length of the mean lip embedding without its spare
-    numbers); how lively the audio is (mean over MFCC 1 ... 12 of the natural logarithm of their deviation over the
-    audible frames): noise and music make it small.
+    0. the constant 1;
+    1. the curve's minimum;
+    2. sharpness: the curve's mean at four to six frames from the minimum, minus the minimum (0 if a short clip has no
+       values there);
+    3. spread: the standard deviation of the windows' distances at the minimum;
+    4. similarity of the lips: the squared length of the mean lip embedding without the private dimensions;
+    5. liveliness of the audio: the mean, over MFCC 1 ... 12, of the natural logarithm of the standard deviation over
+       audible frames; noise and music make it small.
     """
     mean = curve.mean.astype(np.float64)
     best = int(np.nanargmin(mean))
@@ -182,11 +185,11 @@ def features(curve: SyncCurve, lip: Floats, mfcc: Floats) -> NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From `features` to SyncNet's scores.
+    """Maps `features` to estimates of SyncNet's scores.
 
-    p, how likely lips and audio belong together, is the logistic function of the first four features times `together`.
-    An estimate lies between APART (p = 0) and a linear function of all six (p = 1): without that, features that say
-    how well SyncNet hears and sees, whatever the sync, would speak for a clip with another's audio too.
+    p, the probability that lips and audio belong together, is the logistic function of the first four features times
+    `together`. An estimate lies between APART (p = 0) and a linear function of all six features (p = 1). Without this
+    gate, features that measure audio and video quality rather than sync would give mismatched clips a high score.
     """
 
     together: tuple[float, ...]
@@ -198,21 +201,21 @@ class Calibration:
         return self.of(features(curve, lip, mfcc))
 
     def of(self, row: NDArray[np.float64]) -> tuple[float, float]:
-        """The same of one row of features."""
+        """(LSE-D, LSE-C) from one row of features, neither below 0."""
         p = float(probability(row, np.array(self.together)))
         lse_d, lse_c = (1 - p) * np.array(APART) + p * (np.array([self.lse_d, self.lse_c]) @ row)
         return max(0.0, float(lse_d)), max(0.0, float(lse_c))
 
 
 def probability(rows: NDArray[np.float64], together: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logistic function of features float64[..., 6] times weights float64[4]: p as Calibration has it."""
+    """Calibration's p: the logistic function of the first features of float64[..., 6] times weights float64[4]."""
     return 1.0 / (1.0 + np.exp(-(rows[..., : len(together)] @ together)))
 
 
 class MiniEmbedder:
     """The built-in model behind `lipscore.syncnet.sync_pass.Embedder`.
 
-    A window at the end of what it is given sees the outermost frame (or MFCC) again in place of its missing context.
+    At the ends of the input, the outermost frame (or MFCC) is repeated as context.
     """
 
     name = "mini"
@@ -272,7 +275,7 @@ class MiniPass(WindowPass):
 
 
 def save_mini(net: MiniSyncNet, calibration: Calibration, path: Path) -> None:
-    """Write weights (half precision where it matters for size) and calibration as one safetensors file."""
+    """Write weights (kernels in half precision, to save space) and calibration as one safetensors file."""
     state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
     stored = {key: (value.half() if value.ndim > 1 else value.float()).contiguous() for key, value in state.items()}
     numbers = json.dumps(asdict(calibration))
@@ -283,7 +286,7 @@ def load_mini(device: torch.device, path: Path = WEIGHTS, pool: Pool | None = No
     """The shipped model, or one that `lipscore train mini` wrote.
 
     Raises:
-        WeightsError: the file is not there, or holds something else.
+        WeightsError: the file is missing or is not a weight file of this model.
     """
     net = MiniSyncNet()
     try:
@@ -309,6 +312,6 @@ def mini_sha256() -> str:
 
 
 def held_out_figures() -> dict[str, Any]:
-    """The shipped weights' figures on clips they never saw: "held_out" of the training record (docs/model-card.md)."""
+    """The figures on held-out clips: "held_out" in the training record (docs/model-card.md)."""
     figures: dict[str, Any] = json.loads(RECORD.read_text())["held_out"]
     return figures

@@ -1,8 +1,8 @@
-"""The named protocols: what makes an LSE value comparable with published ones, as data.
+"""The named protocols as data.
 
-Every protocol follows joonson/syncnet_python (6efbb1c) and differs from it in named choices. FIELDS says what each
-choice means and where the originals make it; `lipscore protocols NAME` prints both. A published LSE value means little
-without the protocol that made it.
+LSE values are comparable only within one protocol. Every protocol follows joonson/syncnet_python (6efbb1c) and differs
+from it in named settings. FIELDS gives each setting's meaning and where the originals define it; `lipscore protocols
+NAME` prints both.
 """
 
 from __future__ import annotations
@@ -24,56 +24,65 @@ LATENTSYNC = "bytedance/LatentSync@a229c39"
 
 FIELDS: dict[str, tuple[str, str]] = {
     "transcode": (
-        "what the input becomes first: avi (MPEG-4 and MP3), mp4 (H.264 and AAC), none (decoded once, in memory)",
+        "the first step: transcode to avi (MPEG-4 and MP3) or mp4 (H.264 and AAC), or none (decode once, in memory)",
         f"{JOONSON} run_pipeline.py; mp4: {LATENTSYNC} eval/syncnet_detect.py",
     ),
     "direct": (
-        "the file itself is SyncNet's input, at its own frame rate, each frame squashed to 224x224; no face is sought",
+        "use the file itself as SyncNet's input, at its own frame rate, frames resized to 224x224, without face search",
         f"{WAV2LIP} evaluation/scores_LSE/calculate_scores_LRS.py",
     ),
     "audio_from": (
-        "the audio beneath the tracks: transcoded, input (the input file), clock (the input on the video's clock)",
+        "the tracks' audio: transcoded, input (the input file), clock (the input file on the video's clock)",
         f"{JOONSON} run_pipeline.py; input: {MOCHABENCH} eval-lipsync",
     ),
     "frame_rate": (
-        f"frames per second of the transcoded video: {FRAME_RATE}, what SyncNet was trained on, and nothing else",
+        f"frames per second of the transcoded video: always {FRAME_RATE}, the rate that SyncNet was trained on",
         f"{JOONSON} run_pipeline.py --frame_rate",
     ),
-    "facedet_scale": ("factor on the frame before S3FD", f"{JOONSON} run_pipeline.py --facedet_scale"),
-    "face_confidence": ("S3FD boxes must score more", f"{JOONSON} run_pipeline.py inference_video"),
-    "shot_threshold": ("ContentDetector's threshold", "scenedetect 0.6.0, its default"),
+    "facedet_scale": ("scale factor of frames before S3FD", f"{JOONSON} run_pipeline.py --facedet_scale"),
+    "face_confidence": ("minimum score of an S3FD box (exclusive)", f"{JOONSON} run_pipeline.py inference_video"),
+    "shot_threshold": ("threshold of the cut detector, ContentDetector", "scenedetect 0.6.0, its default"),
     "min_track": (
-        "a track has more detections than this, and its shot at least as many frames",
+        "minimum detections per track (exclusive), and minimum frames per shot (inclusive)",
         f"{JOONSON} run_pipeline.py --min_track",
     ),
     "min_face_size": (
-        "a track's mean width or height in pixels is more than this",
+        "minimum of a track's mean width or height, whichever is larger, in pixels (exclusive)",
         f"{JOONSON} run_pipeline.py --min_face_size",
     ),
-    "max_gap": ("frames between two detections of a track, at most", f"{JOONSON} run_pipeline.py --num_failed_det"),
-    "track_iou": ("a track's next box overlaps its last by more", f"{JOONSON} run_pipeline.py track_shot"),
+    "max_gap": (
+        "maximum distance between two detections of a track, in frames",
+        f"{JOONSON} run_pipeline.py --num_failed_det",
+    ),
+    "track_iou": (
+        "minimum IoU of a track's next box with its last (exclusive)",
+        f"{JOONSON} run_pipeline.py track_shot",
+    ),
     "low_iou": (
-        "after a box that overlaps too little: next_box (try the frame's next one), next_frame (leave the frame)",
+        "after a box with too small an IoU: next_box (try the frame's next box), next_frame (go to the next frame)",
         f"{JOONSON} run_pipeline.py track_shot; next_frame: {MOCHABENCH} eval-lipsync",
     ),
-    "iou_epsilon": ("added to the overlap's denominator", f"{MOCHABENCH} eval-lipsync"),
-    "crop_scale": ("margin around the face box", f"{JOONSON} run_pipeline.py --crop_scale"),
+    "iou_epsilon": ("added to the denominator of the IoU", f"{MOCHABENCH} eval-lipsync"),
+    "crop_scale": (
+        "margin around the face box, as a fraction of its half side",
+        f"{JOONSON} run_pipeline.py --crop_scale",
+    ),
     "crop_codec": (
-        "what the crop is written with and read back from: xvid (AVI with PCM), mp4v (MP4 with AAC), none",
+        "the codec of the crop file: xvid (AVI with PCM), mp4v (MP4 with AAC), none (crops stay in memory)",
         f"{JOONSON} run_pipeline.py crop_video; mp4v: {LATENTSYNC} eval/syncnet_detect.py",
     ),
     "crop_audio": (
-        "FFmpeg's correction when SyncNet's input is read: async (-async 1), aresample (-af aresample=async=1), none",
+        "FFmpeg's timestamp correction on SyncNet's input: async (-async 1), aresample (-af aresample=async=1), none",
         f"{JOONSON} SyncNetInstance.py evaluate; aresample: {MOCHABENCH} eval-lipsync",
     ),
-    "vshift": ("shifts tried to either side, in frames", f"{JOONSON} demo_syncnet.py --vshift"),
+    "vshift": ("largest shift tried in each direction, in frames", f"{JOONSON} demo_syncnet.py --vshift"),
     "batch_size": (
-        "windows per pass through the network, on a CPU at most 4; moves no number",
+        "windows per pass through the network, at most 4 on a CPU; does not change the numbers",
         f"{JOONSON} demo_syncnet.py --batch_size",
     ),
     "reduce": (
-        "tracks to a video: mean, extremes (largest LSE-C and, independently, smallest LSE-D), "
-        "mean_offset (means, and the truncated mean offset)",
+        "how a video's scores follow from its tracks: mean, extremes (largest LSE-C and, independently, smallest "
+        "LSE-D), mean_offset (means, and the truncated mean offset)",
         f"{WAV2LIP}, rows averaged; extremes: {MOCHABENCH} eval-lipsync; mean_offset: {LATENTSYNC} eval/",
     ),
 }
@@ -88,7 +97,7 @@ Reduce = Literal["mean", "extremes", "mean_offset"]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Everything that decides a video's numbers but the weights; FIELDS says what each field means."""
+    """All settings that decide a video's numbers, except the weights; FIELDS gives each one's meaning."""
 
     name: str
     about: str
@@ -121,12 +130,12 @@ class Protocol:
 
     @property
     def hash(self) -> str:
-        """The first 12 hex digits of the SHA-256 of the settings: two protocols with one hash give the same numbers."""
+        """The first 12 hex digits of the settings' SHA-256; protocols with the same hash give the same numbers."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def published(self) -> bool:
-        """Whether this is an unchanged named protocol of the literature, so that its values can be compared."""
+        """Whether this is an unchanged named protocol from the literature, so that its values can be compared."""
         named = PROTOCOLS.get(self.name)
         return named is not None and named.settings == self.settings and named.source != "lipscore"
 
@@ -183,7 +192,7 @@ def get_protocol(name: str) -> Protocol:
     """A protocol by name, or from a TOML file (`inherit = "wav2lip"` and the fields that differ).
 
     Raises:
-        UsageError: there is no such protocol, or the file says something that a protocol cannot.
+        UsageError: there is no such protocol, or the file has an unknown field or an invalid value.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -200,7 +209,7 @@ def get_protocol(name: str) -> Protocol:
         raise UsageError.about("protocol", name, f"not valid TOML ({error})") from error
     inherit = table.pop("inherit", "wav2lip")
     if inherit not in PROTOCOLS:
-        raise UsageError(f"{name}: inherit = {inherit!r} is no named protocol; use one of {', '.join(PROTOCOLS)}")
+        raise UsageError(f"{name}: inherit = {inherit!r} is not a named protocol; use one of {', '.join(PROTOCOLS)}")
     titles = {"name": table.pop("name", path.stem), "about": table.pop("about", f"{inherit}, changed by {path.name}")}
     if titles["name"] in PROTOCOLS:
         raise UsageError(f"{name}: name = {titles['name']!r} is taken by a named protocol; give it a name of its own")
@@ -209,16 +218,16 @@ def get_protocol(name: str) -> Protocol:
 
 
 def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Protocol:
-    """The protocol with some fields changed; each real change is written down in `changed`.
+    """The protocol with some fields changed; `changed` lists each field whose value differs.
 
     Raises:
-        UsageError: no such field, or a value of the wrong type or range.
+        UsageError: a field is unknown, or a value has the wrong type or range.
     """
     types = get_type_hints(Protocol)
     prefix = f"{where}: " if where else ""
     for field, value in values.items():
         if field not in FIELDS:
-            raise UsageError(f"{prefix}{field} is no field of a protocol; the fields are {', '.join(FIELDS)}")
+            raise UsageError(f"{prefix}{field} is not a field of a protocol; the fields are {', '.join(FIELDS)}")
         choices = get_args(types[field])
         wanted = str if choices else types[field]
         if wanted is float and type(value) is int:

@@ -1,7 +1,7 @@
-"""Published LSE values of videos, as MoChaBench's table has them.
+"""Read published LSE values in the format of MoChaBench's table.
 
-congwei1230/MoChaBench (eval-lipsync) publishes a CSV with the columns clip, offsets, lse_c, lse_d, has_face: SyncNet v2
-under the protocol that is called mochabench here.
+congwei1230/MoChaBench (eval-lipsync) publishes a CSV with the columns clip, offsets, lse_c, lse_d, has_face. It was
+made with SyncNet v2 under the protocol that lipscore calls mochabench.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMNS = ("clip", "offsets", "lse_c", "lse_d", "has_face")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One video's published numbers: None where no face was found; sha256 where the file itself is known."""
+    """One video's published numbers; None if no face was found. sha256 identifies the file, if it is known."""
 
     clip: str
     offsets: tuple[int, ...]

@@ -1,7 +1,7 @@
-"""Cuts between shots, by scenedetect 0.6.0's ContentDetector.
+"""Find cuts between shots with scenedetect 0.6.0's ContentDetector.
 
-scenedetect's SceneManager is left out, because it wants a file of its own to read: the frames reach its detector as its
-own reader would hand them over.
+The frames go straight to the detector, downscaled as scenedetect's own SceneManager does. SceneManager itself is not
+used, because it reads the file again.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class _QuickDetector(ContentDetector):  # type: ignore[misc]
 
 
 def find_shots(frames: Iterable[Frame], threshold: float) -> list[Shot]:
-    """Cut a video into shots; the last one ends with the last frame that there is.
+    """Split a video into shots; the last shot ends with the last frame.
 
     Args:
-        frames: uint8[H, W, 3] BGR, all of the video, in order. Read by OpenCV (as the published protocols do), an AVI
-            that FFmpeg wrote has one frame less than FFmpeg reads from it.
+        frames: uint8[H, W, 3] BGR, the whole video in order. The published protocols read it with OpenCV, which gets
+            one frame fewer from FFmpeg's AVI than FFmpeg itself.
         threshold: ContentDetector's.
     """
     detector = _QuickDetector(threshold=threshold)

@@ -1,12 +1,12 @@
-"""From crops and MFCC to the distances at every shift, in batches and with flat memory.
+"""Compute the distances at every shift from crops and MFCCs, in batches and in constant memory.
 
-A model that embeds windows (SyncNet v2, the built-in one) is an `Embedder`; a `WindowPass` feeds it with a track's
-crops chunk by chunk and keeps only what the next chunk needs.
+A model that embeds windows (SyncNet v2, mini) is an `Embedder`. A `WindowPass` feeds it a track's crops chunk by chunk
+and keeps only what the next chunk needs.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from lipscore.syncnet.window import MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PE
 from lipscore.types import Floats, SyncCurve
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """A pair of towers that embed the windows of lips and speech.
 
-    pads: whether distances beyond the ends are taken to zero vectors (SyncNet) or left out (the built-in model).
-    context: windows to either side of its own that an embedding depends on (0: it sees its own frames alone).
+    pads: True if windows beyond the ends count as zero vectors (SyncNet), False if they are left out (mini).
+    context: how many neighbouring windows on each side an embedding depends on; 0: its own frames only.
     """
 
     @property
@@ -30,7 +31,7 @@ class Embedder(Protocol):
 
     @property
     def context(self) -> int:
-        """Windows to either side."""
+        """Neighbouring windows on each side."""
         ...
 
     def lip(self, frames: NDArray[np.uint8]) -> Floats:
@@ -43,7 +44,7 @@ class Embedder(Protocol):
 
 
 class WindowPass:
-    """One track's way through an embedder: feed() its crops in order, then take curve().
+    """One track's pass through an embedder: feed() its crops in order, then call curve().
 
     Args:
         embedder: the model.
@@ -51,6 +52,9 @@ class WindowPass:
         n_samples: of the audio at 16 kHz.
         n_frames: of the track; windows = min(n_frames, n_samples // 640) - 5, as SyncNetInstance.py counts them.
         vshift: shifts to either side.
+
+    Attributes:
+        kept: the lip embeddings so far, float32[n, D] each, where it was set to a list; None keeps none.
     """
 
     def __init__(
@@ -72,9 +76,10 @@ class WindowPass:
         self._done = 0
         self._lip_sum: Floats = np.zeros(0, np.float32)
         self._distances: list[Floats] = []
+        self.kept: list[Floats] | None = None
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
-        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        """Feed the track's next crops, uint8[n, 224, 224, 3] BGR."""
         frames = np.concatenate([self._pending, crops])
         end = self._pending_from + len(frames)
         # A window waits for what the model sees beyond it, except where the track ends.
@@ -85,14 +90,24 @@ class WindowPass:
             return
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
         lip = self._embedder.lip(seen)[self._done - self._pending_from : stop - self._pending_from]
-        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
-        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         keep_from = max(0, stop - self._embedder.context)
         self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
+        self.feed_lips(lip)
+
+    def feed_lips(self, lip: Floats) -> None:
+        """float32[n, D]: embeddings of the next windows, in place of crops; what lies beyond the sound is left out."""
+        lip = lip[: self.n_windows - self._done]
+        if not len(lip):
+            return
+        stop = self._done + len(lip)
+        if self.kept is not None:
+            self.kept.append(lip)
+        self._distances.append(lse.shifted_distances(lip, self._audio_around(self._done, stop), self._vshift))
+        self._lip_sum = lip.sum(axis=0) + (self._lip_sum if len(self._lip_sum) else 0)
         self._done = stop
 
     def curve(self) -> SyncCurve:
-        """What was fed so far as a curve."""
+        """The curve of all crops fed so far."""
         distances = self.distances()
         return SyncCurve(distances, lse.mean_curve(distances))
 

@@ -1,7 +1,7 @@
-"""From boxes to face tracks, as joonson/syncnet_python run_pipeline.py (track_shot) and its forks make them.
+"""Link boxes into face tracks, like joonson/syncnet_python run_pipeline.py (track_shot) and its forks.
 
-Published numbers depend on a quirk of the original: it takes boxes out of the list that it is walking, so that the box
-after a taken one is passed over in that frame.
+Published numbers depend on a quirk of the original: it removes boxes from the list that it iterates over, so the box
+after a removed one is skipped in that frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lipscore.types import Detection, Shot, Track
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """The tracks of a video, and the best that was turned down, so that a reason can say what was missing.
+    """The tracks of a video, and figures of rejected candidates for the message when there is no track.
 
     longest: detections in the longest candidate; largest_px: the mean face size of the largest candidate that was long
     enough.
@@ -34,8 +34,8 @@ def find_tracks(detections: Sequence[Sequence[Detection]], shots: Sequence[Shot]
     """Link boxes into tracks, shot by shot.
 
     Args:
-        detections: for each frame of the video its boxes, in the detector's order (which the linking depends on).
-        shots: only those of at least protocol.min_track frames are looked at.
+        detections: the boxes of each frame, in the detector's order; the result depends on this order.
+        shots: shots of fewer than protocol.min_track frames are skipped.
     """
     tracks: list[Track] = []
     longest = 0
@@ -57,27 +57,27 @@ def find_tracks(detections: Sequence[Sequence[Detection]], shots: Sequence[Shot]
 
 
 def _take_chain(remaining: list[list[Detection]], protocol: Protocol) -> list[Detection]:
-    """One walk over a shot: the boxes that link up with the first one left, taken out of `remaining`."""
+    """One pass over a shot: the boxes that link to the first remaining one; they are removed from `remaining`."""
     chain: list[Detection] = []
     for boxes in remaining:
-        at = 0
-        while at < len(boxes):
-            box = boxes[at]
+        position = 0
+        while position < len(boxes):
+            box = boxes[position]
             if not chain:
-                chain.append(boxes.pop(at))
+                chain.append(boxes.pop(position))
             elif box.frame - chain[-1].frame > protocol.max_gap:
                 break
             elif paired_iou(box.box_xyxy, chain[-1].box_xyxy, protocol.iou_epsilon) > protocol.track_iou:
-                chain.append(boxes.pop(at))
+                chain.append(boxes.pop(position))
             elif protocol.low_iou == "next_frame":
                 break
-            at += 1  # also after a box was taken: the walk steps over the one that moved into its place
+            position += 1  # also after a removal, which skips the box that moved into its place: the original's quirk
     return chain
 
 
 def _fill_gaps(chain: Sequence[Detection]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Boxes for every frame from the first to the last, linear between detections."""
-    at = np.array([box.frame for box in chain])
+    """Boxes for every frame from the first to the last, interpolated linearly between detections."""
+    detected = np.array([box.frame for box in chain])
     boxes = np.array([box.box_xyxy for box in chain], np.float64)
-    frames = np.arange(at[0], at[-1] + 1)
-    return frames, np.stack([np.interp(frames, at, boxes[:, side]) for side in range(4)], axis=1)
+    frames = np.arange(detected[0], detected[-1] + 1)
+    return frames, np.stack([np.interp(frames, detected, boxes[:, side]) for side in range(4)], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import torch
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lipscore import Models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +81,49 @@ def mini_models() -> Models:
     from lipscore import load_models
 
     return load_models("mini", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def wav2lip_kit(shared: Path) -> Path:
+    """The folder with Wav2Lip's conformance kit; skips where it is not."""
+    folder = shared / "wav2lip"
+    if not (folder / "golden.json").is_file():
+        pytest.skip(f"no conformance kit of Wav2Lip at {folder} (set LIPSCORE_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wav2lip_weights(wav2lip_kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the kit's four weight files of the generation, removed afterwards: they take 530 MB."""
+    import runpy
+    import shutil
+    import sys
+
+    folder = tmp_path_factory.mktemp("wav2lip-weights")
+    argv, sys.argv = sys.argv, ["wav2lip_kit.py", str(folder)]
+    try:
+        runpy.run_path(str(wav2lip_kit / "wav2lip_kit.py"), run_name="__main__")
+    finally:
+        sys.argv = argv
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def drawn_wav2lip() -> dict[str, Tensor]:
+    """Wav2Lip's tensors with weights of our own: its output spreads, and depends on the sound and on the face."""
+    from lipscore.generate.wav2lip.network import Wav2LipNet
+
+    torch.manual_seed(0)
+    network = Wav2LipNet().train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics of the one batch
+        elif isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    with torch.no_grad():
+        network(torch.rand(16, 1, 80, 16) * 8 - 4, torch.rand(16, 6, 96, 96))
+    return network.state_dict()
 
 
 @pytest.fixture(scope="session")

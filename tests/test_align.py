@@ -49,7 +49,7 @@ def test_a_shift_needs_half_of_the_shorter_side() -> None:
     assert abs(best_shift([still] * 2 + busy, busy[::-1] + [still] * 2, 8)) <= 5
 
 
-def test_of_equal_shifts_the_smallest_is_taken_and_of_nothing_none() -> None:
+def test_tied_shifts_and_empty_streams_give_shift_0() -> None:
     same = [np.full((4, 4), 9, np.uint8)] * 12
     assert best_shift(same, same, 5) == 0
     assert best_shift([], same, 5) == 0
@@ -60,7 +60,7 @@ def test_of_equal_shifts_the_smallest_is_taken_and_of_nothing_none() -> None:
     ("generated", "reference", "warns"),
     [(100, 100, False), (102, 100, False), (103, 100, True), (97, 100, True), (1005, 1000, False), (1006, 1000, True)],
 )
-def test_lengths_that_differ_are_said(generated: int, reference: int, warns: bool) -> None:
+def test_different_lengths_are_reported(generated: int, reference: int, warns: bool) -> None:
     warning = length_warning(generated, reference)
     assert (warning is not None) == warns
     if warning:

@@ -47,7 +47,7 @@ def test_the_mode_is_the_users_own(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_what_is_in_the_way_is_said(tmp_path: Path) -> None:
+def test_an_obstacle_at_the_target_is_reported(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(MissingError, match=r"folder: is a directory.*rmdir folder && touch folder"):
         replace_whole(tmp_path / "folder", b"x")

@@ -103,7 +103,7 @@ def test_older_files_and_malformed_lines(tmp_path: Path) -> None:
     assert report.incomplete
 
 
-def test_what_should_not_be_averaged_is_said(tmp_path: Path) -> None:
+def test_averaging_incomparable_rows_warns(tmp_path: Path) -> None:
     path = tmp_path / "all_scores.txt"
     path.write_text(line("a", 7, 6) + line("a", 7, 6) + line("b", 7, 6, protocol="joonson"))
     warnings = average(path).warnings

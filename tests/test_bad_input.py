@@ -156,7 +156,9 @@ def test_audio_formats(tmp_path: Path, mini_models: Models, talk: Path, options:
 
 
 @pytest.mark.parametrize("name", ["a b.mp4", 'it\'s "q".mp4', "-y.mp4", "%d:x#.mp4", "видео 口.mp4"])
-def test_names(tmp_path: Path, mini_models: Models, talk: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusual_file_names_are_scored(
+    tmp_path: Path, mini_models: Models, talk: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(talk.read_bytes())
     record = score(Path(name), mini_models)

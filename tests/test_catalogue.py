@@ -75,6 +75,7 @@ def test_a_toy_metric_appears_everywhere(with_toy: None, tmp_path: Path, monkeyp
         "video",
         "tracks",
         "offset",
+        "ms",
         "LSE-D~",
         "LSE-C~",
         "PSNR",
@@ -124,9 +125,9 @@ def test_records_without_further_scores_are_what_they_were() -> None:
     header, row = as_csv([Record(SCORED, "s", "k")]).decode().splitlines()
     assert header == (
         "video,name,sha256,status,reason,protocol,protocol_hash,changed,model,detector,comparable,fps,n_frames,"
-        "duration_s,shots,tracks,lse_d,lse_c,offset,psnr,ssim,reference,seconds"
+        "duration_s,shots,tracks,lse_d,lse_c,offset,psnr,ssim,reference,seconds,signature,offset_ms"
     )
-    assert row.endswith(",0,1,7.25,6.5,2,31.5,0.9,,")
+    assert row.endswith(",0,1,7.25,6.5,2,31.5,0.9,,,,")
     assert scores_file.lines_of(SCORED) == (
         "7.250000 6.500000 31.500000 0.900000  # a track=0 offset=2 protocol=wav2lip model=vgg",
     )
@@ -148,7 +149,7 @@ def table_of(*scores: VideoScore) -> list[str]:
     return text.getvalue().splitlines()
 
 
-def test_a_table_is_what_it_was() -> None:
+def test_the_table_keeps_its_form() -> None:
     faceless = replace(SCORED, name="b", status="no_face", tracks=(), lse_d=None, lse_c=None, offset=None)
     assert [line.rstrip() for line in table_of(SCORED, faceless)] == [
         "video  tracks  offset  LSE-D  LSE-C    PSNR   SSIM  status",

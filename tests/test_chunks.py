@@ -155,7 +155,7 @@ def test_drift_leaves_out_what_cannot_be_trusted() -> None:
     assert drifts([replace(steady[0], piece=None)]) == []
 
 
-def test_what_is_short_or_cannot_be_cut_stays_whole(clip: Path, tmp_path: Path) -> None:
+def test_short_and_unreadable_videos_stay_whole(clip: Path, tmp_path: Path) -> None:
     job = Job(clip, "talk")
     assert split(job, 30, 5, WAV2LIP) == [job]
     broken = tmp_path / "broken.mp4"

@@ -93,7 +93,7 @@ def test_a_run_and_what_it_leaves(here: Path, clip: Path) -> None:
     result = lipscore_("score", "in", *DIRECT, "--out", "out")
     assert result.exit_code == 1, result.stderr
     header, *rows = result.stdout.splitlines()
-    assert header.split() == ["video", "tracks", "offset", "LSE-D~", "LSE-C~", "PSNR", "SSIM", "status"]
+    assert header.split() == ["video", "tracks", "offset", "ms", "LSE-D~", "LSE-C~", "PSNR", "SSIM", "status"]
     table = {row.split()[0]: row.split()[-1] for row in rows[:3]}
     assert table == {"a": "ok", "b": "ok", "c": "media_error"}
     assert "2 scored / 3 total" in result.stdout and "model=mini comparable=false" in result.stdout
@@ -141,7 +141,7 @@ def test_json_is_all_that_stands_on_standard_output(here: Path, clip: Path) -> N
     assert not lipscore_("score", "in", *DIRECT, "--vshift", "10").stderr.count("scored before")
 
 
-def test_a_changed_protocol_is_said(here: Path, clip: Path) -> None:
+def test_a_changed_protocol_is_reported(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4")
     result = lipscore_("score", "in", *DIRECT, "--vshift", "10")
     assert "changed: vshift=10 (wav2lip-lrs: 15)" in result.stdout
@@ -181,7 +181,7 @@ def test_wrong_usage_ends_with_2(here: Path, clip: Path) -> None:
         ((), "Missing argument"),
         (("in", "--no-such"), "No such option"),
         (("in", "--protocol", "none"), "no such protocol"),
-        (("in", "--model", "none"), "--model none: no such choice"),
+        (("in", "--model", "none"), "--model none: unknown choice"),
         (("in", "--device", "abacus"), "not a device"),
         (("in", "--shard", "3/2"), "--shard 3/2"),
         (("in", "--vshift", "-1"), "vshift"),
@@ -199,7 +199,7 @@ def test_two_references_for_one_video_are_both_named(here: Path, clip: Path) -> 
     assert result.exit_code == 2 and "a.avi" in result.stderr and "reference/a.mp4" in result.stderr
 
 
-def test_what_is_missing_ends_with_3_and_says_what_to_do(here: Path, clip: Path) -> None:
+def test_something_missing_exits_3_with_instructions(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4")
     (here / "empty").mkdir()
     (here / "folder.txt").mkdir()

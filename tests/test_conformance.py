@@ -65,7 +65,7 @@ def assert_score(track: Any, golden: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("protocol", TRACKED)
 @pytest.mark.parametrize("name", CLIPS)
-def test_scores(
+def test_shots_tracks_and_scores_are_the_originals(
     name: str, protocol: str, golden: dict[str, Any], clip_paths: dict[str, Path], load: Any, shared: Path
 ) -> None:
     want = golden[name][protocol]

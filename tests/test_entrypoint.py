@@ -137,7 +137,7 @@ def test_nothing_to_score(app: App, left: list[str]) -> None:
     ("name", "mode", "said"),
     [("all_scores.txt", 0o444, "is not writable"), ("eval/data", 0o300, "is not readable")],
 )
-def test_what_this_user_may_not(app: App, name: str, mode: int, said: str) -> None:
+def test_missing_permissions_are_reported(app: App, name: str, mode: int, said: str) -> None:
     (app.home / name).chmod(mode)
     if os.geteuid() == 0:  # root may read and write everything, unless it gives that up
         app.before = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
@@ -153,7 +153,7 @@ def test_no_temporary_folder(app: App, tmp_path: Path) -> None:
     assert "add --tmpfs /tmp" in err
 
 
-def test_unverified_weights_are_said_aloud_and_allowed(app: App) -> None:
+def test_unverified_weights_are_reported_and_allowed(app: App) -> None:
     _, _, err = app.run(LIPSCORE_ALLOW_UNVERIFIED="1")
     assert "not the published ones" in err
     assert app.called()[0].endswith("--out eval/results --allow-unverified")

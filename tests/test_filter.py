@@ -50,7 +50,7 @@ def test_without_a_score(status: Status, decision: str) -> None:
 
 
 @given(st.floats(0, 12), st.integers(-15, 15))
-def test_what_is_good_stays_good_under_a_laxer_preset(confidence: float, offset: int) -> None:
+def test_a_good_video_stays_good_under_a_laxer_preset(confidence: float, offset: int) -> None:
     order = [decide(scored((confidence, offset)), PRESETS[name])[0] for name in ("strict", "high", "medium", "relaxed")]
     assert order == sorted(order, reverse=True)  # poor before good
 

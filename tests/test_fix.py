@@ -146,7 +146,7 @@ def test_when_an_offset_is_not_trusted(tracks: list[TrackScore], reason: str) ->
     assert bool(why_not(tracks, 3.0)) == bool(reason)
 
 
-def test_the_command_refuses_aloud(clip: Path, tmp_path: Path) -> None:
+def test_the_command_reports_a_refusal(clip: Path, tmp_path: Path) -> None:
     off = tmp_path / "off.mp4"
     edit.shift_audio(clip, off, Fraction(4, 25))
     run, out = CliRunner(), tmp_path / "out.mp4"

@@ -62,7 +62,7 @@ def test_malformed_files_are_named_with_the_place(tmp_path: Path, content: str |
     assert said in str(caught.value)
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_missing_folders_and_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="detections = "):
         GivenBoxes(tmp_path / "nowhere")
     with pytest.raises(MediaError, match=r"clip\.json: no such file"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lipscore.faces.boxes import iou
-from lipscore.faces.hog import MAPPING, PASSES, HogDetector, Look, to_faces
+from lipscore.faces.hog import MAPPING, PASSES, HogDetector, SearchPass, to_faces
 from lipscore.media.read import frames_at
 
 CLIPS = (
@@ -52,12 +52,12 @@ def test_boxes_follow_the_frames_size(shared: Path, detector: HogDetector) -> No
         assert iou(here[None], there[None])[0, 0] > 0.8
 
 
-def test_a_second_look_finds_a_smaller_face(shared: Path) -> None:
+def test_a_second_pass_finds_a_smaller_face(shared: Path) -> None:
     frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[0])))
     height, width = frame.shape[:2]
     far = np.full((2 * height, 2 * width, 3), 128, np.uint8)
     far[:height, :width] = frame
-    once, twice = HogDetector(passes=[Look(300, 0)]), HogDetector(passes=[Look(300, 0), Look(976, 0)])
+    once, twice = HogDetector(passes=[SearchPass(300, 0)]), HogDetector(passes=[SearchPass(300, 0), SearchPass(976, 0)])
     assert once([far], [0]) == [[]]
     assert len(twice([far], [0])[0]) == 1
 
@@ -81,10 +81,10 @@ def test_a_tilted_head_is_found_where_it_is(shared: Path, detector: HogDetector,
     assert iou(found.box_xyxy[None], known[None] + [left, 0, left, 0])[0, 0] > 0.7
 
 
-def test_a_look_gives_no_more_faces_than_it_may(shared: Path) -> None:
+def test_a_pass_returns_at_most_its_limit_of_faces(shared: Path) -> None:
     frame = next(iter(frames_at(shared / "clips" / "talking" / CLIPS[0])))
     two = np.hstack([frame, frame])
-    every, best = (HogDetector(passes=[Look(960, 0, 0, most)])([two], [0])[0] for most in (9, 1))
+    every, best = (HogDetector(passes=[SearchPass(960, 0, 0, most)])([two], [0])[0] for most in (9, 1))
     assert len(every) == 2
     assert [box.score for box in best] == [max(box.score for box in every)]
 

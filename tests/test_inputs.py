@@ -45,7 +45,7 @@ def test_names_are_unique_whatever_is_given(tmp_path: Path) -> None:
     assert len(set(names)) == 5 and names[0] == "-q" and names[1] == "a.avi" and names[4] == "odd"
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_missing_inputs_are_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.mp4").touch()
     with pytest.raises(MissingError, match=r"gone: no such file or folder; .*empty: holds no video"):
@@ -54,7 +54,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     assert [bool(video.problem) for video in found] == [True, False]
 
 
-def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(place: Path, onerror: Callable[[OSError], None], followlinks: bool) -> list[object]:
         onerror(PermissionError(13, "Permission denied", str(place)))
         return []

@@ -166,7 +166,7 @@ def test_different_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert not (tmp_path / "all").exists()
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_missing_shards_and_runs_are_reported(tmp_path: Path) -> None:
     one = wrote(tmp_path / "1", record("a"), manifest="run-1-of-4.json")
     three = wrote(tmp_path / "3", record("b"), manifest="run-3-of-4.json", not_reached=5)
     killed = wrote(tmp_path / "k", record("c"))
@@ -216,7 +216,7 @@ def test_no_results_is_an_error(tmp_path: Path) -> None:
         merge([tmp_path / "nowhere"], tmp_path / "all")
     folder = wrote(tmp_path / "2", record("a"))
     (folder / "run.json").unlink()
-    with pytest.raises(MissingError, match=r"no run.json of a run that ended"):
+    with pytest.raises(MissingError, match=r"no run.json of a finished run"):
         merge([folder], tmp_path / "all")
 
 

@@ -58,6 +58,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f'__version__ = "{version}"' in (HOME / "__init__.py").read_text()
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
 def test_every_module_is_in_the_wheel(wheel: Path) -> None:
     assert len(modules()) > 60
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}

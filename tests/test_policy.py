@@ -22,7 +22,7 @@ from lipscore import Models, __version__, load_models, score_video
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.run.jobs import Piece
-from lipscore.eval.run.runner import record_key
+from lipscore.eval.run.work import record_key
 from lipscore.eval.score import reduce_tracks
 from lipscore.eval.setup import Setup, settings_hash
 from lipscore.eval.store.records import Record, read_records
@@ -184,7 +184,7 @@ def test_official_weights_and_an_unchanged_protocol_are_comparable(verified: Pat
         ({"protocol": "wav2lip-lrs", "precision": "bf16"}, False, ("networks in bf16",)),
     ],
 )
-def test_what_load_models_is_asked_for_ends_it(
+def test_options_of_load_models_end_comparability(
     verified: Path, tmp_path: Path, options: dict[str, Any], comparable: bool, changed: tuple[str, ...]
 ) -> None:
     protocol = PROTOCOLS[options.get("protocol", "wav2lip")]
@@ -257,7 +257,7 @@ def test_a_records_key_stays_what_it_was(tmp_path: Path) -> None:
     assert keys == ["93cb2c00956420b9", "316224eb0daa51e8", "ed0ac47e02e6d01a", "2d50ba0204f81ec7"]
 
 
-def test_what_the_options_add_to_the_settings() -> None:
+def test_the_options_in_the_settings_hash() -> None:
     asked = Setup(WAV2LIP, models_of(), ReferenceOptions(max_shift=5)).options_record()
     assert asked == {**ASKED, "ffmpeg": ffmpeg.ffmpeg_version(), "lipscore": __version__}
     assert ffmpeg.ffmpeg_version()
@@ -293,7 +293,7 @@ def test_each_setting_that_decides_a_number_changes_the_hash(monkeypatch: pytest
         assert hashes[one] != hashes[two], f"{one} and {two}"
 
 
-def test_what_decides_no_number_leaves_the_hash() -> None:
+def test_options_that_decide_no_number_leave_the_hash() -> None:
     for same in (
         hash_with(change(WAV2LIP, {"batch_size": 3})),
         hash_with(models={"path": "/elsewhere"}),

@@ -52,7 +52,7 @@ def test_a_change_is_written_down_and_ends_comparability() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"min_trak": 5}, "min_trak is no field"),
+        ({"min_trak": 5}, "min_trak is not a field"),
         ({"min_track": "5"}, "must be of type int"),
         ({"min_track": -1}, "must be 0 or more"),
         ({"vshift": 0}, "must be more than 0"),
@@ -79,10 +79,10 @@ def test_a_toml_file_inherits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("inherit = 'nobody'", "no named protocol"),
+        ("inherit = 'nobody'", "not a named protocol"),
         ("name = 'wav2lip'", "taken"),
         ("min_track = ", "not valid TOML"),
-        ("colour = 1", "no field"),
+        ("colour = 1", "not a field"),
         ("inherit = 'lipscore-1'\nframe_rate = 50", "frame_rate = 50: must be 25"),
     ],
 )

@@ -98,6 +98,6 @@ def test_luma_is_bt601_and_one_on_every_device() -> None:
         (np.zeros((1, 0, 4), np.uint8), np.zeros((1, 0, 4), np.uint8), "non-empty"),
     ],
 )
-def test_what_cannot_be_compared_is_said(a: np.ndarray, b: np.ndarray, says: str) -> None:
+def test_mismatched_images_are_refused(a: np.ndarray, b: np.ndarray, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         squared_error(torch.from_numpy(a), torch.from_numpy(b))

@@ -52,12 +52,12 @@ SCORE = VideoScore(
 # ../shared/design/architecture.md, Formats
 SHARED_FIELDS = "schema video name sha256 status reason protocol model comparable fps n_frames duration_s shots tracks"
 NUMBER_FIELDS = "lse_d lse_c offset psnr ssim alignment seconds"
-TRACK_FIELDS = "track first_frame last_frame offset lse_d lse_c n_windows curve"
+TRACK_FIELDS = "track first_frame last_frame offset lse_d lse_c n_windows curve offset_ms"
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.text(), st.text(), numbers, st.floats(), st.floats())
-def test_what_is_written_is_what_is_read(
+def test_a_record_survives_writing_and_reading(
     name: str, reason: str, psnr: float | None, lse_d: float, in_curve: float
 ) -> None:
     track = replace(SCORE.tracks[0], lse_d=lse_d, curve=(in_curve, 1.0))
@@ -101,7 +101,7 @@ def test_csv_has_a_row_per_video_and_empty_cells_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("half", [b'{"schema": 1, "vid', b"\xff\xfe"])
-def test_half_a_last_line_is_passed_over_and_then_repaired(tmp_path: Path, half: bytes) -> None:
+def test_half_a_last_line_is_skipped_and_then_repaired(tmp_path: Path, half: bytes) -> None:
     path = tmp_path / "scores.jsonl"
     path.write_bytes(as_line(Record(SCORE, "s", "k1")) + half)
     records, problems = read_records(path)
@@ -119,7 +119,7 @@ def test_a_whole_last_line_without_its_newline_is_kept(tmp_path: Path) -> None:
     assert [record.key for record in read_records(path)[0]] == ["k1", "k2"]
 
 
-def test_lines_that_are_no_records_are_named(tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_by_number(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     good = as_line(Record(SCORE, "s", "k"))
     strange = json.dumps({**json.loads(good), "status": "fine"}).encode()
@@ -181,12 +181,12 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [append_whole, replace_whole])
-def test_a_folder_that_is_a_file_is_said(tmp_path: Path, write: object) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path: Path, write: object) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MissingError, match="is a file, not a folder"):
         write(tmp_path / "file" / "scores", b"1\n")  # type: ignore[operator]
 
 
-def test_a_read_only_folder_is_said() -> None:
+def test_a_read_only_folder_is_reported() -> None:
     with pytest.raises(MissingError, match=r"/proc/lipscore.*choose another place"):
         RecordStore(Path("/proc/lipscore"))

@@ -110,7 +110,7 @@ def test_timestamps_bring_different_frame_rates_together(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("shift", [-4, 3])
-def test_a_shift_is_found_and_said(tmp_path: Path, shift: int) -> None:
+def test_a_shift_is_found_and_reported(tmp_path: Path, shift: int) -> None:
     early, late = tmp_path / "early.mp4", tmp_path / "late.mp4"
     write.write_video(early, moving(40, start=5), 25)
     write.write_video(late, moving(40, start=5 - shift), 25)
@@ -123,7 +123,7 @@ def test_a_shift_is_found_and_said(tmp_path: Path, shift: int) -> None:
     assert score.psnr > still.psnr + 10
 
 
-def test_nothing_is_cut_or_resized_in_silence(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+def test_resizing_and_different_lengths_are_reported(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     other = tmp_path / "short and wide.mp4"
     write.write_video(other, moving(30, (32, 64)), 25)
     score = score_reference(other, pair[1])
@@ -156,7 +156,7 @@ def test_regions_are_the_crop_and_its_lower_half(pair: tuple[Path, Path]) -> Non
     assert (whole.region, mouth.region) == ("face", "mouth")
 
 
-def test_frames_without_a_face_are_left_out_and_said(pair: tuple[Path, Path]) -> None:
+def test_frames_without_a_face_are_left_out_and_reported(pair: tuple[Path, Path]) -> None:
     score = score_reference(*pair, 25, [face_at(range(10, 30), (36, 16, 60, 40))], ReferenceOptions(region="face"))
     assert score.alignment is not None
     assert score.alignment.n_compared == 20
@@ -204,7 +204,7 @@ def test_bad_files_are_a_status(tmp_path: Path, pair: tuple[Path, Path]) -> None
 
 
 @pytest.mark.parametrize("options", [{"align": "time"}, {"region": "lips"}, {"resize": "box"}, {"max_shift": -1}])
-def test_choices_that_are_none(options: dict[str, object]) -> None:
+def test_unknown_choices_are_usage_errors(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(options.values())))):
         ReferenceOptions(**options)  # type: ignore[arg-type]
 

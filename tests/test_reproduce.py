@@ -40,7 +40,7 @@ def write_table(path: Path, golden: dict[str, Any], lse_d_off: float = 0.0, clip
     return str(path)
 
 
-def test_numbers_that_come_out_again(run: Any, golden: dict[str, Any], tmp_path: Path) -> None:
+def test_equal_numbers_exit_0(run: Any, golden: dict[str, Any], tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv", golden)
     done = run("mochabench", "--table", table, "--tolerance", "0.001")
     assert done.exit_code == 0, done.output
@@ -90,7 +90,7 @@ FACELESS = Row("a.mp4", (), None, None)
         (FACELESS, recorded(7.0, 6.0, 0), "differs", "without a face, here ok"),
     ],
 )
-def test_what_counts_as_the_same(row: Row, record: VideoScore, verdict: str, why: str) -> None:
+def test_the_verdict_on_each_kind_of_row(row: Row, record: VideoScore, verdict: str, why: str) -> None:
     found = task.compare(row, record, 0.125)
     assert (found.verdict, why in found.why, bool(found.why)) == (verdict, True, bool(why))
     if row.lse_d is not None and row.lse_c is not None and record.lse_d is not None and record.lse_c is not None:

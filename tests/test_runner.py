@@ -20,6 +20,7 @@ from lipscore.eval.run.inputs import collect
 from lipscore.eval.run.jobs import Job, Task
 from lipscore.eval.run.runner import Outcome, run
 from lipscore.eval.run.threads import at_a_time
+from lipscore.eval.run.work import on_threads
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.records import Record, RecordStore, read_records
 from lipscore.eval.store.scores_file import append_lines, read_scores
@@ -85,7 +86,8 @@ def go(
     jobs = [replace(job, reference=reference, boxes=boxes) for job in jobs_in(folder / "in")]
     store = RecordStore(folder / "out")
     task = Task(BLANK, settings, folder / "all_scores.txt", resume)
-    return run(jobs, lambda job, _: score(job), task, store, said, workers=workers), said
+    backend = on_threads(jobs, lambda job, _: score(job), task, store, said, workers=workers)
+    return run(jobs, backend, task, store, said), said
 
 
 @pytest.fixture
@@ -195,7 +197,7 @@ def test_failures_stay_with_their_video(folder: Path) -> None:
     assert turns == [("a", False), ("b", False), ("c", True), ("d", True)], "failures that may pass are tried again"
 
 
-def test_what_every_video_needs_stops_the_run(folder: Path) -> None:
+def test_a_missing_requirement_of_all_videos_stops_the_run(folder: Path) -> None:
     def score(job: Job) -> VideoScore:
         if job.name == "b":
             raise MissingError("no FFmpeg")
@@ -210,7 +212,8 @@ def test_a_path_without_a_file_is_a_record_too(folder: Path) -> None:
     said = Said()
     jobs = [Job(folder / "gone.mp4", "gone", problem="no such file or folder"), *jobs_in(folder / "in")]
     task = Task(BLANK, "s", folder / "all_scores.txt")
-    outcome = run(jobs, lambda job, _: scored(job), task, RecordStore(folder / "out"), said)
+    store = RecordStore(folder / "out")
+    outcome = run(jobs, on_threads(jobs, lambda job, _: scored(job), task, store, said), task, store, said)
     assert [record.score.status for record in outcome.records] == ["media_error", "ok", "ok", "ok"]
     assert "no such file" in outcome.records[0].score.reason
 
@@ -223,6 +226,7 @@ from test_runner import BLANK, Said, jobs_in, scored
 from lipscore.eval.store.records import RecordStore
 from lipscore.eval.run.jobs import Task
 from lipscore.eval.run.runner import run
+from lipscore.eval.run.work import on_threads
 
 def score(job, sha256):
     if job.name == "c":
@@ -236,7 +240,8 @@ def score(job, sha256):
 
 folder = Path(sys.argv[1])
 task = Task(BLANK, "s", folder / "all_scores.txt")
-outcome = run(jobs_in(folder / "in"), score, task, RecordStore(folder / "out"), Said())
+jobs, store, said = jobs_in(folder / "in"), RecordStore(folder / "out"), Said()
+outcome = run(jobs, on_threads(jobs, score, task, store, said), task, store, said)
 sys.exit(outcome.interrupted or 0)
 """
 
@@ -311,7 +316,7 @@ def test_failures_beside_others_stay_with_their_video(folder: Path) -> None:
     assert [row.score.status for row in read_records(folder / "out" / "scores.jsonl")[0]] == ["error", "ok"]
 
 
-def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
+def test_finished_videos_are_kept_when_the_run_is_stopped(folder: Path) -> None:
     """b and c are done while a still runs: neither may be lost, and what breaks off must not count as a failure."""
     done = {name: threading.Event() for name in "bc"}
     stop = Stop()
@@ -331,7 +336,9 @@ def test_what_is_finished_is_kept_when_the_run_is_stopped(folder: Path) -> None:
 
     task = Task(BLANK, "s", folder / "all_scores.txt")
     store = RecordStore(folder / "out")
-    outcome = run(jobs_in(folder / "in"), lambda job, _: score(job), task, store, Said(), workers=2, stop=stop)
+    jobs = jobs_in(folder / "in")
+    backend = on_threads(jobs, lambda job, _: score(job), task, store, Said(), workers=2, stop=stop)
+    outcome = run(jobs, backend, task, store, Said())
     assert outcome.interrupted == 143 and names_in(folder) == ["b", "c"]
     assert go(folder)[1].done == [("a", False), ("b", True), ("c", True)]
 

@@ -28,7 +28,7 @@ def test_precision_is_exact_unless_asked_otherwise(monkeypatch: pytest.MonkeyPat
         assert runtime.pick_precision(None, CPU, fast=True) == expected
 
 
-def test_what_cannot_be_had_is_said() -> None:
+def test_missing_devices_and_precisions_are_errors() -> None:
     with pytest.raises(UsageError, match="precision = int8: no such precision"):
         runtime.pick_precision("int8", CPU, fast=False)
     for name in ("fp16", "tf32"):

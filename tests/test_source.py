@@ -67,7 +67,7 @@ def test_lipscore_1_writes_no_file_and_starts_on_the_video(tmp_path: Path, share
 
 
 @pytest.mark.parametrize("name", ["wav2lip", "latentsync", "lipscore-1"])
-def test_no_audio_is_said_before_anything_is_transcoded(tmp_path: Path, name: str) -> None:
+def test_missing_audio_is_reported_before_transcoding(tmp_path: Path, name: str) -> None:
     path = tmp_path / "silent.mp4"
     write.write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 5, 25)
     work = tmp_path / "work"

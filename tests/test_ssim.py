@@ -171,7 +171,7 @@ def test_ms_ssim_of_contradicting_images_is_zero() -> None:
 
 @settings(max_examples=40)
 @given(st.integers(11, 90), st.integers(11, 90), st.integers(0, 2**31), st.sampled_from(["wang", "skimage"]))
-def test_laws(height: int, width: int, seed: int, variant: Variant) -> None:
+def test_symmetry_range_identity_and_mirroring(height: int, width: int, seed: int, variant: Variant) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 256, (2, height, width), dtype=np.uint8)
     there, back = (float(ssim(batch(x), batch(y), data_range=255, variant=variant)) for x, y in ((a, b), (b, a)))

@@ -32,7 +32,7 @@ def test_transcoding_gives_the_same_picture_on_one_core(
     assert pictures[0] == pictures[1]
 
 
-def test_videos_side_by_side_score_as_they_do_alone(clip_paths: dict[str, Path]) -> None:
+def test_concurrent_videos_score_as_they_do_alone(clip_paths: dict[str, Path]) -> None:
     protocol = PROTOCOLS["mochabench"]
     models = load_models("mini", protocol, device="cpu", cores=2)
     videos = [clip_paths[name] for name in ("closeup_doctor", "camera_cave")]

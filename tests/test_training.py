@@ -329,9 +329,9 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(
     told: list[tuple[str, int, int]] = []
     learned: dict[str, set[str]] = {}
 
-    def watched(clips: list[Clip], job: train.Job, name: str) -> object:
+    def watched(clips: list[Clip], run: train.TrainingRun, name: str) -> object:
         learned[name] = {clip.name for clip in clips if not clip.name.startswith("rendered/")}
-        return fit(clips, job, name)
+        return fit(clips, run, name)
 
     fit = train.fit
     monkeypatch.setattr(train, "fit", watched)

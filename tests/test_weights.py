@@ -132,7 +132,7 @@ def test_a_spoilt_file_in_the_cache_is_fetched_again(server: Server, tmp_path: P
 
 
 @pytest.mark.parametrize("bad", ["wrong", "long", "page", "gone"])
-def test_what_is_not_the_published_file_never_gets_its_name(server: Server, tmp_path: Path, bad: str) -> None:
+def test_a_wrong_download_never_gets_the_published_name(server: Server, tmp_path: Path, bad: str) -> None:
     with pytest.raises(WeightsError) as caught:
         fetch(NAME, server.search(tmp_path, bad))
     message = str(caught.value)
@@ -172,7 +172,7 @@ def test_a_part_of_something_else_is_thrown_away(server: Server, tmp_path: Path,
     assert fetch(NAME, server.search(tmp_path, "good")).path.read_bytes() == CONTENT
 
 
-def test_no_server_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_an_unreachable_server_gives_instructions(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -203,7 +203,7 @@ def test_offline_opens_no_connection(server: Server, tmp_path: Path) -> None:
     assert server.log == []
 
 
-def test_a_cache_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(WeightsError, match="cannot be written"):
         fetch(NAME, server.search(tmp_path / "file" / "cache", "good"))
@@ -239,7 +239,7 @@ def test_search_order(tmp_path: Path) -> None:
     ]
 
 
-def test_environment(tmp_path: Path) -> None:
+def test_the_environment_sets_folders_and_offline_mode(tmp_path: Path) -> None:
     assert Search.from_environment(None, {"XDG_CACHE_HOME": "relative"}).cache == Path.home() / ".cache" / "lipscore"
     assert Search.from_environment(None, {"LIPSCORE_OFFLINE": "1"}).offline
     assert not Search.from_environment(None, {"LIPSCORE_OFFLINE": "0"}).offline
@@ -260,7 +260,7 @@ def test_unverified_is_refused_with_both_hashes_unless_allowed(tmp_path: Path) -
     assert list(load_state_dict(file, search, allow_unverified=True)) == ["other"]
 
 
-def test_what_is_loaded_is_what_is_hashed(tmp_path: Path) -> None:
+def test_a_file_replaced_after_hashing_is_refused(tmp_path: Path) -> None:
     search = Search(tmp_path, catalogue=catalogue("http://127.0.0.1:9/"))
     (tmp_path / NAME).write_bytes(CONTENT)
     file = obtain(NAME, search)

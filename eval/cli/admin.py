@@ -9,15 +9,15 @@ import typer
 
 from lipscore.eval.cli.options import command
 
-WeightsDir = Annotated[Path | None, typer.Option(help="A folder to look in first.")]
+WeightsDir = Annotated[Path | None, typer.Option(help="Folder to search first.")]
 
 
 @command
 def protocols(
     name: Annotated[str | None, typer.Argument(help="A protocol's name, or a TOML file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the protocols; with a name, every setting of it with its meaning and source."""
+    """List the protocols; with a name, print every setting with its meaning and source."""
     from lipscore.eval.cli import tables
 
     typer.echo(tables.protocol(name, as_json) if name else tables.protocols(as_json))
@@ -33,7 +33,7 @@ def doctor() -> None:
 
 @command
 def weights_list(weights_dir: WeightsDir = None) -> None:
-    """Which files there are, where each was found, and their licence."""
+    """List the official files, where each was found, and its licence."""
     from lipscore.eval.cli import tables
 
     typer.echo(tables.weights(weights_dir)[0])
@@ -41,7 +41,7 @@ def weights_list(weights_dir: WeightsDir = None) -> None:
 
 @command
 def weights_verify(weights_dir: WeightsDir = None) -> None:
-    """Hash the files that are there; exit 3 where one is missing or not the published one."""
+    """Hash the files; exit 3 if one is missing or is not the published one."""
     from lipscore.eval.cli import tables
 
     text, complete = tables.weights(weights_dir)
@@ -62,11 +62,11 @@ def weights_fetch(names: Annotated[list[str] | None, typer.Argument(help="Defaul
 
 
 @command
-def demo(folder: Annotated[Path, typer.Argument(help="Where the clips go; made if absent.")]) -> None:
-    """Render three drawn talking-head clips with known offsets; clips that are there already are kept.
+def demo(folder: Annotated[Path, typer.Argument(help="Folder for the clips; created if absent.")]) -> None:
+    """Render three drawn talking-head clips with known offsets; existing clips are kept.
 
     Raises:
-        MissingError: the folder cannot be made or written.
+        MissingError: the folder cannot be created or written.
         MediaError: FFmpeg cannot write a clip.
     """
     from lipscore.demo.clips import demo_clips, render_demo

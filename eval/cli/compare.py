@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 
 @command
 def compare(
-    generated: Annotated[Path, typer.Argument(help="The video to judge.")],
-    reference: Annotated[Path, typer.Argument(help="The video that it should look like.")],
+    generated: Annotated[Path, typer.Argument(help="The video to evaluate.")],
+    reference: Annotated[Path, typer.Argument(help="The reference video.")],
     *,
     options: ReferenceOptions,
     fps: Annotated[
-        str | None, typer.Option(help="Rate to align at, as 25 or 30000/1001; default the reference's.")
+        str | None, typer.Option(help="Frame rate to align at, such as 25 or 30000/1001; default: the reference's.")
     ] = None,
-    per_frame: Annotated[Path | None, typer.Option(help="Write each pair's values to this CSV.")] = None,
+    per_frame: Annotated[Path | None, typer.Option(help="CSV file for the values of each pair of frames.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="The record as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as one line of JSON.")] = False,
 ) -> None:
-    """PSNR and SSIM of a video against its reference: exit 1 if they cannot be compared.
+    """Compute PSNR and SSIM of a video against its reference; exit 1 if they cannot be compared.
 
     Raises:
-        UsageError: a choice is none.
-        MissingError: the CSV cannot be written, or there is no such device.
+        UsageError: a choice is unknown.
+        MissingError: the CSV cannot be written, or the device is missing.
     """
     from lipscore.eval.reference import score_reference
     from lipscore.runtime import pick_device
 
-    where = pick_device(device)
+    picked = pick_device(device)
     rate = None if fps is None else _rate(fps)
     with _csv_rows(per_frame) as write:
-        score = score_reference(generated, reference, rate, None, options, device=where, per_frame=write)
+        score = score_reference(generated, reference, rate, None, options, device=picked, per_frame=write)
     if score.status == "media_error":
         raise MediaError(score.reason)
     if as_json:
@@ -73,7 +73,7 @@ def _rate(text: str) -> Fraction:
 
 @contextmanager
 def _csv_rows(path: Path | None) -> Iterator[Callable[[FrameScore], None] | None]:
-    """A function that writes one pair's row; the file gets its name when all rows are in it, if there are any."""
+    """A function that writes one pair's row; the file appears under its name when all rows are written, if any."""
     if path is None:
         yield None
         return

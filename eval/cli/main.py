@@ -1,8 +1,8 @@
-"""The program `lipscore`: its commands, and how it ends.
+"""The program `lipscore`: its list of commands, and its exit.
 
 Standard output carries results, standard error everything else. Exit status: 0 all scored, 1 some input not scored, 2
-wrong usage, 3 something needed is missing, 130 interrupted. torch and what needs it are imported inside the commands,
-so that --help does not wait for them.
+wrong usage, 3 something needed is missing, 130 interrupted. Commands import torch and everything that needs it inside
+their functions, so that --help does not wait for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ import typer
 from lipscore import __version__
 from lipscore.eval.cli import admin, results, tools, train
 from lipscore.eval.cli.compare import compare
+from lipscore.eval.cli.detect import detect
+from lipscore.eval.cli.generate import generate
+from lipscore.eval.cli.noise import noise
+from lipscore.eval.cli.report import report
 from lipscore.eval.cli.score import filter_, score
+from lipscore.eval.cli.serve import serve
+from lipscore.eval.cli.signature import signature
+from lipscore.eval.cli.table import table
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
@@ -26,19 +33,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_app = typer.Typer(help="The official weight files: list, fetch, verify.", no_args_is_help=True)
-train_app = typer.Typer(help="Train the built-in model.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the built-in model, or the long-range head.", no_args_is_help=True)
 
 
 def main() -> None:
     """The program `lipscore`."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason to fail
+        if hasattr(stream, "reconfigure"):  # do not fail on a name that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SystemExit as ended:
         if isinstance(ended.code, int) and ended.code > 128:
-            # a signal ended it, the results are on disk: taking torch down in order would cost another second
+            # a signal ended the run and the results are on disk; an orderly exit of torch would take another second
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(ended.code)
@@ -53,7 +60,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _program(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -66,14 +75,22 @@ def _train() -> None:
 COMMANDS: dict[str, Callable[..., object]] = {
     "score": score,
     "compare": compare,
+    "detect": detect,
+    "evaluate": train.evaluate,
     "average": results.average,
     "merge": results.merge,
+    "signature": signature,
+    "table": table,
+    "noise": noise,
     "reproduce": results.reproduce,
+    "report": report,
+    "serve": serve,
     "combine": tools.combine,
     "tracks": tools.tracks,
     "visualise": tools.visualise,
     "filter": filter_,
     "fix": tools.fix,
+    "generate": generate,
     "demo": admin.demo,
     "doctor": admin.doctor,
     "protocols": admin.protocols,
@@ -88,5 +105,6 @@ for _name, _command in COMMANDS.items():
 for _name, _command in WEIGHTS_COMMANDS.items():
     weights_app.command(_name)(_command)
 train_app.command("mini")(train.mini)
+train_app.command("fcn")(train.fcn)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

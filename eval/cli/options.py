@@ -1,7 +1,7 @@
-"""One decorator for all commands: option classes become flags, and known errors become messages and exit statuses.
+"""The decorator of all commands: option classes become flags, and known errors become messages and exit statuses.
 
-A command's function takes option objects; `command` spreads the fields of each into the signature that typer reads, and
-puts the objects together again from what the user typed. The class's fields carry the help texts.
+A command's function takes option objects. `command` spreads their fields into the signature that typer reads, and
+rebuilds the objects from the parsed values. The fields' metadata holds the help texts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ import typer
 
 from lipscore.errors import LipscoreError
 from lipscore.eval.options import (
+    DetectOptions,
+    DetectProtocol,
     InputOptions,
     ModelOptions,
     OutputOptions,
     ProtocolOptions,
     ReferenceOptions,
     RunOptions,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
@@ -37,19 +40,25 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 PANELS: dict[type, str] = {
     ModelOptions: "Model",
     ProtocolOptions: "Protocol",
+    DetectProtocol: "Protocol",
+    DetectOptions: "Search",
     ReferenceOptions: "Reference",
     RunOptions: "Speed",
     OutputOptions: "Output",
+    VerdictOptions: "Verdict",
 }
 
-PANEL_ORDER = ("Input", "Model", "Protocol", "Reference", "Output", "Speed")
+PANEL_ORDER = ("Input", "Search", "Model", "Protocol", "Reference", "Output", "Verdict", "Speed")
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
-Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]
+Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of videos.")]
+SomeInputs = Annotated[
+    list[Path] | None, typer.Argument(metavar="[INPUT...]", help="Video files or URLs, or folders of videos.")
+]
 
 
 def command(function: F) -> F:
-    """A command: its option classes are spread into flags, its known errors end the program without a traceback."""
+    """Make a command: spread its option classes into flags, and end the program on known errors without a traceback."""
     hints = get_type_hints(function, include_extras=True)
     spread = {name: kind for name, kind in hints.items() if kind in PANELS}
 
@@ -63,7 +72,7 @@ def command(function: F) -> F:
             end(f"lipscore: {error.flagged}", error.exit_status)
         except KeyboardInterrupt:
             end("lipscore: interrupted", INTERRUPTED)
-        except BrokenPipeError:  # whoever read the output (head) has seen enough
+        except BrokenPipeError:  # the reader of the output (such as head) has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
 
@@ -76,7 +85,7 @@ def command(function: F) -> F:
     parameters.sort(key=_place)
     guarded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    # --help shows the docstring without what only a caller in Python needs
+    # --help omits the docstring's Raises section, which is for callers in Python
     guarded.__doc__ = inspect.cleandoc(function.__doc__ or "").split("\n\nRaises:")[0]
     return guarded  # type: ignore[return-value]
 
@@ -88,7 +97,7 @@ def end(text: str, status: int) -> NoReturn:
 
 
 def load_setup(protocol: ProtocolOptions, models: ModelOptions) -> Setup:
-    """What a command scores with; says what is to be said of the choice of model."""
+    """Load a command's setup, and print its note about the choice of model."""
     from lipscore.eval.cli.progress import Terminal
     from lipscore.eval.setup import Setup
 
@@ -100,13 +109,13 @@ def load_setup(protocol: ProtocolOptions, models: ModelOptions) -> Setup:
 
 
 def inputs_of(inputs: list[Path], reference: Path | None = None, *, find_references: bool = True) -> InputOptions:
-    """The inputs as the run takes them."""
+    """The input options of a run."""
     return InputOptions(tuple(inputs), reference, find_references)
 
 
 @contextmanager
 def stages(video: Path) -> Iterator[Callable[[str], None]]:
-    """A progress for one video: its stages, on a terminal."""
+    """Show one video's stages as progress, on a terminal."""
     from lipscore.eval.cli.progress import Terminal
     from lipscore.eval.run.jobs import Job
 
@@ -116,13 +125,13 @@ def stages(video: Path) -> Iterator[Callable[[str], None]]:
 
 
 def need_score(name: str, status: str, reason: str) -> None:
-    """End with status 1 where there is no score to show."""
+    """End with status 1 if there is no score."""
     if status != "ok":
         end(f"lipscore: {name}: {status}: {reason}", 1)
 
 
 def _place(parameter: inspect.Parameter) -> int:
-    """Where --help shows a parameter: arguments and the command's own options first, then panel by panel."""
+    """A parameter's place in --help: arguments and the command's own options first, then panel by panel."""
     for extra in get_args(parameter.annotation)[1:]:
         panel = getattr(extra, "rich_help_panel", None)
         if panel in PANEL_ORDER:

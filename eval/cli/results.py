@@ -1,4 +1,4 @@
-"""Commands about results that are there: average, merge, reproduce."""
+"""Commands about results: average, merge, reproduce."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @command
 def average(
-    file: Annotated[Path, typer.Argument(help="A scores file, of lipscore or of the older scripts.")] = Path(
+    file: Annotated[Path, typer.Argument(help="A scores file of lipscore or of the older scripts.")] = Path(
         "all_scores.txt"
     ),
-    file_b: Annotated[Path | None, typer.Argument(help="A second one, compared with the first by video.")] = None,
+    file_b: Annotated[Path | None, typer.Argument(help="A second file to compare with the first, by video.")] = None,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Add a 95 % interval over videos.")] = False,
 ) -> None:
-    """Average a scores file, or compare two of them video by video; exit 1 where lines are malformed."""
+    """Average a scores file, or compare two files video by video; exit 1 if lines are malformed."""
     from lipscore.eval.store import average as task
 
     result = task.average(file, bootstrap) if file_b is None else task.compare(file, file_b)
@@ -39,16 +39,16 @@ def average(
 
 @command
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="What `score --out` wrote.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `score --out` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")] = Path(
         "eval/results"
     ),
 ) -> None:
-    """Merge several --out folders into one, no video twice; exit 1 where some video is missing or was not scored.
+    """Merge several --out folders into one, each video once; exit 1 if a video is missing or was not scored.
 
     Raises:
-        UsageError: the folders were not scored alike, or `out` holds something else.
-        MissingError: a folder holds no results, or `out` cannot be written.
+        UsageError: the folders were scored with different settings, or `out` contains something else.
+        MissingError: a folder contains no results, or `out` cannot be written.
     """
     from lipscore.eval.store import merge as task
     from lipscore.eval.store import summary
@@ -63,14 +63,14 @@ def merge(
 
 @command
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="Which published result; all of them by default.")] = None,
-    videos: Annotated[Path, typer.Option(help="The folder with the videos.")] = Path("eval/data"),
-    table: Annotated[Path | None, typer.Option(help="Their CSV; default VIDEOS/published_scores.csv.")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="Largest difference in LSE that is still the same.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The published result; default: all of them.")] = None,
+    videos: Annotated[Path, typer.Option(help="Folder with the videos.")] = Path("eval/data"),
+    table: Annotated[Path | None, typer.Option(help="The published CSV; default: VIDEOS/published_scores.csv.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Largest difference in LSE that counts as equal.")] = None,
     *,
     models: ModelOptions,
 ) -> None:
-    """Score the videos of published results and compare: exit 1 outside the tolerance, 3 where something is missing."""
+    """Score the videos of published results and compare; exit 1 outside the tolerance, 3 if something is missing."""
     from rich.console import Console
 
     from lipscore.eval.cli.options import load_setup

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from lipscore.errors import LipscoreError, UsageError
 from lipscore.eval.cli.options import Video, command, load_setup, need_score, stages
-from lipscore.eval.options import ModelOptions, ProtocolOptions
+from lipscore.eval.options import DetectOptions, ModelOptions, ProtocolOptions
 
 
 @command
 def combine(
-    video_dir: Annotated[Path, typer.Option("--video-dir", "-v", help="Folder with NAME.mp4 and so on.")],
-    audio_dir: Annotated[Path, typer.Option("--audio-dir", "-a", help="Folder with NAME.wav and so on.")],
-    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Where NAME.mp4 goes; made if absent.")],
-    audio_codec: Annotated[str, typer.Option(help="aac, copy (the audio file's own), or pcm.")] = "aac",
-    shortest: Annotated[bool, typer.Option("--shortest", help="Cut where the shorter of the two ends.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write again what OUTPUT_DIR has already.")] = False,
+    video_dir: Annotated[Path, typer.Option("--video-dir", "-v", help="Folder with the videos NAME.mp4.")],
+    audio_dir: Annotated[Path, typer.Option("--audio-dir", "-a", help="Folder with the audio files NAME.wav.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="Folder for the new NAME.mp4; created if absent.")
+    ],
+    audio_codec: Annotated[str, typer.Option(help="aac, copy (the audio file's codec), or pcm.")] = "aac",
+    shortest: Annotated[bool, typer.Option("--shortest", help="Cut both to the shorter length.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing outputs.")] = False,
 ) -> None:
-    """Put the audio of one folder beneath the videos of another, by name; exit 1 if a file has no partner."""
+    """Join the videos of one folder with the audio files of another, by name; exit 1 if a file has no partner."""
     from lipscore.eval.cli import progress
     from lipscore.eval.tools import combine as task
     from lipscore.media.edit import AUDIO_CODECS
 
     if audio_codec not in AUDIO_CODECS:
-        raise UsageError.about("audio_codec", audio_codec, f"no such choice; use one of {', '.join(AUDIO_CODECS)}")
+        raise UsageError.about("audio_codec", audio_codec, f"unknown choice; use one of {', '.join(AUDIO_CODECS)}")
     task.check_folders(video_dir, audio_dir, output_dir)
     pairing = task.pair_up(video_dir, audio_dir)
     written = kept = failed = 0
@@ -57,11 +59,11 @@ def combine(
 def tracks(
     video: Video,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pycrop and pywork; made if absent.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pycrop and pywork; created if absent.")],
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Leave behind what the original pipeline does: face tracks as video files, their offsets and boxes.
+    """Write the original pipeline's intermediate files: face tracks as videos, their offsets and boxes.
 
     Example: lipscore tracks talk.mp4 --out tracks
     """
@@ -84,11 +86,11 @@ def tracks(
 def visualise(
     video: Video,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The video to write; charts go into the same folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output video; charts go into the same folder.")],
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Draw face boxes with their framewise confidence, green to red, and charts of each track.
+    """Draw face boxes with their framewise confidence (red to green), and charts of each track.
 
     Example: lipscore visualise talk.mp4 --out talk-boxes.mp4
     """
@@ -106,24 +108,54 @@ def visualise(
 def fix(
     video: Video,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The video to write.")],
-    min_confidence: Annotated[float | None, typer.Option(help="LSE-C from which an offset is trusted; 3.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file that is there.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output video.")],
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Minimum LSE-C for an offset to be trusted; default: 3.")
+    ] = None,
+    max_offset: Annotated[
+        int | None, typer.Option(help="Search range of `detect`, in frames to either side; 125 frames are 5 seconds.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")] = False,
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Move the audio by the offset that is found, score again, keep the result if it is in sync; exit 1 if not.
+    """Move the audio by the measured offset, score again, and keep the result if it is in sync; exit 1 if not.
 
     Example: lipscore fix late.mp4 --out fixed.mp4
     """
     if out.exists() and not overwrite:
         raise UsageError.about("out", out, "is there already; give --overwrite, or name another file")
+    if max_offset is not None:
+        _mend(video, out, max_offset, min_confidence, protocol, models)
     setup = load_setup(protocol, models)
     from lipscore.eval.tools import fix as task
 
     limit = task.MIN_CONFIDENCE if min_confidence is None else min_confidence
     with stages(video) as on_stage:
         done = task.fix(video, out, setup, limit, on_stage)
+    typer.echo(f"{done.verdict}: {done.message}")
+    if done.verdict == "fixed":
+        typer.echo(str(out))
+    raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)
+
+
+def _mend(
+    video: Path,
+    out: Path,
+    max_offset: int,
+    min_confidence: float | None,
+    protocol: ProtocolOptions,
+    models: ModelOptions,
+) -> NoReturn:
+    """`fix --max-offset`; ends the program."""
+    if min_confidence is not None:
+        raise UsageError.about("min_confidence", min_confidence, "is an LSE-C; with --max-offset, detect decides")
+    options = DetectOptions(max_offset)
+    setup = load_setup(protocol, models)
+    from lipscore.eval.tools.mend import mend
+
+    with stages(video) as on_stage:
+        done = mend(video, out, setup, options, on_stage)
     typer.echo(f"{done.verdict}: {done.message}")
     if done.verdict == "fixed":
         typer.echo(str(out))

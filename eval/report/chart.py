@@ -1,4 +1,4 @@
-"""Line charts as PNG, drawn with matplotlib: the Agg canvas and Figure objects, so no state of pyplot is touched."""
+"""Line charts as PNG, drawn with matplotlib's Figure objects and Agg canvas, so that pyplot's state stays untouched."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INCHES, DPI = (9.0, 3.0), 100  # of a chart: 900 x 300 pixels
+INCHES, DPI = (9.0, 3.0), 100  # a chart has 900 x 300 pixels
 LINE, MARK, GRID = "#145aaa", "#d22828", "#e1e1e1"
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A curve y over x (NaN breaks it); mark: an x to draw an upright line at.
+    """A curve y over x; NaN interrupts it.
 
-    dots: the points are marked; from_zero: the y axis begins there.
+    mark: the x of a vertical line; dots: mark the points; from_zero: the y axis begins at 0.
     """
 
     title: str
@@ -33,8 +33,8 @@ class Chart:
 
 
 def figure(charts: Sequence[Chart]) -> Figure:
-    """The charts, one above the other, each on axes of its own in this order."""
-    from matplotlib.figure import Figure  # here, because it takes a third of a second: most runs draw none
+    """The charts in one column, in this order."""
+    from matplotlib.figure import Figure  # imported here: it takes a third of a second, and most runs draw no chart
 
     drawn = Figure(figsize=(INCHES[0], INCHES[1] * len(charts)), dpi=DPI, layout="constrained")
     for axes, chart in zip(drawn.subplots(len(charts), squeeze=False).flat, charts, strict=True):
@@ -43,9 +43,9 @@ def figure(charts: Sequence[Chart]) -> Figure:
 
 
 def png(charts: Sequence[Chart]) -> bytes:
-    """The charts as a PNG file's bytes: 900 x 300 pixels each."""
+    """The bytes of a PNG file with the charts, 900 x 300 pixels each."""
     data = io.BytesIO()
-    figure(charts).savefig(data, format="png")  # a Figure without pyplot has the canvas that the format needs: Agg
+    figure(charts).savefig(data, format="png")  # without pyplot, a Figure uses the format's own canvas, Agg
     return data.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What the offset does over a long video that was scored in pieces: a line fitted to the pieces' offsets."""
+"""Drift of the offset over a long video that was scored in pieces: a line fitted to the pieces' offsets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from lipscore.eval.report.chart import Chart, png
 from lipscore.media.aside import replace_whole
 from lipscore.types import VideoScore
 
-TRUSTED = 2.0  # LSE-C from which on a piece's offset counts for the drift
-
-
-LEAST = 3  # pieces that a drift is told from
+TRUSTED = 2.0  # the minimum LSE-C at which a piece's offset counts
+LEAST = 3  # the minimum number of pieces for a drift
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a video's offset moves: seconds (a piece's middle) and offsets of the pieces that count.
+    """A video's drift: seconds (a piece's middle) and offsets of the pieces that count.
 
-    per_minute, low, high: the Theil-Sen slope in frames a minute and its 95 % interval, None with fewer than LEAST.
+    per_minute, low, high: the Theil-Sen slope in frames per minute and its 95 % interval; None for fewer than LEAST
+    pieces.
     """
 
     video: str
@@ -36,25 +35,25 @@ class Drift:
 
 
 def drifts(records: Sequence[VideoScore]) -> list[Drift]:
-    """The drift of each video that was scored in pieces; a piece with an LSE-C below TRUSTED does not count.
+    """The drift of each video that was scored in pieces; pieces with an LSE-C below TRUSTED do not count.
 
-    Theil-Sen (the median of the slopes between all pairs), because a silent piece may have any offset.
+    The slope is Theil-Sen's, the median of the slopes between all pairs, because a silent piece may have any offset.
     """
-    from scipy.stats import theilslopes  # here, because it takes half a second: most runs need none of it
+    from scipy.stats import theilslopes  # imported here: it takes half a second, and most runs do not need it
 
     by_video: dict[str, list[VideoScore]] = defaultdict(list)
     for record in records:
         if record.piece is not None:
             by_video[record.video].append(record)
-    found = []
+    results = []
     for video, pieces in by_video.items():
         counted = [p for p in pieces if p.offset is not None and p.lse_c is not None and p.lse_c >= TRUSTED]
         seconds = tuple(sum(p.piece) / 2 for p in counted if p.piece is not None)
         offsets = tuple(p.offset for p in counted if p.offset is not None)
         slope = theilslopes(offsets, np.array(seconds) / 60) if len(counted) >= LEAST else None
         numbers = (float(slope.slope), float(slope.low_slope), float(slope.high_slope)) if slope is not None else ()
-        found.append(Drift(video, seconds, offsets, *numbers))
-    return found
+        results.append(Drift(video, seconds, offsets, *numbers))
+    return results
 
 
 def sentence(drift: Drift) -> str:
@@ -72,14 +71,14 @@ def sentence(drift: Drift) -> str:
     return f"{name}: drifts by {drift.per_minute:+.2f} frames a minute ({drift.low:+.2f} to {drift.high:+.2f}; {ends})"
 
 
-def write_charts(found: Sequence[Drift], folder: Path) -> list[Path]:
-    """A PNG per video of the offset over time, drift-NAME.png below folder; equal names are numbered.
+def write_charts(drifting: Sequence[Drift], folder: Path) -> list[Path]:
+    """Write one PNG per video with the offset over time, drift-NAME.png in folder; equal names are numbered.
 
     Raises:
-        MissingError: it cannot be written.
+        MissingError: a file cannot be written.
     """
     written: list[Path] = []
-    for drift in found:
+    for drift in drifting:
         if len(drift.offsets) < 2:
             continue
         stem = re.sub(r"[^\w.-]+", "_", Path(drift.video).stem)

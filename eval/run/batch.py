@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from lipscore.errors import UsageError
+from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.eval import pictures
 from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOptions
 from lipscore.eval.reference import find_reference, missing_reference
-from lipscore.eval.run import pieces
+from lipscore.eval.run import floor, pieces
+from lipscore.eval.run.backends import Backend, Made
 from lipscore.eval.run.inputs import REFERENCE_FOLDER, Found, collect, shard_of
-from lipscore.eval.run.jobs import Job, Reporter, Task
-from lipscore.eval.run.runner import Outcome, Score, run
+from lipscore.eval.run.jobs import Job, Progress, Reporter, Task
+from lipscore.eval.run.listing import read_manifest
+from lipscore.eval.run.runner import Outcome, run
 from lipscore.eval.run.threads import at_a_time
+from lipscore.eval.run.work import Done, Score, on_threads
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
@@ -22,7 +28,8 @@ from lipscore.eval.store import summary
 from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.manifest import write_manifest
 from lipscore.eval.store.records import RecordStore
-from lipscore.syncnet.protocols import Protocol
+from lipscore.eval.trace import Trace
+from lipscore.syncnet import protocols
 from lipscore.types import VideoScore
 
 
@@ -32,7 +39,8 @@ class Ran:
 
     outcome: Outcome
     counts: summary.Summary
-    setup: Setup
+    made: Made
+    floors: tuple[floor.Floor, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -53,6 +61,12 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
     """
+    if request.output.floor and request.run.shard:
+        raise UsageError("--floor: needs all videos in one run, because each meets another's sound; leave out --shard")
+    if request.run.on != "threads" and (request.output.floor or request.output.keep_pictures):
+        raise UsageError(
+            f"--on {request.run.on}: keeps no pictures and no floor; leave --floor and --keep-pictures out"
+        )
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
     jobs = find_jobs(request.inputs, request.models, request.run, protocol)
@@ -60,58 +74,141 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     check_appendable(request.output.scores_file)
     for line, problem in store.problems:
         reporter.say(f"{store.path}, line {line}: {problem}; passed over")
-    setup = Setup.load(request.protocol, request.models, request.reference, reporter.fetching)
-    if setup.models.note:
-        reporter.say(setup.models.note)
-    task = Task(setup.blank(), setup.settings(), request.output.scores_file, request.run.resume)
-    stop = Stop()
-    with reporter.videos(len(jobs)) as progress:
-        score = scorer_of(setup, stop, progress.stage)
-        workers = at_a_time(len(jobs), request.run.workers, gpu=setup.models.device.type == "cuda")
-        outcome = run(jobs, score, task, store, progress, workers=workers, stop=stop)
+    with _engine(request, jobs, reporter) as engine:
+        made = engine.made
+        if made.note:
+            reporter.say(made.note)
+        task = Task(made.blank, made.settings, request.output.scores_file, request.run.resume)
+        with reporter.videos(len(jobs)) as progress:
+            outcome = run(jobs, engine.backend(task, store, progress), task, store, progress)
     counts = summary.summarise(outcome.records, len(jobs))
     write_manifest(
         request.output.out / manifest_name(request.run.shard),
-        setup.as_record(),
+        made.record | {"signature": str(made.signature.with_n(counts.scored, len(jobs)))},
         command=command,
         times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
         interrupted=outcome.interrupted is not None,
         resumed=outcome.resumed,
         counts=summary.as_json(counts),
     )
-    return Ran(outcome, counts, setup)
+    floors = [] if outcome.interrupted is not None else engine.floors(outcome)
+    return Ran(outcome, counts, made, tuple(floors))
 
 
-def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, protocol: Protocol) -> list[Job]:
+class Engine(Protocol):
+    """What scores a run's videos."""
+
+    made: Made
+
+    def backend(self, task: Task, store: RecordStore, progress: Progress) -> Backend[Done]:
+        """The work on all jobs."""
+
+    def floors(self, outcome: Outcome) -> list[floor.Floor]:
+        """The floors of a run that is over, written to its folder; none where they were not asked for."""
+
+
+class Threaded:
+    """Threads of this process."""
+
+    def __init__(self, request: Request, jobs: Sequence[Job], reporter: Reporter) -> None:
+        self._setup = Setup.load(request.protocol, request.models, request.reference, reporter.fetching)
+        self._request, self._jobs, self._reporter = request, jobs, reporter
+        self.made = Made.of(self._setup)
+        out = request.output
+        self._kept = floor.Kept(out.out, self.made.settings) if out.floor else None
+        self._score: Score
+
+    def backend(self, task: Task, store: RecordStore, progress: Progress) -> Backend[Done]:
+        """The jobs on threads."""
+        out, stop = self._request.output, Stop()
+        pictures_in = out.out if out.keep_pictures else None
+        self._score = scorer_of(self._setup, stop, progress.stage, self._kept, pictures_in)
+        on_gpu = self._setup.models.device.type == "cuda"
+        workers = at_a_time(len(self._jobs), self._request.run.workers, gpu=on_gpu)
+        return on_threads(self._jobs, self._score, task, store, progress, workers=workers, stop=stop)
+
+    def floors(self, outcome: Outcome) -> list[floor.Floor]:
+        """Each video's lips with another's sound."""
+        if self._kept is None:
+            return []
+        found = floor.of_run(outcome.records, self._jobs, self._kept, self._score, self._setup, self._reporter)
+        floor.write(found, self._request.output.out, str(self._setup.signature))
+        return found
+
+
+def _engine(request: Request, jobs: Sequence[Job], reporter: Reporter) -> AbstractContextManager[Engine]:
+    if request.run.on == "threads":
+        return nullcontext(Threaded(request, jobs, reporter))
+    try:
+        from lipscore.eval.run.cluster.driver import Cluster
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise MissingError("--on ray: Ray is not installed; pip install 'lipscore[ray]'") from error
+    return Cluster(request, jobs, reporter)
+
+
+def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, protocol: protocols.Protocol) -> list[Job]:
     """The videos that a run scores, each with its reference and its boxes, in pieces where that is asked for.
 
     Raises:
         UsageError: the options contradict each other.
         MissingError: there is no video to score.
     """
-    found = collect(inputs.inputs, inputs.reference)
-    jobs = [_job(video, inputs, models) for video in (shard_of(found, run_.shard) if run_.shard else found)]
+    if inputs.manifest is not None:
+        if inputs.inputs or inputs.reference is not None or models.detections is not None:
+            raise UsageError("--manifest: lists the videos itself; leave out INPUT, --reference and --detections")
+        listed = read_manifest(inputs.manifest)
+        jobs = shard_of(listed, run_.shard) if run_.shard else listed
+    else:
+        found = collect(inputs.inputs, inputs.reference)
+        jobs = [_job(video, inputs, models) for video in (shard_of(found, run_.shard) if run_.shard else found)]
     if run_.chunk is None:
         return jobs
-    if any(job.reference_folder for job in jobs):
+    if any(job.url for job in jobs):
+        raise UsageError("--chunk: takes local files; fetch the videos first, or leave it out")
+    if any(job.reference_folder or job.reference for job in jobs):
         raise UsageError("--chunk: takes no references; score them without it, or compare with `lipscore compare`")
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
 
-def scorer_of(setup: Setup, stop: Stop, on_stage: Callable[[str, str], None]) -> Score:
+def scorer_of(
+    setup: Setup,
+    stop: Stop,
+    on_stage: Callable[[str, str], None],
+    kept: floor.Kept | None = None,
+    pictures_in: Path | None = None,
+) -> Score:
     """The function that scores a job.
 
     Args:
         on_stage: told a job's name and the stage that it has reached.
+        kept: gets the embeddings of each video; None: they are not kept.
+        pictures_in: the output folder that gets each whole video's pictures; None: none are kept.
     """
+    settings = setup.settings() if pictures_in is not None else ""
 
     def score_job(job: Job, sha256: str) -> VideoScore:
+        if kept is not None:
+            return kept.scoring(setup, lambda keeping: score_with(keeping, job, sha256))
+        return score_with(setup, job, sha256)
+
+    def score_with(setup: Setup, job: Job, sha256: str) -> VideoScore:
         def told(stage: str) -> None:
             on_stage(job.name, stage)
 
         if job.piece is not None:
             return pieces.score_piece(job, job.piece, setup, sha256, stop=stop, on_stage=told)
-        record = score_video(job.path, setup, job.reference, name=job.name, sha256=sha256, stop=stop, on_stage=told)
+        trace = Trace()
+        record = score_video(
+            job.path, setup, job.reference, name=job.name, sha256=sha256, trace=trace, stop=stop, on_stage=told
+        )
+        if pictures_in is not None and record.status == "ok":
+            told("pictures")
+            try:
+                pictures.write(pictures_in, record, settings, pictures.gather(job.path, record, trace, setup))
+            except MediaError as error:
+                record = replace(record, notes=(*record.notes, f"no pictures were kept: {error}"))
         if job.reference is None and job.reference_folder is not None:
             lacking = missing_reference(job.path, job.reference_folder, setup.reference.region)
             record = replace(record, reference=lacking)
@@ -136,6 +233,7 @@ def _job(video: Found, inputs: InputOptions, models: ModelOptions) -> Job:
         reference_folder=folder,
         boxes=_boxes(video.path, models.detections),
         problem=video.problem,
+        url=video.url,
     )
 
 

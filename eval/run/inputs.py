@@ -1,18 +1,21 @@
-"""Which videos a run scores: what the command line names, found, in order, each with a name of its own."""
+"""Find the videos of a run: files and folders from the command line, in order, each with a unique name."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from lipscore.errors import MissingError, UsageError
+from lipscore.errors import MediaError, MissingError, UsageError
+from lipscore.eval.run.fetch import listed, path_of, url_of
 from lipscore.media.read import VIDEO_SUFFIXES
 from lipscore.media.sniff import looks_like_video
 
 REFERENCE_FOLDER = "reference"
+T = TypeVar("T")
 # Never looked into: sound, pictures and text that lie beside videos (.ogg may be either)
 NO_VIDEO = frozenset(
     (
@@ -28,14 +31,16 @@ NO_VIDEO = frozenset(
 class Found:
     """A video to score.
 
-    folder: the folder that was named on the command line, or that of the file that was; name: unique in the run;
-    problem: why there is nothing to read at this path, else empty.
+    folder: the input folder, or the parent of an input file; name: unique in the run; problem: why the path cannot be
+    read, else empty.
+    url: where it is fetched from, empty for a local file.
     """
 
     path: Path
     folder: Path
     name: str = ""
     problem: str = ""
+    url: str = ""
 
 
 def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found]:
@@ -51,6 +56,12 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
     """
     found: list[Found] = []
     for given in inputs:
+        if url := url_of(given):
+            try:
+                found += [Found(path_of(one), path_of(url).parent, url=one) for one in listed(url)]
+            except MediaError as error:
+                found.append(Found(path_of(url), path_of(url).parent, problem=str(error), url=url))
+            continue
         if given.is_dir():
             videos, problems = _in_folder(given, reference)
             found += [Found(path, given) for path in videos]
@@ -59,15 +70,15 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
             found.append(Found(given, given.parent))
         else:
             found.append(Found(given, given.parent, problem="no such file or folder"))
-    once = {str(video.path.absolute()): video for video in reversed(found)}
-    found = [video for video in found if once.get(str(video.path.absolute())) is video]
+    once = {video.url or str(video.path.absolute()): video for video in reversed(found)}
+    found = [video for video in found if once.get(video.url or str(video.path.absolute())) is video]
     if all(video.problem for video in found):
         raise MissingError("nothing to score: " + "; ".join(f"{video.path}: {video.problem}" for video in found))
     names = _names(found)
-    return [Found(video.path, video.folder, name, video.problem) for video, name in zip(found, names, strict=True)]
+    return [replace(video, name=name) for video, name in zip(found, names, strict=True)]
 
 
-def shard_of(found: Sequence[Found], shard: str) -> list[Found]:
+def shard_of(found: Sequence[T], shard: str) -> list[T]:
     """Every n-th video from the i-th, for "i/n" with i from 1 to n: the n shards together are all videos, once.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a run does: a job per video or piece of one, and what all jobs share."""
+"""The jobs of a run, one per video or piece, and the data that all jobs share."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Piece:
 class Job:
     """A video to score.
 
-    reference: what PSNR and SSIM are taken against; reference_folder: where it was looked for, None if nowhere; boxes:
-    the file with the video's face boxes; problem: why there is nothing to read at path, else empty; piece: the part of
-    the video to score, None for all of it.
+    reference: the reference video for PSNR and SSIM; reference_folder: the folder that was searched for it, or None;
+    boxes: the file with the video's face boxes; problem: why the path cannot be read, else empty; piece: the part of
+    the video to score, None for all of it; url, reference_url: where the two are fetched from, empty for local
+    files: path and reference then only give the name and the suffix.
     """
 
     path: Path
@@ -37,14 +38,21 @@ class Job:
     boxes: Path | None = None
     problem: str = ""
     piece: Piece | None = None
+    url: str = ""
+    reference_url: str = ""
+
+    @property
+    def where(self) -> str:
+        """The video's URL or path, as records name it."""
+        return self.url or str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What all videos of a run share.
+    """The data that all videos of a run share.
 
-    blank: the template record for videos that fail before scoring starts; settings: hash of all that decides the
-    numbers but the video's own files; scores_path: the scores file, None where the run writes none.
+    blank: template record for videos that fail before scoring starts; settings: hash of everything that decides the
+    numbers except the video's own files; scores_path: the scores file, or None.
     """
 
     blank: VideoScore
@@ -54,7 +62,7 @@ class Task:
 
 
 class Progress(Protocol):
-    """Who is told how far a run is; several threads call it."""
+    """Receives the progress of a run; several threads call it."""
 
     def started(self, job: Job) -> None:
         """A video's scoring begins."""

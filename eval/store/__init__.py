@@ -1,1 +1,1 @@
-"""What a run leaves on disk: records, the scores file, the manifest, and what is read back from them."""
+"""The files of a run: records, scores file and manifest, and the code that reads, summarises and merges them."""

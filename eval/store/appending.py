@@ -1,8 +1,8 @@
-"""Appending whole lines to files that several runs share.
+"""Append whole lines to files that several runs share.
 
-A write is one os.write under a lock on a file opened for appending, followed by fsync: a killed run leaves whole lines,
-and two runs at once interleave whole lines. The file itself is never replaced, because a file that is mounted into a
-container on its own cannot be (EBUSY).
+Each write is one os.write under a lock, to a file opened for appending, followed by fsync. A killed run therefore
+leaves whole lines, and concurrent runs interleave whole lines. The file is never replaced, because a file that is
+mounted into a container by itself cannot be (EBUSY).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ TAIL_BYTES = 1 << 16
 
 
 def append_whole(path: Path, data: bytes, keep_last: Callable[[bytes], bool] | None = None) -> None:
-    """Append data, which ends in a newline, in one write.
+    """Append data in one write.
 
     Args:
-        keep_last: asked about a last line without its newline (someone was killed, or an editor left it so): True ends
-            the line, False takes it away. Default: it is kept.
+        data: ends in a newline.
+        keep_last: decides about an existing last line without a newline, which a killed run or an editor may leave:
+            True completes the line, False removes it. Default: complete it.
 
     Raises:
-        MissingError: the file cannot be written; the message says why and what to do. Nothing of data is then in it.
+        MissingError: the file cannot be written, and contains nothing of data; the message says why and what to do.
     """
     with _opened(path) as descriptor:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -37,16 +38,16 @@ def append_whole(path: Path, data: bytes, keep_last: Callable[[bytes], bool] | N
         if written < len(data):
             if regular:
                 os.ftruncate(descriptor, size)
-            raise MissingError(f"{path}: the disk is full; make room and run again, it goes on from here")
+            raise MissingError(f"{path}: the disk is full; make room and run the same command, it continues from here")
         if regular:
             os.fsync(descriptor)
 
 
 def check_appendable(path: Path) -> None:
-    """Make the file if it is not there yet, and see that it can be appended to.
+    """Create the file if necessary, and check that it can be appended to.
 
     Raises:
-        MissingError: it cannot.
+        MissingError: the file cannot be created or written.
     """
     with _opened(path):
         pass
@@ -60,7 +61,7 @@ def _opened(path: Path) -> Iterator[int]:
     except OSError as error:
         raise unwritable(path, error) from error
     try:
-        # some network file systems know no locks: appending in one write is all there is then
+        # some network file systems have no locks; then a single write has to suffice
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
@@ -71,7 +72,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _end_last_line(descriptor: int, keep_last: Callable[[bytes], bool] | None) -> int:
-    """See that the file ends in a newline; returns its size."""
+    """Make the file end in a newline; returns its size."""
     size = os.fstat(descriptor).st_size
     start, tail = size, b""
     while start > 0 and b"\n" not in tail:

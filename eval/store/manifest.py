@@ -1,4 +1,4 @@
-"""run.json: everything one needs to know to make a run's numbers again, and what they came to."""
+"""run.json: everything that is needed to reproduce a run's numbers, and a summary of the numbers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCHEMA = 1
 
 
 def environment() -> dict[str, Any]:
-    """lipscore's own version and revision, and the versions of what the numbers depend on."""
+    """lipscore's version and revision, and the versions of the packages that decide the numbers."""
     home = Path(lipscore.__file__).resolve().parents[2]
-    # in a wheel these are not lipscore's folders, and a repository around them is not lipscore's
+    # an installed wheel has no src/lipscore, and a repository around it is not lipscore's
     revision = git_revision(home) if (home / "src" / "lipscore").is_dir() else None
     return {
         "lipscore": lipscore.__version__,
@@ -35,20 +35,20 @@ def environment() -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> tuple[str, bool] | None:
-    """(the commit that a checkout is at, whether it has changes not in it); None where there is no checkout."""
+    """(the checkout's commit, whether it has uncommitted changes); None without a checkout."""
     git = ["git", "-C", str(folder), "--no-optional-locks"]
     if not (folder / ".git").exists():
         return None
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):  # no git here, or a checkout that belongs to another user
+    except (OSError, subprocess.CalledProcessError):  # git is missing, or the checkout belongs to another user
         return None
     return head, bool(changes.strip())
 
 
 def version(package: str) -> str | None:
-    """An installed distribution's version, None where it is not there."""
+    """An installed distribution's version, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -68,14 +68,14 @@ def write_manifest(
     """Write run.json in one step.
 
     Args:
-        setup: protocol, model, detector, weights, device, options and settings hash, as `Setup.as_record` gives them.
-        command: the command line; empty for a run that Python started.
+        setup: protocol, model, detector, weights, device, options and settings hash, from `Setup.as_record`.
+        command: the command line; empty for a run started from Python.
         times: start and end, ISO 8601, UTC.
-        resumed: how many records came from an earlier run.
-        counts: as `summary.as_json` gives them.
+        resumed: the number of records from earlier runs.
+        counts: from `summary.as_json`.
 
     Raises:
-        MissingError: it cannot be written.
+        MissingError: the file cannot be written.
     """
     content = {
         "schema": SCHEMA,

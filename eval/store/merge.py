@@ -1,7 +1,7 @@
-"""Several --out folders, of a run's shards or of runs over different videos, made into one.
+"""Merge several --out folders: the shards of one run, or runs over different videos.
 
-One folder comes of it with the same files as a run's: scores.jsonl, scores.csv, run.json, and all_scores.txt.
-Everything in it was made with the same settings, and no video is in it twice.
+The result has the files of a run: scores.jsonl, scores.csv, run.json and all_scores.txt. All of it was made with the
+same settings, and each video is in it once.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.store import summary
+from lipscore.eval.store import signature, summary
 from lipscore.eval.store.records import TRY_AGAIN, Record, as_csv, as_line, read_records
 from lipscore.eval.store.scores_file import lines_of, quote_name
 from lipscore.media.aside import replace_whole
 
 FILES = ("scores.jsonl", "scores.csv", "run.json", "all_scores.txt")
-# what `settings` is a hash of, as run.json names it
+# the content of the `settings` hash, by its names in run.json
 DECIDING = ("protocol", "model", "detector", "changed", "weights", "options")
 _SHARD = re.compile(r"run-(\d+)-of-(\d+)\.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What came of a merge; warnings: what is missing from it, or was passed over."""
+    """The result of a merge; warnings: what is missing or was skipped."""
 
     records: tuple[Record, ...]
     counts: summary.Summary
@@ -37,7 +37,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A folder: its records, the last of each video, and its manifests by path."""
+    """An input folder: the last record of each video, and the manifests by path."""
 
     folder: Path
     records: tuple[Record, ...]
@@ -45,15 +45,15 @@ class _Part:
 
 
 def merge(folders: Sequence[Path], out: Path, command: Sequence[str] = ()) -> Merged:
-    """Merge the folders into `out`; an earlier merge that is there is replaced.
+    """Merge the folders into `out`, replacing an earlier merge in it.
 
     Args:
-        command: for run.json.
+        command: the command line, for run.json.
 
     Raises:
-        UsageError: the folders were scored with different settings, give one name to different videos, or `out` is one
-            of them or holds something else than a merge.
-        MissingError: a folder holds no scores.jsonl, or `out` cannot be written.
+        UsageError: the folders were scored with different settings, use one name for different videos, or `out` is one
+            of them or contains something other than a merge.
+        MissingError: a folder has no scores.jsonl, or `out` cannot be written.
     """
     _check_out(folders, out)
     warnings: list[str] = []
@@ -64,7 +64,7 @@ def merge(folders: Sequence[Path], out: Path, command: Sequence[str] = ()) -> Me
         path: found for part in parts for path, found in part.manifests.items() if found.get("settings") == settings
     }
     if not manifests:
-        raise MissingError(f"{_list(folders)}: no run.json of a run that ended; run `lipscore score` again, it goes on")
+        raise MissingError(f"{_list(folders)}: no run.json of a finished run; run `lipscore score` again, it continues")
     warnings += _incomplete(parts, manifests)
     counts = summary.summarise(chosen, len(chosen) + sum(int(found["not_reached"]) for found in manifests.values()))
     manifest = _manifest(manifests, counts, command)
@@ -73,7 +73,7 @@ def merge(folders: Sequence[Path], out: Path, command: Sequence[str] = ()) -> Me
         "scores.jsonl": b"".join(map(as_line, chosen)),
         "scores.csv": as_csv(chosen),
         "all_scores.txt": "".join(f"{line}\n" for line in scores).encode(errors="surrogateescape"),
-        # last: its `merged` says that the others are a merge's
+        # written last: its `merged` marks the other files as a merge's
         "run.json": (json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
             errors="backslashreplace"
         ),
@@ -97,7 +97,7 @@ def _read(folder: Path, warnings: list[str]) -> _Part:
         raise MissingError(f"{folder}: holds no scores.jsonl; name folders that `lipscore score --out` wrote")
     records, problems = read_records(path)
     warnings += [f"{path}, line {line}: {problem}; passed over" for line, problem in problems]
-    # as scores.csv has it: what was scored again replaces what was there
+    # as in scores.csv, a later record replaces an earlier one
     latest = {(record.score.video, record.settings): record for record in records}
     names = sorted(found for found in folder.glob("run*.json") if found.name == "run.json" or _SHARD.match(found.name))
     return _Part(folder, tuple(latest.values()), {found: _read_manifest(found, warnings) for found in names})
@@ -115,30 +115,30 @@ def _read_manifest(path: Path, warnings: list[str]) -> Mapping[str, Any]:
 
 
 def _one_settings(parts: Sequence[_Part]) -> str | None:
-    """The settings that all records share.
+    """The settings hash that all records share.
 
     Raises:
-        UsageError: they differ; says in what.
+        UsageError: the settings differ; the message says how.
     """
     by_settings: dict[str, list[Path]] = {}
     for part in parts:
         for settings in dict.fromkeys(record.settings for record in part.records):
             by_settings.setdefault(settings, []).append(part.folder)
-    if not by_settings:  # no video at all, as in shards of a nearly empty folder
+    if not by_settings:  # no video at all, for example in shards of a nearly empty folder
         found = [manifest.get("settings") for part in parts for manifest in part.manifests.values()]
         return found[0] if found else None
     first, *others = by_settings
     for other in others:
-        how = _difference(*(_deciding(parts, settings) for settings in (first, other)))
+        difference = _difference(*(_deciding(parts, settings) for settings in (first, other)))
         raise UsageError(
             f"scored with different settings and not comparable: {_list(by_settings[first])} and "
-            f"{_list(by_settings[other])}{': ' + how if how else ''}; merge only what was scored alike"
+            f"{_list(by_settings[other])}{': ' + difference if difference else ''}; merge only what was scored alike"
         )
     return first
 
 
 def _deciding(parts: Sequence[_Part], settings: str) -> Mapping[str, Any]:
-    """What the settings were, from a manifest; from a record where there is none."""
+    """The settings behind a hash, from a manifest, or from a record if there is no manifest."""
     for part in parts:
         for manifest in part.manifests.values():
             if manifest.get("settings") == settings:
@@ -165,10 +165,10 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 
 
 def _without_doubles(parts: Sequence[_Part]) -> tuple[Record, ...]:
-    """One record per name, sorted by path as a run over a folder is.
+    """One record per name, sorted by path like a run over a folder.
 
     Raises:
-        UsageError: a name stands for different videos.
+        UsageError: two different videos have the same name.
     """
     held: dict[str, tuple[Path, Record]] = {}
     for part in parts:
@@ -189,10 +189,10 @@ def _without_doubles(parts: Sequence[_Part]) -> tuple[Record, ...]:
 
 
 def _incomplete(parts: Sequence[_Part], manifests: Mapping[Path, Mapping[str, Any]]) -> list[str]:
-    """What the merge does not hold, as far as the manifests tell."""
+    """Warnings about missing videos and shards, as far as the manifests tell."""
     found = [f"{path}: {n} videos were not reached" for path, one in manifests.items() if (n := one["not_reached"])]
     found += [
-        f"{part.folder}: no run.json: the run was killed, or goes on still"
+        f"{part.folder}: no run.json: the run was killed, or is still running"
         for part in parts
         if part.records and not part.manifests
     ]
@@ -207,7 +207,7 @@ def _incomplete(parts: Sequence[_Part], manifests: Mapping[Path, Mapping[str, An
 def _manifest(
     manifests: Mapping[Path, Mapping[str, Any]], counts: summary.Summary, command: Sequence[str]
 ) -> dict[str, Any]:
-    """A run.json: what all parts share as it was, and under `merged` each part's own."""
+    """The merged run.json: shared values as they were, and each part's own values under `merged`."""
     parts = list(manifests.values())
     recounted = summary.as_json(counts) | {
         "command": list(command),
@@ -216,6 +216,8 @@ def _manifest(
         "interrupted": any(part["interrupted"] for part in parts),
         "resumed": sum(int(part["resumed"]) for part in parts),
     }
+    if signed := parts[0].get("signature"):
+        recounted["signature"] = str(signature.parse(signed).with_n(counts.scored, counts.total))
     shared = {
         name: value
         for name, value in parts[0].items()

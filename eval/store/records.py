@@ -1,8 +1,8 @@
-"""scores.jsonl and scores.csv: a record per video, and which videos are scored already.
+"""scores.jsonl and scores.csv: one record per video, and the videos that are scored already.
 
-docs/formats.md describes every field. JSON has no NaN: a number that is not there is null. A record's key says what it
-was made of: the bytes of the file and its reference, the protocol, the model, the weights and the options. A run skips
-the videos whose key is held already.
+docs/formats.md describes every field. JSON has no NaN: a missing number is null. A record's key identifies what it was
+made from: the bytes of the file and its reference, the protocol, the model, the weights and the options. A run skips
+videos whose key it finds.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import numpy as np
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
 from lipscore.media.aside import replace_whole
-from lipscore.metrics import catalogue
+from lipscore.metrics import catalogue, standards
 from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, VideoScore
 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
-# these may go away by themselves (a full disk, a file still being copied, a bug mended): the next run tries again
-TRY_AGAIN = ("media_error", "error")
+# these may be temporary (a full disk, a file still being copied, a bug since fixed), so the next run tries again
+TRY_AGAIN = ("media_error", "worker_lost", "error")
 
-# the columns of scores.csv before and behind those of the scores
+# the columns of scores.csv before and after those of the scores
 _ABOUT = (
     "video",
     "name",
@@ -49,15 +49,15 @@ _ABOUT = (
     "shots",
     "tracks",
 )
-_BEHIND = ("reference", "seconds")
+_BEHIND = ("reference", "seconds", "signature", "offset_ms")  # new ones at its end, so that none before moves
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A video's score and what it was made of.
+    """A video's score, and the hashes of what it was made from.
 
     settings: hash of protocol, model, weights and options, the same for every video of a run. key: hash of the settings
-    and of the video's own files; "" where the video could not be read.
+    and of the video's own files; "" if the video could not be read.
     """
 
     score: VideoScore
@@ -71,7 +71,7 @@ def hash_of(value: Mapping[str, Any] | Sequence[str]) -> str:
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """The record as JSON-ready data in the contract's order, null for NaN and infinity."""
+    """The record as JSON-ready data in the documented order, with null for NaN and infinity."""
     score = record.score
     fields: dict[str, Any] = {"schema": SCHEMA}
     for name in VideoScore.__dataclass_fields__:
@@ -82,22 +82,24 @@ def as_json(record: Record) -> dict[str, Any]:
     fields["reference"] = asdict(score.reference) if score.reference else None
     if not score.scores:
         del fields["scores"]
+    if score.offset_ms is not None:
+        fields["within"] = standards.verdicts(score.offset_ms)  # read from offset_ms: from_json passes it over
     fields |= {"settings": record.settings, "key": record.key}
     clean: dict[str, Any] = _clean(fields)
     return clean
 
 
 def from_json(data: Mapping[str, Any]) -> Record:
-    """The record that as_json made data of.
+    """The inverse of as_json.
 
     Raises:
-        ValueError: it is no record of this schema; says what is wrong.
+        ValueError: `data` is not a record of this schema; the message says what is wrong.
     """
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
         raise ValueError(f"not a record of schema {SCHEMA}")
     fields = {name: data[name] for name in VideoScore.__dataclass_fields__ if name in data}
     if fields.get("status") not in STATUSES:
-        raise ValueError(f"status {fields.get('status')!r} is none of {', '.join(STATUSES)}")
+        raise ValueError(f"unknown status {fields.get('status')!r}; expected one of {', '.join(STATUSES)}")
     try:
         fields["shots"] = tuple(Shot(int(start), int(end)) for start, end in data["shots"])
         fields["tracks"] = tuple(_track_from_json(track) for track in data["tracks"])
@@ -112,16 +114,16 @@ def from_json(data: Mapping[str, Any]) -> Record:
 
 
 def as_line(record: Record) -> bytes:
-    """The record as one line of JSON with its newline; a file name that is no Unicode bears JSON's own escapes."""
+    """The record as one line of JSON, newline included; bytes of a file name that are not UTF-8 become escapes."""
     text = json.dumps(as_json(record), ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode(errors="backslashreplace")
 
 
 def read_records(path: Path) -> tuple[list[Record], list[tuple[int, str]]]:
-    """(the records of a scores.jsonl, the lines that are none: number and reason).
+    """(the records of a scores.jsonl, (line number, problem) of every other line).
 
     Raises:
-        MissingError: the file is there and cannot be read.
+        MissingError: the file exists and cannot be read.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -142,9 +144,9 @@ def read_records(path: Path) -> tuple[list[Record], list[tuple[int, str]]]:
 
 
 class RecordStore:
-    """The records of an output folder: scores.jsonl, appended, and scores.csv, written from it.
+    """The records of an output folder: scores.jsonl is appended to, and scores.csv is written from it.
 
-    Several runs may append to one folder at once.
+    Several runs may append to the same folder at once.
 
     Raises:
         MissingError: the folder cannot be read or written.
@@ -158,20 +160,24 @@ class RecordStore:
         self._held = {record.key: record for record in records if record.key}
 
     def held(self, key: str) -> Record | None:
-        """The last record of that key, None where the video has yet to be scored (or tried again)."""
+        """The last record with that key; None if the video has to be scored (again)."""
         record = self._held.get(key)
         return None if record is None or record.score.status in TRY_AGAIN else record
 
+    def keys(self, settings: str) -> frozenset[str]:
+        """The keys that `held` has a record of, with these settings."""
+        return frozenset(key for key, record in self._held.items() if record.settings == settings and self.held(key))
+
     @property
     def settings_held(self) -> set[str]:
-        """The settings of which there is any record: without one, no key needs to be computed."""
-        return {record.settings for record in tuple(self._held.values())}  # another thread may append
+        """The settings of all records; for settings not among them, no key needs to be computed."""
+        return {record.settings for record in tuple(self._held.values())}  # a copy, because other threads append
 
     def append(self, record: Record) -> None:
-        """Write one record, whole, on disk when this returns.
+        """Write one record; it is on disk when this returns.
 
         Raises:
-            MissingError: it cannot be written.
+            MissingError: the record cannot be written.
         """
         append_whole(self.path, as_line(record), keep_last=_is_json)
         if record.key:
@@ -187,14 +193,14 @@ class RecordStore:
 
 
 def as_csv(records: Iterable[Record]) -> bytes:
-    """A header and a row per record; an empty cell where there is no number.
+    """The CSV text: a header, and a row per record with empty cells for missing numbers.
 
-    Scores without a field of their own come last, where a record has them, so that no column moves.
+    Scores without their own field come last and only if a record has them, so that no column moves.
     """
     records = tuple(records)
     scores = catalogue.shown([record.score for record in records])
-    columns = (*_ABOUT, *(score.name for score in scores if score.has_field), *_BEHIND)
-    columns = (*columns, *(score.name for score in scores if not score.has_field))
+    fields = (score.name for score in scores if score.has_field and score.name not in _BEHIND)
+    columns = (*_ABOUT, *fields, *_BEHIND, *(score.name for score in scores if not score.has_field))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -239,7 +245,7 @@ def _clean(value: Any) -> Any:
 
 
 def track_as_json(track: TrackScore) -> dict[str, Any]:
-    """A track as JSON-ready data, null for NaN."""
+    """A track as JSON-ready data, with null for NaN."""
     data = asdict(track)
     clean: dict[str, Any] = _clean({"track": data.pop("track_id"), **data})
     return clean

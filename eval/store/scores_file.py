@@ -3,9 +3,9 @@
     7.123456 6.012345 31.200000 0.951000  # clip track=0 offset=2 protocol=wav2lip model=vgg
     # other no_face no face found in 134 frames
 
-Column 1 is LSE-D and column 2 LSE-C, so what reads those (Wav2Lip's scripts, numpy.loadtxt) reads this; nan where there
-is no reference. A score that has no column is a word `name=value` at the line's end. A video that could not be scored
-is a comment, so it is neither missing nor a row.
+Column 1 is LSE-D and column 2 LSE-C, so Wav2Lip's scripts and numpy.loadtxt can read the file. PSNR and SSIM are nan
+without a reference. A score without a column is a word `name=value` at the end of the line. A video that could not be
+scored is a comment line.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line with numbers; NaN where there is none. name and the rest are None in the files of older scripts.
+    """A line with numbers, NaN if missing. name and the fields after it are None in files of older scripts.
 
-    further: the scores that stand behind the name, by name.
+    further: the scores at the end of the line, by name.
     """
 
     line: int
@@ -48,7 +48,7 @@ class Row:
     further: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, score: Score) -> float:
-        """The line's number for a score, NaN where it has none."""
+        """The line's value of a score, or NaN."""
         found: float = getattr(self, score.name) if score in COLUMNS else self.further.get(score.name, math.nan)
         return found
 
@@ -64,7 +64,7 @@ class NotScored:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a file holds; malformed: line number and what is wrong."""
+    """The content of a file; malformed: (line number, problem)."""
 
     rows: tuple[Row, ...]
     not_scored: tuple[NotScored, ...]
@@ -72,20 +72,20 @@ class Scores:
 
 
 def quote_name(name: str) -> str:
-    """The name itself where it is one plain word, else as a JSON string on one line; read_name undoes it."""
+    """The name itself if it is one plain word, else a JSON string on one line; read_name is the inverse."""
     if name and name.isprintable() and not any(c.isspace() or c in '"#\\' for c in name):
         return name
     return json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 def one_line(text: str) -> str:
-    """Text for a comment: line breaks and other controls become spaces, what is no Unicode becomes escapes."""
+    """Text for a comment: line breaks and control characters become spaces, invalid Unicode becomes escapes."""
     joined = " ".join(text.split())
     return "".join(c if c.isprintable() else " " for c in joined.encode(errors="backslashreplace").decode())
 
 
 def lines_of(score: VideoScore) -> tuple[str, ...]:
-    """The lines of one video, without newlines: one per face track, or a comment where it was not scored."""
+    """The lines of one video, without newlines: one per face track, or a comment if it was not scored."""
     name, protocol = quote_name(score.name), quote_name(score.protocol)
     if score.status != "ok":
         return (f"# {name} {score.status} {one_line(score.reason)}".rstrip(),)
@@ -107,17 +107,17 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
     """Append lines in one write; other runs may append to the same file at once.
 
     Raises:
-        MissingError: the file cannot be written (it is a directory, or not this user's); says what to do.
+        MissingError: the file cannot be written (a directory, or another user's); the message says what to do.
     """
     if lines:
         append_whole(path, ("\n".join(lines) + "\n").encode())
 
 
 def held_lines(path: Path) -> set[str]:
-    """The file's lines; none where it is not there, or no regular file.
+    """The file's lines; empty if it does not exist or is not a regular file.
 
     Raises:
-        MissingError: it cannot be read.
+        MissingError: the file cannot be read.
     """
     return set(_text_lines(path)) if path.is_file() else set()
 
@@ -126,7 +126,7 @@ def read_scores(path: Path) -> Scores:
     """Read a scores file, of lipscore or of the older scripts (two columns).
 
     Raises:
-        MissingError: it is not there, a directory, or cannot be read.
+        MissingError: the file is missing, is a directory, or cannot be read.
     """
     rows: list[Row] = []
     not_scored: list[NotScored] = []
@@ -146,8 +146,8 @@ def read_scores(path: Path) -> Scores:
 def by_video(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows grouped into videos, in the file's order.
 
-    A video's tracks stand together and count upwards, so a run that scored it again makes a group of its own. Rows
-    without a name are a video each.
+    A video's tracks are consecutive and count upwards, so a run that scored it again gives another group. Each row
+    without a name is its own video.
     """
     groups: list[list[Row]] = []
     for row in rows:
@@ -217,7 +217,7 @@ def _row(number: int, before: str, comment: str) -> Row:
 
 
 def read_name(comment: str) -> tuple[str | None, str]:
-    """(the name that quote_name wrote at the start of a comment, the rest); None where there is none."""
+    """(the name that quote_name wrote at the start of a comment, or None; the rest)."""
     text = comment.strip()
     match = _NAME.match(text)
     if match is None:

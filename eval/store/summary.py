@@ -1,4 +1,4 @@
-"""What a run came to: the means over rows and over videos, how many were scored, and the table for the reader."""
+"""The summary of a run: means over rows and over videos, counts, and the table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The means of a run.
+    """The means and counts of a run.
 
     rows: by name, the scores that a face track has, over face tracks: what papers print. videos: every averaged score
     over videos, each reduced by its protocol's rule. total counts every video of the run, reached or not. models: those
@@ -84,7 +84,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def lines(summary: Summary) -> list[str]:
-    """The summary for the reader: a line for the rows, one for the videos, one with the counts."""
+    """The summary as text: a line for the rows, one for the videos, one with the counts."""
     titles = {score.name: score.title_for(summary.models) for score in catalogue.SCORES}
     found = []
     for what, means in (("rows", summary.rows), ("videos", summary.videos)):
@@ -99,11 +99,11 @@ def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: i
     """A row per video: video, tracks, offset, the averaged scores, status.
 
     Args:
-        width: of the terminal; None where the output is no terminal, and no line is folded.
+        width: the terminal's width; None if the output is not a terminal, and then no line is folded.
     """
     from rich.console import Console
 
-    # force_terminal: NO_COLOR alone would leave rich's bold, and escape codes with it
+    # force_terminal: with NO_COLOR alone, rich would still write escape codes for bold
     console = Console(file=file, force_terminal=colour, highlight=False, width=width or 1000, soft_wrap=width is None)
     console.print(_table(records, folded=width is not None))
 
@@ -115,7 +115,7 @@ def reason_of(record: Record) -> str:
 
 
 def offsets_of(record: Record) -> str:
-    """The video's offset, or its tracks' where they differ."""
+    """The video's offset, or its tracks' offsets if they differ."""
     offsets = [track.offset for track in record.score.tracks]
     return ", ".join(map(str, offsets)) if len(set(offsets)) > 1 else _number(catalogue.OFFSET, record.score.offset)
 
@@ -129,7 +129,9 @@ def _table(records: Sequence[Record], folded: bool) -> Table:
     table.add_column("video", overflow="fold", no_wrap=not folded)
     scores = catalogue.averaged(record.score for record in records)
     models = {record.score.model for record in records if record.score.status == "ok"}
-    for title in ("tracks", catalogue.OFFSET.title, *(score.title_for(models) for score in scores)):
+    between = any(record.score.offset_ms is not None for record in records)
+    offset = (catalogue.OFFSET.title, *([catalogue.OFFSET_MS.unit] if between else []))
+    for title in ("tracks", *offset, *(score.title_for(models) for score in scores)):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for record in records:
@@ -138,6 +140,7 @@ def _table(records: Sequence[Record], folded: bool) -> Table:
             Text(quote_name(score.name)),
             str(len(score.tracks)),
             offsets_of(record),
+            *([_number(catalogue.OFFSET_MS, score.offset_ms)] if between else []),
             *(_number(one, one.of(score)) for one in scores),
             Text(score.status, style="green" if score.status == "ok" else "red"),
         )

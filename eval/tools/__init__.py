@@ -1,1 +1,1 @@
-"""What people who score videos do before and after: combine, tracks, visualise, filter, fix."""
+"""The logic of the other commands: combine, tracks, visualise, filter, fix, reproduce, doctor."""

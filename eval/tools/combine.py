@@ -1,4 +1,4 @@
-"""`lipscore combine`: name.mp4 of one folder and name.wav of another become one name.mp4 with picture and sound."""
+"""`lipscore combine`: join NAME.mp4 from one folder with NAME.wav from another into NAME.mp4."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The pairs, by stem, and a line for every file that has no partner or more than one."""
+    """The pairs, and a message for every file without a partner or with several."""
 
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...]
 
 
 def pair_up(video_dir: Path, audio_dir: Path) -> Pairing:
-    """Match the videos and the audio files of two folders by stem; folders below are not looked into.
+    """Match the videos and the audio files of two folders by stem; subfolders are ignored.
 
     Raises:
-        MissingError: a folder is not there or cannot be read, or neither holds anything to combine.
+        MissingError: a folder is missing or cannot be read, or both contain nothing to combine.
     """
     videos, sounds = _by_stem(video_dir, read.VIDEO_SUFFIXES), _by_stem(audio_dir, AUDIO_SUFFIXES)
     if not videos and not sounds:
@@ -56,17 +56,17 @@ def pair_up(video_dir: Path, audio_dir: Path) -> Pairing:
 
 
 def combine(pair: Pair, target: Path, codec: str = "aac", shortest: bool = False) -> str:
-    """Write the pair's video, copied, with its audio into target.
+    """Copy the pair's video and encode its audio into target.
 
     Args:
         codec: a key of `edit.AUDIO_CODECS`.
-        shortest: cut both to the shorter one's length.
+        shortest: cut both to the shorter length.
 
     Returns:
-        A line on lengths that differ by more than a frame; empty where they do not.
+        A message if the lengths differ by more than a frame, else "".
 
     Raises:
-        MediaError: one of them cannot be read, or does not go into the target's format.
+        MediaError: a file cannot be read, or does not fit the target's format.
         MissingError: the target cannot be written.
     """
     info = read.probe(pair.video)
@@ -81,7 +81,7 @@ def combine(pair: Pair, target: Path, codec: str = "aac", shortest: bool = False
 
 
 def check_folders(video_dir: Path, audio_dir: Path, output_dir: Path) -> None:
-    """See that no input can be overwritten.
+    """Check that no input can be overwritten.
 
     Raises:
         UsageError: the output folder is an input folder.

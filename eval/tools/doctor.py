@@ -1,4 +1,4 @@
-"""`lipscore doctor`: what this installation consists of, and whether it finds an offset that is known."""
+"""`lipscore doctor`: report the installation, and check that it finds a known offset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEED, SHIFT_FRAMES, TOLERANCE = 1, 4, 1  # frames
 
 
 def examine(say: Callable[[str], object]) -> int:
-    """Say what was found, line by line; returns the exit status: 0 all well, 1 a wrong offset, 3 something missing."""
+    """Report each check in a line; returns the exit status: 0 all passed, 1 a wrong offset, 3 something is missing."""
     checks: tuple[Callable[[], tuple[bool, str]], ...] = (_versions, _ffmpeg, _device, _weights, _clip)
     status = 0
     for check in checks:
@@ -58,7 +58,7 @@ def _device() -> tuple[bool, str]:
 
 
 def _weights() -> tuple[bool, str]:
-    """Missing official weights are no fault: the built-in model scores without them."""
+    """Missing official weights are not a failure, because the built-in model scores without them."""
     found = listing(Search.from_environment())
     said = []
     for published, file in found:

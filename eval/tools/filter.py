@@ -1,4 +1,4 @@
-"""`lipscore filter`: sort videos into good and poor by the confidence and the offset of their face track."""
+"""`lipscore filter`: sort videos into good and poor by the confidence and offset of their most confident face track."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DECISIONS: tuple[Decision, ...] = ("good", "poor", "no_face", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A good video's LSE-C is min_confidence or more, and its offset max_abs_offset frames or fewer to either side."""
+    """A good video has an LSE-C of at least min_confidence and an absolute offset of at most max_abs_offset frames."""
 
     min_confidence: float
     max_abs_offset: int
@@ -44,10 +44,10 @@ PRESETS = {
 
 
 def limits(preset: str, min_confidence: float | None, max_abs_offset: int | None) -> Limits:
-    """A preset's limits, the given ones in place of its own.
+    """A preset's limits, with the given values in place of its own.
 
     Raises:
-        UsageError: there is no such preset, or the largest offset is negative.
+        UsageError: the preset is unknown, or max_abs_offset is negative.
     """
     if preset not in PRESETS:
         raise UsageError.about("preset", preset, f"no such preset; use one of {', '.join(PRESETS)}")
@@ -61,7 +61,7 @@ def limits(preset: str, min_confidence: float | None, max_abs_offset: int | None
 
 
 def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
-    """The decision on a video and its reasons, by its most confident face track; no reasons where it is good."""
+    """(the decision on a video by its most confident face track, the reasons); a good video has no reasons."""
     if score.status in ("no_face", "no_track"):
         return "no_face", [score.reason]
     if score.status != "ok":
@@ -84,18 +84,18 @@ def filter_videos(
     *,
     place: str = "link",
 ) -> tuple[Ran, Counter[str]]:
-    """Score the inputs, decide on each, and sort them below the output folder.
+    """Score the inputs, decide on each, and sort them into the output folder.
 
-    The scores are kept there too, as `lipscore score` keeps them: another preset on the same videos does not score them
-    again. The inputs' own files are never changed.
+    The output folder also holds the scores, in the files of `lipscore score`, so another preset on the same videos does
+    not score them again. Input files are never changed.
 
     Args:
-        settings: what the results file says of how it was made, apart from the limits.
-        command: what run.json says of how the run was started.
-        place: "link" (symbolic), "copy", or "none" for the results file alone.
+        settings: further settings for the results file, besides the limits.
+        command: the command line, for run.json.
+        place: "link" (symbolic), "copy", or "none" for the results file only.
 
     Returns:
-        The run, and how many videos of each decision.
+        The run, and the number of videos per decision.
 
     Raises:
         UsageError: the output folder lies in an input folder.
@@ -122,11 +122,11 @@ def filter_videos(
             "min_confidence": limit.min_confidence,
             "max_abs_offset": limit.max_abs_offset,
             **settings,
-            "protocol": ran.setup.protocol.name,
-            "protocol_hash": ran.setup.protocol.hash,
-            "changed": list(ran.setup.changed),
-            "model": ran.setup.models.sync.name,
-            "comparable": ran.setup.comparable,
+            "protocol": ran.made.blank.protocol,
+            "protocol_hash": ran.made.blank.protocol_hash,
+            "changed": list(ran.made.blank.changed),
+            "model": ran.made.blank.model,
+            "comparable": ran.made.blank.comparable,
         },
         "counts": {"total": ran.counts.total, **{decision: counts[decision] for decision in DECISIONS}},
         "videos": videos,
@@ -148,7 +148,7 @@ def _check(out: Path, inputs: Sequence[Path]) -> None:
 
 
 def _places(videos: Sequence[Path]) -> list[Path]:
-    """Where each goes below good_quality or poor_quality: its path below the folder that all of them share."""
+    """Each video's path below good_quality or poor_quality: its path below the folder that contains all videos."""
     if not videos:
         return []
     whole = [Path(os.path.normpath(video.absolute())) for video in videos]
@@ -157,7 +157,7 @@ def _places(videos: Sequence[Path]) -> list[Path]:
 
 
 def _clear(out: Path) -> None:
-    """Take away what an earlier run sorted, which its results file names, so that no video is in both folders."""
+    """Remove the files that an earlier run placed, so that no video is in both folders; its results file lists them."""
     try:
         before = json.loads((out / RESULTS).read_bytes())
         placed = [video["placed"] for video in before["videos"] if video["placed"]]

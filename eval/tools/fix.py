@@ -1,4 +1,4 @@
-"""`lipscore fix`: move the audio by the offset that was found, and keep the result only if it scores as mended."""
+"""`lipscore fix`: move the audio by the measured offset, and keep the result only if its score confirms the fix."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lipscore.metrics import lse
 from lipscore.metrics.reduce import most_confident
 from lipscore.types import SyncCurve, TrackScore, VideoScore
 
-MIN_CONFIDENCE = 3.0  # LSE-C; a curve with a smaller dip may have its minimum anywhere
-NOISE = 0.03  # of the LSE-C: encoding and resampling moved it by up to 1.9 % on 19 clips (model mini)
-ATTEMPTS = 2  # audio that lies between two frames can be off by one more after the first
+MIN_CONFIDENCE = 3.0  # LSE-C; below this, the position of the curve's minimum is unreliable
+NOISE = 0.03  # tolerated relative loss of LSE-C; encoding and resampling changed it by up to 1.9 % on 19 clips (mini)
+ATTEMPTS = 2  # audio between two frames may be off by one frame after the first shift
 Verdict = Literal["fixed", "in_sync", "refused", "not_better", "not_scored"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What was done: the verdict and a sentence that says why, the scores before and after the shift (None: no shift).
+    """The result: a verdict, a message with the reason, and the scores before and after the shift (None: no shift).
 
-    Only "fixed" leaves a file. audio: "copied" or "encoded" where it was moved.
+    Only "fixed" leaves a file. audio: "copied" or "encoded" if it was moved.
     """
 
     verdict: Verdict
@@ -45,16 +45,16 @@ def fix(
     min_confidence: float = MIN_CONFIDENCE,
     on_stage: Callable[[str], None] | None = None,
 ) -> Fix:
-    """Score, shift, score again; the target is written only where the offset is then 0 and the LSE-C no lower.
+    """Score, shift, score again; the target is written only if the offset is then 0 and the LSE-C is not lower.
 
-    Where one frame is left, the audio is moved by that too, and scored again.
+    If an offset of one frame remains, the audio is shifted once more and scored again.
 
     Args:
-        min_confidence: the LSE-C from which on an offset is trusted.
-        on_stage: told the name of each stage that begins.
+        min_confidence: the minimum LSE-C at which an offset is trusted.
+        on_stage: called with the name of each stage that begins.
 
     Raises:
-        UsageError: the target is the video itself, or of another format than the video.
+        UsageError: the target is the video itself, or has another format than the video.
         MissingError, MediaError: the target cannot be written.
     """
     if target.resolve() == path.resolve():
@@ -74,7 +74,7 @@ def fix(
     if best.offset == 0:
         return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
     rate = Fraction(before.fps if protocol.direct and before.fps else protocol.frame_rate)
-    same_boxes = setup.with_detector(lambda _: setup.models.detector_for(path))  # the picture stays what it was
+    same_boxes = setup.with_detector(lambda _: setup.models.detector_for(path))  # boxes from files belong to `path`
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         moved = Path(folder) / f"{path.stem}{target.suffix}"
         shift, left = 0, best.offset
@@ -106,7 +106,7 @@ def fix(
 
 
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
-    """Why the audio should not be moved by what these tracks say; empty where it may be."""
+    """The reason not to move the audio on the evidence of these tracks, or ""."""
     best = most_confident(tracks)
     if best.lse_c < min_confidence:
         return (
@@ -127,7 +127,7 @@ def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
 
 
 def _confidences(first: Trace, second: Trace, best: TrackScore, shift: int) -> tuple[float, float]:
-    """The best track's LSE-C before and after, over the windows that have their sound both times.
+    """The best track's LSE-C before and after the shift, over the windows that have audio in both versions.
 
     Shifting leaves |shift| frames without audio at one end. Only windows that have audio in both versions are compared,
     and both versions use the first one's lip and MFCC features, so that only the curve differs.

@@ -1,7 +1,7 @@
-"""Published results as data, run again and compared row by row.
+"""`lipscore reproduce`: score the videos of published results and compare row by row.
 
 The official demonstration is one row (joonson/syncnet_python README: offset 3, LSE-D 5.353, LSE-C 10.021 on
-example.avi). The MoChaBench table comes as the CSV that congwei1230/MoChaBench publishes.
+example.avi). The MoChaBench table is the CSV that congwei1230/MoChaBench publishes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A row run again: differences are ours minus published; verdict is "same", "differs" or "missing"."""
+    """A row's comparison: differences are ours minus published; verdict is "same", "differs" or "missing"."""
 
     row: Row
     record: VideoScore | None
@@ -70,7 +70,7 @@ def get_published(name: str) -> Published:
     """A published result by name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no published result has that name.
     """
     if name not in PUBLISHED:
         raise UsageError(f"reproduce {name}: no such published result; there are {', '.join(PUBLISHED)}")
@@ -80,7 +80,7 @@ def get_published(name: str) -> Published:
 def reproduce(
     published: Published, rows: tuple[Row, ...], videos: Path, setup: Setup, tolerance: float
 ) -> Iterator[Comparison]:
-    """Score each row's video and compare, in order; a video that is not there is "missing"."""
+    """Score each row's video and compare, in order; the verdict on an absent video is "missing"."""
     for row in rows:
         path = videos / row.clip
         if not path.is_file():
@@ -97,7 +97,7 @@ def reproduce(
 
 
 def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:
-    """Hold a record against a published row: LSE-D and LSE-C within the tolerance, the same offsets by track."""
+    """Compare a record with a published row: LSE-D and LSE-C within the tolerance, and equal offsets per track."""
     if row.lse_d is None or row.lse_c is None:
         same = record.status in ("no_face", "no_track")
         why = "" if same else f"published as without a face, here {record.status}"

@@ -1,7 +1,7 @@
-"""`lipscore tracks`: what the original pipeline leaves behind, for those who build on it.
+"""`lipscore tracks`: write the intermediate files of the original pipeline, for users who build on them.
 
-Names and the columns of offsets.txt are those of joonson/syncnet_python, run_pipeline.py and (at 3c91e6c)
-run_syncnet.py; the crop files are the very ones that were scored. Its pickles are JSON and .npz here.
+File names and the columns of offsets.txt are those of joonson/syncnet_python, run_pipeline.py and (at 3c91e6c)
+run_syncnet.py. The crop files are the ones that were scored. Pickles are replaced by JSON and .npz.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ CROP_NAME = re.compile(r"\d{5}\.(avi|mp4)")
 
 
 def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], None] | None = None) -> VideoScore:
-    """Score a video and keep its crops and numbers below `out`, named after the video's stem.
+    """Score a video and write its crops and numbers below `out`; NAME is the video's stem.
 
-    pycrop/NAME/0000k.avi (.mp4 under a protocol that writes that), pywork/NAME/offsets.txt, tracks.json, faces.json
-    (the format that --detections takes) and distances.npz (an array per track). Crops of an earlier run are replaced.
+    The files are pycrop/NAME/0000k.avi (.mp4 if the protocol writes MP4), pywork/NAME/offsets.txt, tracks.json,
+    faces.json (the format of --detections) and distances.npz (an array per track). Crops of an earlier run are deleted.
 
     Returns:
-        The video's record; where its status is not "ok", faces.json may be all that was written.
+        The video's record; if its status is not "ok", at most faces.json is written.
 
     Raises:
         UsageError: the protocol writes no crop files.
@@ -70,7 +70,7 @@ def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], 
 
 
 def _tracks_json(record: VideoScore, kept: list[TracedTrack], protocol: Protocol) -> dict[str, Any]:
-    """Frames count at the protocol's frame rate; a box and a confidence for every frame of a track."""
+    """The content of tracks.json; frames count at the protocol's rate, with a box and a confidence per track frame."""
     return {
         "schema": SCHEMA,
         "video": record.video,
@@ -102,7 +102,7 @@ def _floats(box: Any) -> list[float]:
 
 
 def _clear(crops: Path) -> None:
-    """Take away an earlier run's crops, so that none is taken for this one's; other files stay."""
+    """Delete the crops of an earlier run; other files stay."""
     try:
         for path in crops.iterdir() if crops.is_dir() else ():
             if CROP_NAME.fullmatch(path.name):

@@ -1,6 +1,6 @@
-"""`lipscore visualise`: face boxes with their framewise confidence over the video, and two charts per track.
+"""`lipscore visualise`: draw face boxes with their framewise confidence, and two charts per track.
 
-The confidence is that of joonson/syncnet_python SyncNetInstance.py (evaluate, fconfm); the colour runs from red at 0 to
+The confidence is that of joonson/syncnet_python SyncNetInstance.py (evaluate, fconfm). The colour runs from red at 0 to
 green at 10.2, as in its run_visualise.py.
 """
 
@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is drawn on a track's frames: boxes float[T, 4] in pixels from first_frame on, confidence float32[T]."""
+    """A track's drawing: boxes float[T, 4] in pixels from first_frame on, and confidence float32[T]."""
 
     number: int
     first_frame: int
@@ -45,16 +45,16 @@ class Label:
 def visualise(
     path: Path, target: Path, setup: Setup, on_stage: Callable[[str], None] | None = None
 ) -> tuple[VideoScore, list[Path]]:
-    """Score a video, and write it with boxes and numbers, and its charts, TARGET's stem .track00.png and so on.
+    """Score a video, and write it with boxes and numbers, plus charts named after the target (STEM.track00.png ...).
 
-    The picture is resampled to the protocol's frame rate (its own under a protocol that takes the file as the crop).
-    The audio is copied where the target's format takes it, else encoded as AAC.
+    The picture is resampled to the protocol's frame rate; a protocol that uses the file as the crop keeps the file's
+    own rate. The audio is copied if the target's format allows it, else encoded as AAC.
 
     Returns:
-        The record, and the files written: none unless its status is "ok".
+        The record, and the written files; nothing is written unless its status is "ok".
 
     Raises:
-        UsageError: the target is the video itself, or of a format that is not written.
+        UsageError: the target is the video itself, or has an unsupported suffix.
         MissingError, MediaError: the target cannot be written.
     """
     if target.suffix.lower() not in VIDEO_SUFFIXES:
@@ -86,13 +86,13 @@ def visualise(
 
 
 def annotate(frames: Iterator[Frame], labels: list[Label]) -> Iterator[Frame]:
-    """Draw on each frame the boxes of the tracks that it is in; the frames given are not changed."""
+    """Draw each frame's track boxes; the input frames are not changed."""
     for number, frame in enumerate(frames):
-        here = [label for label in labels if 0 <= number - label.first_frame < len(label.boxes)]
-        image = frame.copy() if here else frame
-        for label in here:
-            at = number - label.first_frame
-            _draw_box(image, label.boxes[at], label.number, float(label.confidence[at]))
+        visible = [label for label in labels if 0 <= number - label.first_frame < len(label.boxes)]
+        image = frame.copy() if visible else frame
+        for label in visible:
+            index = number - label.first_frame
+            _draw_box(image, label.boxes[index], label.number, float(label.confidence[index]))
         yield image
 
 
@@ -103,9 +103,9 @@ def colour(confidence: float) -> tuple[int, int, int]:
 
 
 def charts(kept: TracedTrack, rate: float, model: str = "") -> list[Chart]:
-    """The curve over shifts, and the framewise confidence over the video's time, of a track that `model` scored.
+    """A track's two charts: the curve over offsets, and the framewise confidence over time; `model` scored the track.
 
-    The curve is turned round: its column k is the shift k - vshift, and the offset is minus the best shift.
+    The curve is reversed, because its column k is the shift k - vshift and the offset is minus the best shift.
     """
     score = kept.score
     vshift = len(score.curve) // 2

@@ -1,1 +1,1 @@
-"""PSNR and SSIM, and how frames are paired with those of a reference."""
+"""PSNR and SSIM, and the pairing of frames with a reference's frames."""

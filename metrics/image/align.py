@@ -1,7 +1,7 @@
-"""Which generated frame meets which reference frame, and what a reader must know of it.
+"""Pair generated with reference frames, and warn about mismatches.
 
-Both sides are streams of frames and are read to their ends, so that what was left out can be counted; no more than the
-few frames within the largest shift are held at a time.
+Both sides are streams and are read to their ends, so that unpaired frames can be counted. Only the few frames within
+the largest shift are in memory at a time.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ LENGTHS_MAY_DIFFER_BY_PART = 0.02
 INTERPOLATIONS: dict[Resize, int] = {"area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
 
 
-def fit(frame: Frame, like: Frame, how: Resize) -> Frame:
-    """The frame at the other one's size; itself where it has that size."""
+def fit(frame: Frame, like: Frame, resize: Resize) -> Frame:
+    """The frame, resized to the size of `like` if the sizes differ."""
     if frame.shape == like.shape:
         return frame
     height, width = like.shape[:2]
-    return cv2.resize(frame, (width, height), interpolation=INTERPOLATIONS[how])  # type: ignore[return-value]
+    return cv2.resize(frame, (width, height), interpolation=INTERPOLATIONS[resize])  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A generated frame and the reference frame that it meets, uint8[H, W, 3], with their numbers in their streams."""
+    """A generated frame and its reference frame, uint8[H, W, 3], with their numbers in their streams."""
 
     generated_index: int
     reference_index: int
@@ -44,11 +44,13 @@ class Pair:
 
 
 class Pairs:
-    """Pairs generated frame i + shift with reference frame i; iterate once, then n_generated and n_reference are known.
+    """Pairs generated frame i + shift with reference frame i.
+
+    Iterate once; afterwards n_generated and n_reference hold the streams' lengths.
 
     Args:
-        generated, reference: frames in order, at one frame rate or each at its own.
-        shift: how many generated frames (or, below 0, reference frames) come before the first pair.
+        generated, reference: frames in order, at the same frame rate or each at its own.
+        shift: how many generated frames (reference frames if negative) to skip before the first pair.
     """
 
     def __init__(self, generated: Iterable[Frame], reference: Iterable[Frame], shift: int = 0) -> None:
@@ -122,12 +124,12 @@ class ShiftErrors:
 
 
 def best_shift(generated: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uint8]], max_shift: int) -> int:
-    """The shift within -max_shift..max_shift at which generated frame i + shift is nearest to reference frame i.
+    """The shift within -max_shift..max_shift that pairs generated frame i + shift best with reference frame i.
 
     Nearest: the highest PSNR of the pooled squared error over all pairs that the shift leaves; see ShiftErrors.best.
 
     Args:
-        generated, reference: uint8 images of one shape, at one frame rate; small ones will do.
+        generated, reference: uint8 images of one shape, at one frame rate; small images suffice.
         max_shift: frames, 0 or more.
     """
     errors = ShiftErrors(max_shift)
@@ -146,7 +148,7 @@ def shift_hint(errors: ShiftErrors) -> str | None:
 
 
 def length_warning(n_generated: int, n_reference: int) -> str | None:
-    """Said where the two lengths differ by more than 5 frames or 2 % of the reference."""
+    """A warning if the lengths differ by more than 5 frames or by more than 2 % of the reference."""
     difference = abs(n_generated - n_reference)
     if difference <= LENGTHS_MAY_DIFFER_BY and difference <= LENGTHS_MAY_DIFFER_BY_PART * n_reference:
         return None

@@ -1,7 +1,7 @@
 """Luma after ITU-R BT.601 (Y' = 0.299 R + 0.587 G + 0.114 B), full range.
 
-8-bit frames give 8-bit luma, rounded as OpenCV's COLOR_BGR2GRAY rounds it (weights in 15 bits), because that is what
-scripts that say "grey" compute; floats stay floats. Full range: 0..255 in, 0..255 out, unlike a codec's own Y plane.
+8-bit frames give 8-bit luma, rounded like OpenCV's COLOR_BGR2GRAY (15-bit weights), because evaluation scripts compute
+"grey" with it; floats stay floats. Full range means 0..255 in and 0..255 out, unlike a codec's Y plane.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def luma(frames: Tensor) -> Tensor:
 
 
 def fixed_point_luma(frames: Tensor) -> Tensor:
-    """luma() of uint8 frames in torch alone, for any device; equal to OpenCV's to the last bit."""
+    """luma() of uint8 frames in torch, on any device; bit-identical to OpenCV's."""
     parts = [weight * frames[..., channel].to(torch.int32) for channel, weight in enumerate(_FIXED_BGR)]
     total = parts[0] + parts[1] + parts[2] + (1 << (_FIXED_BITS - 1))
     return (total >> _FIXED_BITS).to(torch.uint8)

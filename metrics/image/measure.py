@@ -1,7 +1,7 @@
-"""How an image metric is put: a function of a pair of frames, and what a video makes of the pairs' values.
+"""The interface of image metrics: a function of a pair of frames, and the reduction of a video's pairs to one value.
 
-A new metric is a module with such a function (or a Measure of its own) and an entry in `lipscore.metrics.catalogue`.
-torch is imported when the first pair is measured: whoever reads names and titles only does not wait for it.
+A new metric is a module with such a function (or its own Measure) and an entry in `lipscore.metrics.catalogue`. torch
+is imported when the first pair is measured, so that reading names and titles does not wait for it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 Planes = Literal["rgb", "luma"]
 Window = Literal["wang", "skimage"]  # of SSIM; `lipscore.metrics.image.ssim` says what each is
-MS_SSIM_LEAST_SIDE = 161  # pixels: the last of five scales then still holds a window of 11
+MS_SSIM_LEAST_SIDE = 161  # pixels, so that the last of five scales still holds a window of 11
 PEAK = 255.0  # the largest value of a pixel
 
 
 class Images:
-    """A generated frame and its reference, and what several metrics ask of them, computed once; for one thread.
+    """A generated frame and its reference, with a cache of values that several metrics share; not thread-safe.
 
     Args:
         generated, reference: uint8[H, W, 3] BGR of one size.
-        device: where the metrics compute, as torch names it.
+        device: the torch device that computes the metrics.
     """
 
     def __init__(self, generated: Frame, reference: Frame, device: str = "cpu") -> None:
@@ -50,7 +50,7 @@ class Images:
         return generated, reference
 
     def squared_error(self, planes: Planes) -> float:
-        """The sum of squared differences over all pixel values: a whole number."""
+        """The sum of squared differences over all pixel values, an integer."""
         if planes not in self._errors:
             from lipscore.metrics.image.psnr import squared_error
 
@@ -63,23 +63,23 @@ class Images:
 
 
 class Measure(Protocol):
-    """One metric over one video: `look` at each pair, on any thread; `add` what it saw, in order; then `result`."""
+    """One metric over one video: call `look` per pair on any thread, `add` per pair in order, then `result`."""
 
     def look(self, images: Images) -> Any:
-        """What this metric needs of a pair; changes nothing, so that pairs may be looked at side by side."""
+        """What the metric needs from a pair; must not change state, because pairs are processed in parallel."""
         ...
 
     def add(self, seen: Any) -> float | None:
-        """Take in what `look` gave; returns the pair's own value, None where a single pair has none."""
+        """Add a result of `look`; returns the pair's own value, or None if a single pair has none."""
         ...
 
     def result(self) -> float:
-        """The video's value, over all pairs added: at least one."""
+        """The video's value over all added pairs; call it after at least one `add`."""
         ...
 
 
 class Mean:
-    """The mean over pairs of a function of a pair."""
+    """A Measure: the mean of a function over the pairs."""
 
     def __init__(self, of: Callable[[Images], float]) -> None:
         self._of = of
@@ -91,7 +91,7 @@ class Mean:
         return self._of(images)
 
     def add(self, seen: float) -> float:
-        """The pair's value, counted."""
+        """Count the pair's value, and return it."""
         self._sum += seen
         self._n += 1
         return seen
@@ -103,10 +103,11 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One exact definition of an image metric, under the name that it has in a record's `reference.values`.
+    """One exact definition of an image metric.
 
-    measure makes a fresh Measure for a video; unit is what its numbers are in ("dB", or ""); least_side is the shorter
-    side, in pixels, of the smallest pair that it takes; asked: computed only where every variant is asked for.
+    name: its key in a record's `reference.values`. measure: creates a new Measure for a video. unit: "dB" or "".
+    least_side: the shorter side, in pixels, of the smallest usable frame. asked: computed only if all variants are
+    requested.
     """
 
     name: str

@@ -1,9 +1,9 @@
 """PSNR: 10 log10(data_range^2 / MSE), in dB.
 
-Papers print the mean of the frames' PSNR; people who build codecs print the PSNR of the pooled MSE (FFmpeg's psnr
-filter does). By Jensen's inequality the mean is never the lower one of the two. Identical frames have no finite PSNR:
-they count as CAP_DB, as in TalkLip's evaluation/visual_quality.py, and so does whatever comes out higher, so that a
-nearly identical frame never beats an identical one. No value here is ever infinite.
+Papers report the mean of the frames' PSNR; codec developers report the PSNR of the pooled MSE, like FFmpeg's psnr
+filter. By Jensen's inequality the mean is never lower than the pooled value. Identical frames have no finite PSNR: they
+count as CAP_DB, as in TalkLip's evaluation/visual_quality.py. Higher values are clipped to CAP_DB too, so that a nearly
+identical frame never beats an identical one. No value is ever infinite.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ CAP_DB = 100.0
 
 
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of squared differences of each pair: any dtype [N, ...] twice -> float64[N], exact for uint8.
+    """Sum of squared differences of each pair, [N, ...] and [N, ...] -> float64[N]; exact for uint8.
 
-    Never in the dtype of the arguments: squares of uint8 differences wrap around at 256, so that a released script
-    makes 28 dB of what is 21 dB.
+    The arguments' own dtype is not used: squares of uint8 differences wrap around at 256, which turns 21 dB into 28 dB
+    in a released script.
 
     Raises:
         ValueError: shapes or dtypes differ, or an axis is empty.
@@ -27,13 +27,13 @@ def squared_error(a: Tensor, b: Tensor) -> Tensor:
     _check_pair(a, b)
     if a.dtype == torch.uint8 and a.device.type == "cpu":
         pairs = zip(a.flatten(1).numpy(), b.flatten(1).numpy(), strict=True)
-        # OpenCV squares a square root: the sum is a whole number again once it is rounded.
+        # OpenCV squares a square root; rounding restores the integer sum.
         return torch.tensor([round(cv2.norm(x, y, cv2.NORM_L2SQR)) for x, y in pairs], dtype=torch.float64)
     return (a.to(torch.float64) - b.to(torch.float64)).square().flatten(1).sum(1)
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared error of each pair over all pixels and channels: [N, ...] twice -> float64[N].
+    """Mean squared error of each pair over all pixels and channels: [N, ...] and [N, ...] -> float64[N].
 
     Raises:
         ValueError: as squared_error.
@@ -46,7 +46,7 @@ def psnr(error: Tensor, data_range: float) -> Tensor:
 
     Args:
         error: mean squared errors, in the square of the pixels' unit.
-        data_range: the largest less the smallest value that a pixel can have: 255 for 8 bits, 1 for floats in 0..1.
+        data_range: the range of pixel values: 255 for 8 bits, 1 for floats in 0..1.
 
     Example:
         >>> import torch
@@ -57,7 +57,7 @@ def psnr(error: Tensor, data_range: float) -> Tensor:
 
 
 def pooled_psnr(squared_errors: Tensor, n_values: int, data_range: float) -> float:
-    """PSNR in dB of all pairs taken together: float64[N] sums of squares over n_values pixel values in all."""
+    """PSNR in dB of all pairs together, from float64[N] sums of squares and the total number of pixel values."""
     return float(psnr(squared_errors.sum() / n_values, data_range))
 
 

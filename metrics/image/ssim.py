@@ -10,8 +10,8 @@ Two variants, because published numbers come from both:
 MS-SSIM: Wang, Simoncelli and Bovik, Asilomar 2003: five scales, 2x2 means between them, their exponents; needs more
 than 160 pixels on each side.
 
-With p = x + y and q = x - y both formulas need the window's mean and variance of p and of q only: four filters in place
-of five, and identical images give exactly 1.
+With p = x + y and q = x - y, both formulas need only the window's mean and variance of p and of q. This takes four
+filters instead of five, and identical images give exactly 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lipscore.metrics.image.measure import MS_SSIM_LEAST_SIDE, Window
 
 K1, K2 = 0.01, 0.03
 SCALE_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-STRIP_ROWS = 64  # what fits a core's second-level cache at 1080p
+STRIP_ROWS = 64  # fits a core's second-level cache at 1080p
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ def _mean_map_opencv(
 ) -> float:
     """The mean map of one pair [H, W] on the CPU, in double precision, by strips of rows that stay in the cache.
 
-    OpenCV's filters and arithmetic are some ten times as fast here as torch's, whose convolution of one channel with
-    one filter is not made for this. They let go of the interpreter lock, so frames can be spread over threads.
+    OpenCV's filters are about ten times as fast as torch's convolution of one channel with one kernel. OpenCV releases
+    the GIL, so frames can be processed in parallel threads.
     """
     radius, (height, width) = window.radius, x.shape
     if x.dtype != np.uint8:
@@ -172,7 +172,7 @@ def _strip_sum(
     def mean(values: Any) -> Any:
         return cv2.sepFilter2D(values, -1, window.weights, window.weights)[inside]
 
-    # Single precision would not do: the variance of a flat bright area is a difference of two large numbers.
+    # Single precision is not enough: the variance of a flat bright area is a difference of two large numbers.
     scale, (c1, c2) = window.covariance_scale, constants
     p, q = cv2.add(x, y, dtype=cv2.CV_64F), cv2.subtract(x, y, dtype=cv2.CV_64F)
     mean_p, mean_q = mean(p), mean(q)

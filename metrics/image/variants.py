@@ -1,7 +1,7 @@
-"""The named PSNR and SSIM variants of a pair of frames: what a record's `values` can hold.
+"""The named PSNR and SSIM variants, the possible keys of a record's `values`.
 
-Papers give a number and no variant. The default SSIM is the one that the paper they cite defines: Wang's, on luma.
-Released evaluation scripts differ: docs/psnr-ssim.md says which of them computes what.
+Papers give a number without the variant. The default SSIM is the one defined by the paper that they cite: Wang's, on
+luma. Released evaluation scripts differ; docs/psnr-ssim.md says what each of them computes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import partial
 
 from lipscore.metrics.image.measure import MS_SSIM_LEAST_SIDE, PEAK, Images, Mean, Planes, Variant, Window
 
-LEAST_SIDE = 11  # pixels: what the default SSIM needs; smaller pairs are not compared at all
+LEAST_SIDE = 11  # pixels; the default SSIM needs this, and smaller frames are not compared
 
 
 def psnr_of(images: Images, planes: Planes) -> float:
@@ -45,16 +45,16 @@ class PooledPsnr:
         self._n_values = 0
 
     def look(self, images: Images) -> tuple[float, int]:
-        """(the pair's sum of squared differences, over how many pixel values)."""
+        """(the pair's sum of squared differences, its number of pixel values)."""
         return images.squared_error(self._planes), images.planes(self._planes)[0].numel()
 
     def add(self, seen: tuple[float, int]) -> None:
-        """Summed; the pool has no value for a single pair."""
+        """Add a pair's sums; a single pair has no pooled value."""
         self._squared += seen[0]
         self._n_values += seen[1]
 
     def result(self) -> float:
-        """In dB."""
+        """The pooled PSNR in dB."""
         import torch
 
         from lipscore.metrics.image.psnr import pooled_psnr
@@ -80,7 +80,7 @@ PSNR_RGB_POOLED, PSNR_LUMA_POOLED = _pooled_variant("rgb"), _pooled_variant("lum
 SSIM_WANG_LUMA = _ssim_variant("wang", "luma", asked=False)
 MS_SSIM_LUMA = Variant("ms-ssim-luma", partial(Mean, ms_ssim_of), least_side=MS_SSIM_LEAST_SIDE, asked=True)
 
-# in the order that a record has them
+# in the order of a record's values
 VARIANTS: tuple[Variant, ...] = (
     PSNR_RGB,
     PSNR_LUMA,

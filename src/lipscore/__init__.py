@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lipscore.errors import (
+        DeviceError,
         LipscoreError,
         MediaError,
         MissingError,
@@ -33,6 +34,7 @@ __version__ = "0.2.0"
 
 _HOME = {
     "lipscore.errors": (
+        "DeviceError",
         "LipscoreError",
         "MediaError",
         "MissingError",
@@ -51,6 +53,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "PROTOCOLS",
     "Alignment",
+    "DeviceError",
     "LipscoreError",
     "MediaError",
     "MissingError",

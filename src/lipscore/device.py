@@ -1,4 +1,4 @@
-"""Work on one GPU or on the CPU: which calls go where, what is done when memory runs out, and when the device dies."""
+"""Run networks on a GPU or the CPU: device context, TF32, out-of-memory handling, device failures, transfers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterator[Any]]
 
 
 def tried(device: torch.device) -> torch.device:
-    """The device, once a convolution has run on it.
+    """The device, after a test convolution on it.
 
     Raises:
-        DeviceError: it did not run, or gave a wrong number.
+        DeviceError: the convolution failed, or its result is wrong.
     """
     with on_device(device):
         ones = torch.ones(1, 1, 3, 3, device=device)
@@ -35,14 +35,14 @@ def tried(device: torch.device) -> torch.device:
 
 @contextmanager
 def on_device(device: torch.device) -> Iterator[None]:
-    """The block's CUDA calls go to this device, from whichever thread.
+    """Make this device the current one for the block's CUDA calls, in any thread.
 
-    Pinned memory, streams and handles belong to a thread's current device, which is GPU 0 unless it is set: without
-    this, a run on another GPU also takes memory on the first.
+    Pinned memory, streams and handles belong to a thread's current device, which is GPU 0 by default. Without this
+    context, a run on another GPU would also use memory on the first.
 
     Raises:
         DeviceError: the device failed in the block. A CUDA context does not recover from an error in a kernel, so this
-            ends the run. Memory that ran out is no such failure: torch.OutOfMemoryError passes through.
+            ends the run. Running out of memory is not such a failure: torch.OutOfMemoryError passes through.
     """
     try:
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
@@ -60,17 +60,17 @@ def on_device(device: torch.device) -> Iterator[None]:
         raise
 
 
-# How torch's RuntimeErrors begin that tell of the device, not of the call; older versions have no class for them
+# The words of torch RuntimeErrors that mean a device failure, not a wrong call; older versions have no class for them
 DEVICE_WORDS = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NVML", "Found no NVIDIA driver")
 
 
 def _no_memory(words: str) -> bool:
-    """Whether a library's own words say that memory ran out: cuBLAS and cuDNN do not raise torch's error."""
+    """Whether an error message means out of memory; cuBLAS and cuDNN do not raise torch's error."""
     return "ALLOC_FAILED" in words or "out of memory" in words
 
 
 class _Tf32:
-    """Holds torch's TF32 switches at what the running batches need, and puts the caller's settings back after them."""
+    """Sets torch's TF32 switches while batches run, and restores the caller's values afterwards."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -100,21 +100,21 @@ _tf32 = _Tf32()
 
 
 def arithmetic(device: torch.device, tf32: bool = False) -> AbstractContextManager[None]:
-    """The context in which a network runs: on a GPU, products are rounded to TF32 only where `tf32` says so.
+    """The context in which a network runs: on a GPU, products are rounded to TF32 only if `tf32` is True.
 
-    torch's switches are global and on by default for convolutions. They are held while a batch runs and then get the
-    caller's values back.
+    torch's switches are global, and on by default for convolutions. They are set while a batch runs and then restored
+    to the caller's values.
     """
     return _tf32(tf32) if device.type == "cuda" else nullcontext()
 
 
 class Batches:
-    """How many items a network takes at a time on one device: fewer from the first time that memory runs out.
+    """The batch size of a network on one device; it is halved whenever memory runs out.
 
     Args:
-        most: items at a time.
+        most: the initial batch size.
         device: where the network runs.
-        tf32: as `arithmetic` has it.
+        tf32: as in `arithmetic`.
     """
 
     def __init__(self, most: int, device: torch.device, *, tf32: bool = False) -> None:
@@ -127,16 +127,16 @@ class Batches:
     def over(
         self, count: int, work: Callable[[int, int], B], most: int | None = None, *, spread: Spread | None = None
     ) -> list[B]:
-        """What work(start, stop) gives for the parts of 0 ... count, in order.
+        """The results of work(start, stop) for the parts of 0 ... count, in order.
 
-        A part whose memory is not there is taken again in halves, and so is all that follows, of other videos too.
+        If memory runs out, the part is repeated in halves, and all later batches (other videos' too) stay that small.
 
         Args:
-            most: items at a time where these are larger than usual; None: as many as `size`.
-            spread: a pool's, which runs the parts on a CPU beside each other.
+            most: a smaller batch size for larger items; None: `size`.
+            spread: a pool's `spread`, which runs the parts in parallel on a CPU.
 
         Raises:
-            DeviceError: there is no memory for a single item, or the device failed.
+            DeviceError: there is not enough memory for a single item, or the device failed.
         """
         if spread is not None and self._device.type == "cpu":
             with on_device(self._device):
@@ -165,16 +165,16 @@ class Batches:
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """The array as a tensor there, in its dtype; to a GPU through pinned memory, while the caller goes on."""
+    """The array as a tensor on the device, same dtype; copies to a GPU go through pinned memory and do not block."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def to_host(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors on the CPU, in their order.
+    """The tensors on the CPU, in the same order.
 
-    From a GPU they come together, and the thread sleeps until they are there: torch's own copy waits on a core, which
-    the decoders of other videos need.
+    All copies from a GPU are issued together, and the thread sleeps until they have arrived. torch's own copy would
+    keep a core busy that the decoders of other videos need.
     """
     if not any(tensor.is_cuda for tensor in tensors):
         return list(tensors)

@@ -1,7 +1,7 @@
-"""The errors a user can meet, each with the exit status it ends the program with.
+"""The errors that lipscore raises on purpose, each with the exit status of the command line.
 
-A message names the file or option, says what is wrong with it, and what to do. A video that cannot be scored is not an
-error of the run: it becomes a record with a status and a reason (`lipscore.types.VideoScore`).
+A message names the file or option, what is wrong with it, and what to do. A video that cannot be scored does not fail
+the run: it becomes a record with a status and a reason (`lipscore.types.VideoScore`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 
 class LipscoreError(Exception):
-    """Base of every error that lipscore raises on purpose; str(error) is the whole message for the user."""
+    """Base class; str(error) is the whole message for the user."""
 
     exit_status: ClassVar[int] = 1
     flagged: str = ""
@@ -23,7 +23,7 @@ class LipscoreError(Exception):
     def about(cls, argument: str, value: object, problem: str) -> Self:
         """The error for one argument's value.
 
-        str(error) speaks of the argument, for callers in Python; `flagged` speaks of the command line's flag.
+        str(error) names the argument, for callers in Python; `flagged` names the command line's flag.
         """
         error = cls(f"{argument} = {value}: {problem}")
         error.flagged = f"--{argument.replace('_', '-')} {value}: {problem}"
@@ -37,13 +37,13 @@ class UsageError(LipscoreError):
 
 
 class MissingError(LipscoreError):
-    """Something that is needed is not there: weights, a readable folder, a writable output, FFmpeg."""
+    """Something needed is missing: weights, a readable folder, a writable output, FFmpeg."""
 
     exit_status: ClassVar[int] = 3
 
 
 class DeviceError(MissingError):
-    """The GPU failed, or has no memory for the least that a network asks for: no video of the run can be scored."""
+    """The GPU failed, or lacks the memory for a single item: no video of the run can be scored."""
 
 
 class WeightsError(MissingError):
@@ -55,7 +55,7 @@ class MediaError(LipscoreError):
 
 
 class NotScoredError(LipscoreError):
-    """One video cannot be scored, although the file can be read.
+    """One video can be read but not scored.
 
     Args:
         status: one of `lipscore.types.Status` except "ok".

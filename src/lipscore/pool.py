@@ -4,8 +4,8 @@ Two single-threaded batches in parallel finish sooner than two batches run one a
 small layers do not parallelise (docs/performance.md). So each batch runs on one thread of a pool, whichever video it
 belongs to, and a video that is scored alone still keeps every core busy.
 
-A pool is an object: whoever loads the models owns one. Its threads limit their own OpenMP team; torch's thread count
-in the caller's threads is never changed.
+A pool belongs to the models that were loaded with it. Its threads limit their own OpenMP team; torch's thread count in
+the caller's threads never changes.
 """
 
 from __future__ import annotations

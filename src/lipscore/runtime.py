@@ -1,4 +1,4 @@
-"""The device, the precision, and torch's and the C library's global switches: only here, and never at import."""
+"""The device, the precision, and the only code that touches torch's and the C library's global settings."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from lipscore.device import tried
 from lipscore.errors import DeviceError, MissingError, UsageError
 from lipscore.pool import available_cores
 
-# malloc.h: how many heaps there are. By default each thread has its own, and keeps in it what it has freed; two threads
-# that score hold 80 MB more in two heaps than in one.
+# malloc.h: the number of heaps. By default each thread has its own heap and keeps freed memory in it; two scoring
+# threads hold 80 MB more in two heaps than in one.
 M_ARENA_MAX = -8
-# What the networks of the published protocols compute in. tf32 is fp32 whose products are rounded to 10 bits.
+# The arithmetic of SyncNet v2 and S3FD. tf32 is fp32 whose products are rounded to 10 bits.
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where a GPU computes, else the CPU.
+    """The device of that name; "auto" is CUDA if a GPU works, else the CPU.
 
-    A GPU counts only once a convolution has run on it: a driver may list a card that this torch has no kernels for, or
-    that another program has filled. Where "auto" passes over such a card, a warning says why.
+    A GPU counts only after a convolution has run on it: a driver may list a card for which this torch has no kernels,
+    or whose memory another program has filled. If "auto" skips such a card, a warning says why.
 
     Raises:
         UsageError: the name is not auto, cpu, cuda or cuda:N.
-        MissingError: a GPU is asked for and none answers, or not that many.
-        DeviceError: the GPU that is asked for cannot compute.
+        MissingError: there is no GPU, or no GPU with that number.
+        DeviceError: the named GPU cannot compute.
     """
     if name == "auto":
         if not torch.cuda.is_available():
@@ -55,10 +55,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
-    """The precision of that name; None: fp32, or with `fast` the quickest that the device has.
+    """The precision of that name; None: fp32, or with `fast` the fastest that the device supports.
 
     Raises:
-        UsageError: the name is not in PRECISIONS, or the device has no such arithmetic.
+        UsageError: the name is not in PRECISIONS, or the device does not support it.
     """
     gpu = device.type == "cuda"
     if name is None:
@@ -72,34 +72,34 @@ def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
 
 
 def tune_process(threads: int | None = None) -> None:
-    """Settle the process for the command line, which owns it; nothing else in lipscore calls this.
+    """Set process-wide options; only the command line calls this, because it owns the process.
 
     Args:
-        threads: torch's threads in the calling thread; None: leave them.
+        threads: torch's thread count in the calling thread; None leaves it unchanged.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     _glibc("mallopt", M_ARENA_MAX, 1)
-    # Videos are scored beside each other, a thread each. The libraries' own threads would only take turns with these:
-    # after a product, numpy's OpenBLAS keeps a thread in a loop on each other core for 30 ms, in case another follows.
+    # Each video is scored in its own thread, and the libraries' own threads would only compete with these: after each
+    # product, numpy's OpenBLAS keeps a thread spinning on every other core for 30 ms, in case another product follows.
     threadpool_limits(1, user_api="blas")
     cv2.setNumThreads(1)
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """The device by name, and on a CPU how many cores this process may use."""
+    """The device's name; for a CPU also the number of cores that this process may use."""
     if device.type == "cuda":
         return {"name": str(device), "gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return {"name": str(device), "cores": available_cores()}
 
 
 def release_memory() -> None:
-    """Hand freed memory back to the system: what is left behind in the heap is not what the next stage asks for."""
+    """Return freed heap memory to the system, because the next stage asks for blocks of other sizes."""
     _glibc("malloc_trim", 0)
 
 
 def _glibc(function: str, *arguments: int) -> None:
-    """Call one of glibc's own functions; other C libraries go without."""
+    """Call a function that only glibc has; do nothing with other C libraries."""
     try:
         call = getattr(ctypes.CDLL(None), function)
     except (AttributeError, OSError, TypeError):

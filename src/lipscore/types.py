@@ -1,7 +1,7 @@
-"""The values that travel between the stages: frozen, and of numpy and the standard library only.
+"""The frozen values that the stages pass to each other; they depend on numpy and the standard library only.
 
-Colour order is BGR (OpenCV's), boxes are x1, y1, x2, y2 in pixels of the source frame, frame numbers start at 0 and
-count at the protocol's frame rate, intervals are half-open unless a name says `last`.
+Colour order is BGR (OpenCV's). Boxes are x1, y1, x2, y2 in pixels of the source frame. Frame numbers start at 0 and
+count at the protocol's frame rate. Intervals are half-open unless a name says `last`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]  # [H, W, 3], BGR
 Floats = NDArray[np.float32]
-# "error": no fault of the video, lipscore itself failed on it
 Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
 Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
 Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
-Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "error"]
+# "error": lipscore itself failed on the video; "worker_lost": its process on a cluster died, twice
+Status = Literal["ok", "no_face", "no_track", "too_short", "no_audio", "media_error", "worker_lost", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Track:
 class SyncCurve:
     """Distances of each window's lips to the audio at every shift.
 
-    distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad), mean
+    distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad); mean
     float32[2 * vshift + 1] over windows. Column k pairs lip window i with audio window i + k - vshift.
     """
 
@@ -145,7 +145,8 @@ class SyncCurve:
 
 @dataclass(frozen=True, slots=True)
 class TrackScore:
-    """One face track's numbers. offset in frames: positive where the audio comes before the video.
+    """One face track's numbers. offset in frames: positive where the audio comes before the video; offset_ms the same
+    between frames, in milliseconds, None in records of older versions.
 
     lse_d and lse_c are SyncNet's own with model vgg and estimates of them with model mini; curve is always the raw one.
     """
@@ -158,15 +159,16 @@ class TrackScore:
     lse_c: float
     n_windows: int
     curve: tuple[float, ...]
+    offset_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Which generated frame met which reference frame.
+    """How generated frames were paired with reference frames.
 
-    method: "timestamp", "index" or "shift"; shift: generated frame i + shift meets reference frame i; resized: None, or
-    how the generated frames were brought to the reference's size ("area", "bicubic"); warning: None, or what a reader
-    of the numbers must know.
+    method: "timestamp", "index" or "shift"; shift: generated frame i + shift is compared with reference frame i;
+    resized: how the generated frames were resized to the reference's size ("area", "bicubic"), or None; warning: what
+    a reader of the numbers must know, or None.
     """
 
     method: str
@@ -185,8 +187,8 @@ class ReferenceScore:
     values holds every variant that was computed, by name ("psnr-rgb", "ssim-wang-luma", see docs/psnr-ssim.md); psnr
     and ssim are the means over frames of the two that psnr_variant and ssim_variant name, psnr_pooled is the PSNR of
     the mean squared error over all frames. Identical frames (n_identical) count as 100 dB. region: "frame", "face" or
-    "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or "media_error"; where it is not "ok",
-    there are no numbers.
+    "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or "media_error"; only "ok" comes with
+    numbers.
     """
 
     status: str
@@ -205,14 +207,16 @@ class ReferenceScore:
 
 @dataclass(frozen=True, slots=True)
 class VideoScore:
-    """One video's record: what scores.jsonl holds a line of (see docs/formats.md).
+    """One video's record, a line of scores.jsonl (see docs/formats.md).
 
-    lse_d, lse_c and offset follow from the tracks by the protocol's rule and are None unless status is "ok". scores
+    lse_d, lse_c, offset (in frames) and offset_ms (the same between frames, in milliseconds) follow from the tracks by
+    the protocol's rule and are None unless status is "ok". scores
     holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
     comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
     that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
     is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
-    nothing can be heard, so the numbers measure silence and are not part of any mean.
+    nothing can be heard, so the numbers measure silence and are not part of any mean; signature says in one line what
+    decides the numbers (`lipscore signature` explains it).
     """
 
     video: str
@@ -243,16 +247,18 @@ class VideoScore:
     seconds: dict[str, float] = field(default_factory=dict)
     piece: tuple[float, float] | None = None
     silent: bool = False
+    signature: str = ""
+    offset_ms: float | None = None
 
 
 class Detector(Protocol):
     """A face detector: frames in, boxes out.
 
-    stride: look at every stride-th frame (and at a shot's first and last); 1 where the protocol wants every frame.
-    bridge: frames without a box, at most, over which a face goes on, its boxes steadied; 0 where what is not found is
-        not there, and boxes stay as they are.
-    batch_size: how many frames it takes best at a time.
-    turn: to be held while a video is looked at: where one video fills the machine, another's frames only take memory.
+    stride: it sees every stride-th frame, and each shot's first and last; 1 means every frame.
+    bridge: the longest gap, in frames, over which a missed face is interpolated; its boxes are then median-filtered
+        too. 0 leaves boxes as they are.
+    batch_size: the best number of frames per call.
+    turn: a lock held during detection if one video already saturates the device; running two would only cost memory.
     """
 
     @property
@@ -262,47 +268,52 @@ class Detector(Protocol):
 
     @property
     def stride(self) -> int:
-        """Of the frames that it wants to see."""
+        """The distance between the frames that it sees."""
         ...
 
     @property
     def bridge(self) -> int:
-        """Frames without a box that a face may cross."""
+        """The longest gap to interpolate, in frames."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Frames at a time."""
+        """Frames per call."""
         ...
 
     @property
     def turn(self) -> AbstractContextManager[object]:
-        """Held by who looks at a video."""
+        """The lock for one video's detection."""
         ...
 
     def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
-        """Boxes of each of the frames, whose numbers are indices; same order, best first where the detector ranks."""
+        """The boxes of each frame, in the frames' order; best first if the detector ranks.
+
+        Args:
+            frames: uint8[H, W, 3], BGR.
+            indices: the frames' numbers.
+        """
         ...
 
 
 class SyncPass(Protocol):
-    """One track's way through a model."""
+    """One track's pass through a model."""
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
-        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        """Feed the track's next crops, uint8[n, 224, 224, 3] BGR."""
         ...
 
     def curve(self) -> SyncCurve:
-        """The curve of all crops that were fed."""
+        """The curve of all crops fed so far."""
         ...
 
     def scores(self, curve: SyncCurve) -> tuple[float, float]:
-        """SyncNet's (LSE-D, LSE-C) of this track, as the model reads them from its curve, or from a part of it."""
+        """SyncNet's (LSE-D, LSE-C) of this track, measured or estimated from its curve or a part of the curve."""
         ...
 
 
 class SyncModel(Protocol):
-    """A model that holds lips against speech; each brings its own pass."""
+    """A model that compares lips with speech; each model has its own kind of pass."""
 
     @property
     def name(self) -> str:
@@ -310,11 +321,11 @@ class SyncModel(Protocol):
         ...
 
     def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:
-        """A pass over a track.
+        """Start a pass over a track.
 
         Args:
-            pcm: int16[N] at 16 kHz, the audio beneath the track.
-            n_frames: how many crops the track has.
-            vshift: shifts to either side, in frames.
+            pcm: int16[N] at 16 kHz, the track's audio.
+            n_frames: the number of crops in the track.
+            vshift: the largest shift in each direction, in frames.
         """
         ...

@@ -1,1 +1,1 @@
-"""Drawn talking heads whose true offset is known: for the demonstration, the tests and the training."""
+"""Drawn talking heads with a known offset, for the demonstration, the tests and the training."""

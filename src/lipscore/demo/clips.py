@@ -1,7 +1,7 @@
 """Clips of drawn talking heads with a known audio-video offset, for the demonstration, the tests and the training.
 
-A clip is one utterance, seen and heard. The sound is cut out of it shift_frames later than the picture, so that each
-word is heard that many frames before it is seen: SyncNet's positive offset.
+A clip shows one utterance. The sound is cut from it shift_frames later than the picture, so each word is heard that
+many frames before it is seen. This is SyncNet's positive offset.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
 from lipscore.types import Frame
 
 FPS = Fraction(FRAME_RATE)
-FILE_RATE = 48000  # Hz, as most video files have; a protocol that transcodes delays the audio by more at lower rates
-MARGIN_S = 1.0  # speech before and after the picture, for the shift
+FILE_RATE = 48000  # Hz, like most video files; at lower rates, transcoding protocols delay the audio more
+MARGIN_S = 1.0  # seconds of speech before and after the picture, for the shift
 EARLY_FRAMES = 4
 NOISE_LEVELS, BLUR_PX = 8.0, 1.2  # the distortion of demo_distorted.mp4
 
@@ -34,8 +34,8 @@ NOISE_LEVELS, BLUR_PX = 8.0, 1.2  # the distortion of demo_distorted.mp4
 class Clip:
     """A rendered clip in memory.
 
-    frames yields uint8[H, W, 3] BGR, once; pcm is int16[N] mono at 16 kHz, or None; boxes float32[F, T, 4] are the
-    faces, forehead to chin, the speaker's first; mouth is the speaker's.
+    frames yields uint8[H, W, 3] BGR and can be iterated once; pcm is int16[N] mono at 16 kHz, or None; boxes
+    float32[F, T, 4] are the faces from forehead to chin, the speaker's first; mouth is the speaker's.
     """
 
     frames: Iterator[Frame]
@@ -46,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class DemoClip:
-    """A demonstration clip and its truth: the offset in frames (positive: the audio comes first), and in words."""
+    """A demonstration clip and its true offset, in frames (positive: the audio comes first) and in words."""
 
     path: Path
     expected_offset: int
@@ -68,14 +68,14 @@ def make_clip(
     """Draw a clip.
 
     Args:
-        seed: of the person, the room and the words; the rest changes none of them.
+        seed: decides the person, the room and the words; no other argument changes them.
         seconds: the length.
         size: width and height in pixels.
         fps: frames per second.
-        shift_frames: frames (at fps) by which the audio comes before the video; at most MARGIN_S either way.
+        shift_frames: frames (at fps) by which the audio comes before the video; at most MARGIN_S in either direction.
         faces: 0, 1 or 2; the first speaks, the second listens.
-        face_px: a face's height from hairline to chin; the default fits the picture.
-        audio: whether there is any.
+        face_px: a face's height from hairline to chin, in pixels; the default fits the picture.
+        audio: whether the clip has audio.
     """
     fps = Fraction(fps)
     n_frames = round(seconds * fps)
@@ -113,7 +113,10 @@ def render_clip(
     face_px: float | None = None,
     audio: bool = True,
 ) -> Clip:
-    """Write the clip that make_clip draws with the same arguments, its audio at 48 kHz; its frames are then used up."""
+    """Write the clip that make_clip draws with the same arguments; the audio is resampled to 48 kHz.
+
+    The returned clip's frames have been consumed.
+    """
     clip = make_clip(
         seed=seed,
         seconds=seconds,
@@ -129,9 +132,9 @@ def render_clip(
 
 
 def distort(frames: Iterable[Frame], seed: int) -> Iterator[Frame]:
-    """Each frame blurred by BLUR_PX (Gaussian sigma), then grey noise of NOISE_LEVELS (sigma) added.
+    """Blur each frame by BLUR_PX (Gaussian sigma) and add grey noise of NOISE_LEVELS (sigma).
 
-    The noise is the same in every frame: H.264 keeps it at little cost, so the file's PSNR is near that of the drawing.
+    The noise is the same in every frame: H.264 preserves it at little cost, so the file's PSNR is near the drawing's.
     """
     rng = np.random.default_rng([seed, 4])
     noise = None
@@ -142,7 +145,7 @@ def distort(frames: Iterable[Frame], seed: int) -> Iterator[Frame]:
 
 
 def demo_clips(folder: Path) -> list[DemoClip]:
-    """The demonstration clips that render_demo writes into the folder, whether they are there or not."""
+    """The demonstration clips that render_demo writes into the folder; they need not exist yet."""
     reference = folder / "reference" / "demo_distorted.mp4"
     early_ms = float(1000 * EARLY_FRAMES / FPS)
     together = "the sound is together with the picture"
@@ -160,11 +163,11 @@ def demo_clips(folder: Path) -> list[DemoClip]:
 
 
 def render_demo(folder: Path) -> list[DemoClip]:
-    """Render the demonstration into a folder, its reference into folder/reference; files that exist are kept.
+    """Render the demonstration into a folder, and its reference into folder/reference; existing files are kept.
 
     Raises:
         MediaError: a clip cannot be written.
-        MissingError: a folder cannot be made or written.
+        MissingError: a folder cannot be created or written.
     """
     demo = demo_clips(folder)
     for seed, clip in enumerate(demo, start=1):
@@ -185,6 +188,6 @@ def _encode(path: Path, frames: Iterator[Frame], fps: Fraction, pcm: NDArray[np.
 
 
 def _write(path: Path, frames: Iterator[Frame], pcm: NDArray[np.int16] | None) -> None:
-    """Write under another name first: what bears the name is whole, even after an interruption."""
+    """Write under a temporary name first, so that an interruption leaves no half-written clip."""
     with written_aside(path) as aside:
         _encode(aside, frames, FPS, pcm)

@@ -2,7 +2,7 @@
 
 Lengths are in face units: y runs from 0 at the hairline to 1 at the chin, x from the middle of the face to the viewer's
 right. The proportions are the painter's rule of thirds (hairline, brows, base of the nose, chin). All numbers were
-chosen by eye for this renderer, so that dlib's frontal detector finds the face and the mouth moves as a speaker's does.
+chosen by eye for this renderer, so that dlib's frontal detector finds the face and the mouth moves like a speaker's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEFT, RIGHT, TOP, BOTTOM = -0.64, 0.64, -0.40, 1.16  # the canvas a head is draw
 _EYE_X, _EYE_Y = 0.165, 0.405
 _SUBPIXEL = 4  # cv2's fixed-point bits
 
-# Bumps on the face's ellipsoid: x, y, spread in x and y, height; those off the middle are there on both sides.
+# Bumps on the face's ellipsoid: x, y, spread in x and y, height; bumps off the middle are mirrored to the other side.
 _BUMPS = (
     (0.0, 0.50, 0.030, 0.095, 0.040),  # bridge of the nose
     (0.0, 0.615, 0.042, 0.034, 0.060),  # tip
@@ -47,7 +47,7 @@ def _bgr(hue: float, saturation: float, value: float) -> tuple[float, float, flo
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one person looks like; colours are BGR, 0-255, lengths in face units."""
+    """One person's appearance; colours are BGR, 0-255, lengths in face units."""
 
     skin: tuple[float, float, float]
     hair: tuple[float, float, float]
@@ -63,7 +63,7 @@ class Look:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Look:
-        """A person at random."""
+        """A random person."""
         tone = rng.uniform(0.0, 1.0)
         skin = _bgr(rng.uniform(0.045, 0.075), 0.28 + 0.26 * tone, 0.98 - 0.42 * tone)
         hair = _bgr(rng.uniform(0.04, 0.11), rng.uniform(0.2, 0.6), rng.uniform(0.10, 0.38) * (1.0 - 0.4 * tone))
@@ -85,7 +85,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One frame's face. lids 0 shut .. 1 open, gaze in -1..1, brows in face units upwards, yaw and pitch in radians."""
+    """The face in one frame: lids 0 shut .. 1 open, gaze -1..1, brows in face units upwards, yaw, pitch in radians."""
 
     mouth: MouthState
     lids: float = 1.0
@@ -134,7 +134,7 @@ class Head:
         lower = (self._rows - drop * self.size * self._jaw_field).astype(np.float32)
         canvas = _remap(canvas, self._columns, lower)
         paint_mouth(canvas, self.look.mouth, expression.mouth, self.size, (LEFT, TOP))
-        # A turned head moves what lies in front of its axis sideways: parallax by the height field.
+        # When a head turns, points in front of its axis move sideways: parallax by the height field.
         turn = self._depth * self.size
         return _remap(
             canvas,
@@ -149,9 +149,9 @@ class Head:
     def _height_field(self) -> Array:
         x, y = self._x / np.float32(self.look.width), self._y
         field = 0.42 * np.sqrt(np.clip(1 - (x / 0.43) ** 2 - ((y - 0.42) / 0.72) ** 2, 0.02, 1))
-        for at_x, at_y, spread_x, spread_y, tall in _BUMPS:
-            for side in (-1, 1) if at_x else (1,):
-                field += tall * np.exp(-(((x - side * at_x) / spread_x) ** 2 + ((y - at_y) / spread_y) ** 2))
+        for bump_x, bump_y, spread_x, spread_y, tall in _BUMPS:
+            for side in (-1, 1) if bump_x else (1,):
+                field += tall * np.exp(-(((x - side * bump_x) / spread_x) ** 2 + ((y - bump_y) / spread_y) ** 2))
         return np.asarray(field, np.float32)
 
     def _outline(self) -> NDArray[np.float64]:
@@ -177,7 +177,7 @@ class Head:
         return self._mask(np.stack([x + half_width * np.cos(angle), y + half_height * np.sin(angle)], axis=1), soft)
 
     def _light(self) -> Array:
-        """Lambert's law on the height field, with light from all around beneath it."""
+        """Lambert's law on the height field, plus ambient light."""
         slope_y, slope_x = np.gradient(self._depth, 1 / self.size)
         light = np.array(self.look.light) / np.linalg.norm(self.look.light)
         length = np.sqrt(1 + slope_x**2 + slope_y**2)
@@ -192,7 +192,7 @@ class Head:
         def lay(mask: Array, paint: Array | tuple[float, float, float]) -> None:
             nonlocal colour, opacity
             opacity = np.maximum(opacity, mask)
-            # Where nothing lies beneath, the paint keeps its full colour: no dark rim around soft edges.
+            # Over an empty background the paint keeps its full colour, so soft edges get no dark rim.
             share = (mask / np.maximum(opacity, 1e-6))[..., None]
             colour = colour * (1 - share) + share * np.asarray(paint, np.float32)
 
@@ -231,7 +231,7 @@ class Head:
         for side in (-1, 1):
             lay(0.8 * self._ellipse(side * 0.030, 0.655, 0.017, 0.009, 0.004), skin * 0.22)
 
-        # Hair over the forehead: everything of the skull above a curved hairline.
+        # Hair over the forehead: the part of the skull above a curved hairline.
         across = np.linspace(-0.45, 0.45, 60)
         parting = 0.10 * np.exp(-(((across - 0.12 * np.sign(look.light[0])) / 0.10) ** 2))
         line = look.hairline + 0.10 + 2.4 * np.abs(across) ** 2.2 - parting
@@ -289,8 +289,8 @@ class Head:
         fold = tuple(float(value) for value in 0.55 * skin)
         cv2.polylines(canvas, [self._points(crease)], False, (*fold, 255), 1, cv2.LINE_AA, _SUBPIXEL)
         if lids > 0.5:
-            at = x + 0.02 * expression.gaze[0] + 0.01 * np.sign(look.light[0])
-            glint, radius = self._points(np.array([[at, _EYE_Y - 0.010]]))[0], round(0.005 * size * 2**_SUBPIXEL)
+            glint_x = x + 0.02 * expression.gaze[0] + 0.01 * np.sign(look.light[0])
+            glint, radius = self._points(np.array([[glint_x, _EYE_Y - 0.010]]))[0], round(0.005 * size * 2**_SUBPIXEL)
             cv2.circle(canvas, glint.tolist(), radius, (245, 245, 245, 255), -1, cv2.LINE_AA, _SUBPIXEL)
 
     def _brow(self, canvas: Image, side: float, lift: float) -> None:

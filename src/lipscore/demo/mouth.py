@@ -1,7 +1,7 @@
-"""The mouth of a drawn head: lips, teeth, tongue and the dark between them, from four numbers of articulation.
+"""The mouth of a drawn head: lips, teeth, tongue and the cavity, drawn from four articulation values.
 
-Lengths are in face units (see head.py). An open vowel parts the lips by about an eighth of the face's height; the upper
-teeth stay with the skull, the lower lip, lower teeth and tongue go down with the jaw.
+Lengths are in face units (see head.py). An open vowel parts the lips by about an eighth of the face's height. The upper
+teeth stay with the skull; the lower lip, lower teeth and tongue move down with the jaw.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MouthLook:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> MouthLook:
-        """Lips at random."""
+        """Random lips."""
         red = rng.uniform(0.0, 1.0)
         fullness = rng.uniform(0.85, 1.25)
         return MouthLook(
@@ -74,7 +74,7 @@ def _shape(look: MouthLook, state: MouthState) -> _Shape:
     gap = 0.120 * state.opening
     bend = 0.75 - 0.25 * rounded
     arch = (1 - along**2) ** bend
-    # At rest the corners are a little high; they follow the jaw a little.
+    # At rest the corners are slightly raised; they follow the jaw slightly.
     droop = (0.018 * state.jaw - 0.007 * (1 - rounded)) * np.abs(along) ** 3
     middle = 0.012 * state.jaw * (1 - np.abs(along) ** 3) * 0.4
     inner_top = middle + droop - 0.20 * gap * arch
@@ -96,7 +96,13 @@ def _shape(look: MouthLook, state: MouthState) -> _Shape:
 def paint_mouth(
     canvas: NDArray[np.uint8], look: MouthLook, state: MouthState, size: float, corner: tuple[float, float]
 ) -> None:
-    """Paint the mouth onto canvas (uint8[H, W, 4], changed in place), whose corner lies at that face position."""
+    """Paint the mouth onto the canvas in place.
+
+    Args:
+        canvas: uint8[H, W, 4].
+        size: pixels per face unit.
+        corner: the position of the canvas's top left corner, in face units.
+    """
     shape = _shape(look, state)
     left, top = round((-_SPAN_X - corner[0]) * size), round((CENTRE_Y - _SPAN_UP - corner[1]) * size)
     right, bottom = round((_SPAN_X - corner[0]) * size), round((CENTRE_Y + _SPAN_DOWN - corner[1]) * size)
@@ -116,13 +122,13 @@ def paint_mouth(
     def lay(cover: Array, paint: Array) -> None:
         image[:] += (paint - image) * cover[..., None]
 
-    def at(curve: Curve, xs: Curve) -> Array:
+    def height(curve: Curve, xs: Curve) -> Array:
         return np.asarray(np.interp(x[0], xs, curve), np.float32)[None, :]
 
     outer_bottom, inner_top, inner_bottom = (
-        at(shape.outer_bottom, shape.x),
-        at(shape.inner_top, shape.inner_x),
-        at(shape.inner_bottom, shape.inner_x),
+        height(shape.outer_bottom, shape.x),
+        height(shape.inner_top, shape.inner_x),
+        height(shape.inner_bottom, shape.inner_x),
     )
     # The shadow beneath the lower lip.
     below = np.exp(-(((y - outer_bottom - 0.012) / 0.016) ** 2) - (x / (0.75 * look.half_width)) ** 2)
@@ -139,14 +145,14 @@ def paint_mouth(
     gap = float((shape.inner_bottom - shape.inner_top).max())
     inside = mask(shape.inner_x, shape.inner_top - 0.003, shape.inner_bottom + 0.003, soft=0.002)
     cavity = np.ones_like(image) * np.array([22.0, 16.0, 44.0], np.float32)
-    tongue_y = at(shape.inner_bottom, shape.inner_x) - 0.012
+    tongue_y = height(shape.inner_bottom, shape.inner_x) - 0.012
     tongue = np.exp(-(((y - tongue_y) / (0.010 + 0.22 * gap)) ** 2) - (x / (0.62 * look.half_width)) ** 2)
     cavity += (np.array([70.0, 62.0, 148.0], np.float32) - cavity) * (0.85 * tongue)[..., None]
     fade = np.clip(1.15 - (x / (0.9 * look.half_width)) ** 2, 0, 1) * np.ones_like(y)
     enamel = look.teeth * np.array([0.90, 0.96, 1.0], np.float32) * (0.35 + 0.65 * fade)[..., None]
     edge = 0.010 - 1.2 * x**2  # the upper teeth, an arch fixed to the skull
     upper_teeth = np.clip(0.5 + (edge - y) / 0.008, 0, 1)
-    floor = at(shape.inner_bottom, shape.inner_x) - 0.016 * state.jaw - 0.004 + 1.2 * x**2
+    floor = height(shape.inner_bottom, shape.inner_x) - 0.016 * state.jaw - 0.004 + 1.2 * x**2
     lower_teeth = (0.55 + 0.25 * max(state.width, 0.0)) * np.clip(0.5 + (y - floor) / 0.008, 0, 1)
     cavity += (0.72 * enamel - cavity) * lower_teeth[..., None]
     cavity += (enamel - cavity) * upper_teeth[..., None]

@@ -1,4 +1,4 @@
-"""The sounds of the synthesised voice and what the lips do for each, and the seeded draw of a nonsense utterance.
+"""The speech sounds of the synthesised voice with their lip targets, and random nonsense utterances.
 
 Vowel formants are the averages for men of Peterson & Barney, "Control Methods Used in a Study of the Vowels" (JASA 24,
 1952, Table II). Consonants' durations, loci and noise bands, and the lip targets of all sounds, are round numbers
@@ -18,10 +18,10 @@ Kind = Literal["vowel", "nasal", "stop", "fricative", "glide", "breath", "pause"
 
 @dataclass(frozen=True, slots=True)
 class Lips:
-    """Where the mouth goes: opening and jaw 0 (shut) to 1, width -1 (rounded) to 1 (spread).
+    """A sound's mouth target: opening and jaw 0 (shut) to 1, width -1 (rounded) to 1 (spread).
 
     tuck 0 to 1: the lower lip under the teeth; grip: how strongly this sound holds its target against its neighbours
-    (1 is a vowel; a stop made with the tongue has less).
+    (1 for a vowel, less for a stop made with the tongue).
     """
 
     opening: float
@@ -35,7 +35,7 @@ class Lips:
 class Phone:
     """A sound: formants_hz F1-F3 (of a glide's or consonant's vocal tract), seconds, levels in dB below a loud vowel.
 
-    noise_hz is the centre and the width of the friction or burst noise; None where there is none of its own.
+    noise_hz is the centre and the width of the friction or burst noise; None if the sound has no such noise.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A filmed scene: drawn heads that speak or listen, with their shoulders, before an out-of-focus room."""
+"""A scene: drawn heads with shoulders, speaking or listening, in front of an out-of-focus room."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GRAIN = 1.5  # the camera's noise, in levels
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How one head moves, each float64[T]: x, y in face units, roll, yaw, pitch in radians, the rest as Expression."""
+    """One head's movement, float64[T] each: x, y in face units; roll, yaw, pitch in radians; others as Expression."""
 
     x: Array
     y: Array
@@ -36,7 +36,7 @@ class Motion:
 
     @staticmethod
     def draw(rng: np.random.Generator, fps: Fraction, mouth: Articulation) -> Motion:
-        """Slow sways, blinks every two to four seconds, a nod and lifted brows with the loud syllables."""
+        """Slow sways, a blink every two to four seconds, a nod and raised brows on loud syllables."""
         n = len(mouth)
         times = np.arange(n) / float(fps)
 
@@ -68,7 +68,7 @@ def _slow(values: Array, sigma: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One head in the picture: centre_x and centre_y in pixels are the middle of the face from hairline to chin."""
+    """One head in the picture; centre_x and centre_y are the middle of the face from hairline to chin, in pixels."""
 
     head: Head
     motion: Motion
@@ -78,13 +78,13 @@ class Person:
 
     @staticmethod
     def draw(seed: int, face: float, centre: tuple[float, float], fps: Fraction, mouth: Articulation) -> Person:
-        """The person of a seed, with a face of that many pixels from hairline to chin."""
+        """A random person; `face` is the height from hairline to chin in pixels."""
         rng = np.random.default_rng([seed, 2])
         look = Look.draw(rng)
         return Person(Head(look, face, rng), Motion.draw(rng, fps, mouth), mouth, *centre)
 
     def box(self, frame: int) -> NDArray[np.float32]:
-        """The face of a frame as a face detector sees it, float32[4], x1 y1 x2 y2: forehead to chin."""
+        """The true face box in a frame, forehead to chin: float32[4], x1 y1 x2 y2."""
         half = 0.36 * self.head.look.width
         chin = 1.0 + self.head.jaw_drop(self._state(frame))
         corners = np.array([[-half, 0.04, 1], [half, 0.04, 1], [half, chin, 1], [-half, chin, 1]])
@@ -107,7 +107,7 @@ class Person:
         high = np.clip(np.ceil(corners.max(axis=0)), 0, picture.shape[1::-1]).astype(int)
         if (high <= low).any():
             return
-        # From canvas pixels to face units to the part of the picture that the head covers.
+        # Canvas pixels -> face units -> the part of the picture that the head covers.
         scale = 1 / self.head.size
         to_units = np.array([[scale, 0, LEFT], [0, scale, TOP], [0, 0, 1]])
         matrix = forward @ to_units - np.array([[0, 0, low[0]], [0, 0, low[1]]])
@@ -117,7 +117,7 @@ class Person:
         under[:] = (under + (part[..., :3] - under.astype(np.float32)) * cover).astype(np.uint8)
 
     def paint_body(self, picture: Frame) -> None:
-        """Neck and shoulders, which stay where they are."""
+        """Draw neck and shoulders, which do not move."""
         look, size = self.head.look, self.head.size
         shirt = np.array(_shirt(look), np.float32)
 
@@ -160,14 +160,14 @@ class Person:
 
 
 def _shirt(look: Look) -> tuple[float, float, float]:
-    """The shirt: a muted colour away from the skin's, the same for the same person."""
+    """The shirt's colour: muted, unlike the skin's, and the same for the same person."""
     rng = np.random.default_rng(round(1000 * sum(look.skin + look.hair)))
     base = rng.uniform(50, 150)
     return base + rng.uniform(0, 60), base + rng.uniform(-15, 15), base - rng.uniform(0, 40)
 
 
 def draw_room(rng: np.random.Generator, size: tuple[int, int]) -> Frame:
-    """An out-of-focus background, uint8[H, W, 3] for size (W, H): a graded wall and blurred things before it."""
+    """An out-of-focus background, uint8[H, W, 3] for size (W, H): blurred objects in front of a shaded wall."""
     width, height = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     wall = rng.uniform(90, 190) + rng.uniform(-20, 20, 3).astype(np.float32)

@@ -1,9 +1,9 @@
-"""A synthesised voice and the mouth movements that belong to it, from one utterance drawn by seed.
+"""Synthesise a voice and matching mouth movements from one random utterance.
 
-Source and filter in the frequency domain (Fant, "Acoustic Theory of Speech Production", 1960): each harmonic of the
-pitch weighted by the vocal tract's resonances at that instant, plus shaped noise for friction, bursts and breath. The
-lips come from the same utterance by dominance functions (Cohen & Massaro, "Modeling Coarticulation in Synthetic Visual
-Speech", 1993), so that what is seen and what is heard belong together.
+The voice is a source-filter model in the frequency domain (Fant, "Acoustic Theory of Speech Production", 1960): each
+harmonic of the pitch is weighted by the vocal tract's resonances at that instant, and shaped noise adds friction,
+bursts and breath. The mouth follows the same utterance by dominance functions (Cohen & Massaro, "Modeling
+Coarticulation in Synthetic Visual Speech", 1993), so that picture and sound are in sync.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from lipscore.demo.phones import Event, draw_utterance
 from lipscore.media.rates import SAMPLE_RATE
 
-CONTROL = 200  # control points per second, the step in which the vocal tract changes
+CONTROL = 200  # control points per second at which the vocal tract changes
 _HOP = SAMPLE_RATE // CONTROL
-# Lips move before the sound (Chandrasekaran et al., "The Natural Statistics of Audiovisual Speech", 2009). By how much
-# was measured with a SyncNet trained on other clips only: without a lead it found thirty of these at +0.7 +- 0.1
-# frames; the built-in model saw heads with 42 ms in its training and finds these at about 0. The 9 ms more put them as
-# far below 0 read directly as above it after protocol wav2lip's transcoding, which adds half a frame.
+# Lips move before the sound (Chandrasekaran et al., "The Natural Statistics of Audiovisual Speech", 2009). The size of
+# the lead was measured with a SyncNet trained on other clips only: without a lead it found thirty of these clips at
+# +0.7 +- 0.1 frames. The built-in model saw heads with 42 ms in its training and finds these clips at about 0. The
+# other 9 ms balance two cases: read directly the clips lie as far below 0 as they lie above it after protocol
+# wav2lip's transcoding, which adds half a frame.
 LIP_LEAD_S = 0.051
 _HIGH_FORMANTS_HZ = (3500.0, 4500.0, 5500.0, 6500.0, 7500.0)  # F4-F8: a uniform tube's
 _CHANNELS = 4  # opening, width, jaw, tuck
@@ -33,7 +34,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Articulation:
-    """The mouth per frame, each float64[T]; opening, jaw and tuck in 0..1, width in -1 (rounded) .. 1 (spread)."""
+    """The mouth in each frame, float64[T] each; opening, jaw and tuck in 0..1, width in -1 (rounded) .. 1 (spread)."""
 
     opening: Array
     width: Array
@@ -57,13 +58,13 @@ class Speech:
     controls: Array
 
     def articulation(self, fps: Fraction, start_s: float, n_frames: int) -> Articulation:
-        """The mouth in the middle of each frame, frame 0 beginning at start_s of the sound."""
+        """The mouth in the middle of each frame; frame 0 begins at start_s of the sound."""
         times = start_s + (np.arange(n_frames) + 0.5) / float(fps) + LIP_LEAD_S
         grid = np.arange(len(self.controls)) / CONTROL
         return Articulation(*(np.interp(times, grid, channel) for channel in self.controls.T))
 
     def sound(self, start_s: float, seconds: float) -> NDArray[np.int16]:
-        """The samples of an interval, which must lie inside."""
+        """The samples of an interval, which must lie inside the speech."""
         first = round(start_s * SAMPLE_RATE)
         last = first + round(seconds * SAMPLE_RATE)
         if first < 0 or last > len(self.pcm):
@@ -74,7 +75,7 @@ class Speech:
 
 
 def speak(seed: int, seconds: float) -> Speech:
-    """The utterance of a seed, as sound and as mouth; the same for the same seed and length."""
+    """A random utterance as sound and mouth movement; the same seed and length give the same speech."""
     rng = np.random.default_rng([seed, 1])
     events = draw_utterance(rng, seconds)
     n = int(np.ceil(seconds * CONTROL)) + 1
@@ -84,7 +85,7 @@ def speak(seed: int, seconds: float) -> Speech:
 
 
 def _smooth(values: Array, seconds: float) -> Array:
-    """Gaussian smoothing along the first axis, sigma in seconds, the ends held."""
+    """Gaussian smoothing along the first axis, sigma in seconds, edges repeated."""
     sigma = seconds * CONTROL
     reach = int(np.ceil(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
@@ -109,7 +110,7 @@ def _mouth(events: tuple[Event, ...], times: Array) -> Array:
         targets += dominance[:, None] * target
         total += dominance
     mouth = _smooth(targets / total[:, None], 0.012)
-    # Quick speech undershoots its targets; and lips that nearly touch do touch.
+    # Fast speech undershoots its targets, and lips that nearly touch do touch.
     mouth[:, 0] = np.clip((mouth[:, 0] - 0.06) / 0.76, 0, 1)
     mouth[:, 2] = np.clip(mouth[:, 2] / 0.85, 0, 1)
     return mouth
@@ -193,7 +194,7 @@ def _synthesise(events: tuple[Event, ...], times: Array, rng: np.random.Generato
 
 
 def _harmonics(tract: _Tract, times: Array, base_hz: float, rng: np.random.Generator) -> Array:
-    """The voiced part: pitch falls over each two seconds, rises with stress and wavers a little."""
+    """The voiced part: pitch falls over every two seconds, rises with stress and varies slightly at random."""
     waver = _smooth(rng.standard_normal(len(times)), 0.04)
     pitch = base_hz * (1.08 - 0.07 * (times % 2.0) + 0.16 * (tract.accent - 0.4) + 0.012 * waver / waver.std())
     n_samples = (len(times) - 1) * _HOP
@@ -203,7 +204,7 @@ def _harmonics(tract: _Tract, times: Array, base_hz: float, rng: np.random.Gener
     count = int(0.95 * SAMPLE_RATE / 2 / pitch.max())
     numbers = np.arange(1, count + 1)
     frequencies = pitch[:, None] * numbers
-    # The glottal flow's -12 dB and the lips' +6 dB an octave leave 1/k; a speaker's voice is brighter by some.
+    # The glottal flow's -12 dB and the lips' +6 dB an octave leave 1/k; a real voice is somewhat brighter.
     lift = (1 + (frequencies / 1200) ** 2) ** rng.uniform(0.35, 0.6)
     gains = (tract.voice[:, None] * _resonance(frequencies, tract.formants_hz) * lift / numbers).astype(np.float32)
     sound = np.zeros(n_samples, np.float32)

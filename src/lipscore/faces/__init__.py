@@ -1,1 +1,1 @@
-"""Face detectors, all called the same way: frames in, boxes out (`lipscore.types.Detector`)."""
+"""Face detectors behind one interface (`lipscore.types.Detector`), and what is done with their boxes."""

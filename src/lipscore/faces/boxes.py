@@ -1,7 +1,8 @@
-"""Boxes for every frame out of detections on some: which frames to look at, and what lies between them.
+"""Boxes: overlap, linking, and interpolation from sampled frames to every frame.
 
 The trackers of the published protocols count detections, and interpolate boxes linearly between them (joonson's
-run_pipeline.py, track_shot). So does this, between neighbouring samples of a shot: the trackers see a box per frame.
+run_pipeline.py, track_shot). The interpolation here does the same between neighbouring samples of a shot, so that the
+trackers see a box per frame.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from scipy.ndimage import median_filter
 
 from lipscore.types import Detection, Shot
 
-LINK_IOU = 0.3  # the same face, a stride apart: below the trackers' 0.5, since a face moves further in that time
-BRIDGE_IOU = 0.1  # the same face after it was gone, or in a box of another size
-STEADY = 9  # frames in the median of a face's boxes
+LINK_IOU = 0.3  # the same face one stride later; lower than the trackers' 0.5, because a face moves further meanwhile
+BRIDGE_IOU = 0.1  # the same face after a gap, or in a box of another size
+STEADY = 9  # frames in the median filter over a face's boxes
 
 
 def sample_indices(shots: Sequence[Shot], stride: int) -> list[int]:
-    """Every stride-th frame of each shot, counted from its first, and its last; ascending, each once."""
+    """Every stride-th frame of each shot from its first one on, and its last frame; ascending, without repetition."""
     chosen: set[int] = set()
     for shot in shots:
         if shot.end > shot.start:
@@ -34,15 +35,15 @@ def sample_indices(shots: Sequence[Shot], stride: int) -> list[int]:
 def densify(
     found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot], n_frames: int, link_iou: float = LINK_IOU
 ) -> list[list[Detection]]:
-    """A list of boxes per frame, from those of the frames that were looked at.
+    """A list of boxes per frame, interpolated from the sampled frames.
 
-    Boxes of neighbouring samples of a shot are linked one to one, so that the sum of IoU is largest, where their IoU is
-    above link_iou; box and score run linearly in between, in the order of the earlier sample's boxes. A box that
-    nothing links to stays alone on its frame. Nothing is linked across a cut, and frames that were looked at keep
-    exactly what was found.
+    Boxes of neighbouring samples of a shot whose IoU is above link_iou are linked one to one, so that the sum of IoU is
+    largest. Box and score are interpolated linearly in between, in the order of the earlier sample's boxes. A box
+    without a link stays on its own frame only. Nothing is linked across a cut, and sampled frames keep exactly their
+    own boxes.
 
     Args:
-        found: frame number -> its boxes, for each frame that was looked at.
+        found: frame number -> its boxes, for each sampled frame.
         n_frames: frames in the video, the length of the result.
     """
     dense: list[list[Detection]] = [list(found.get(frame, ())) for frame in range(n_frames)]
@@ -61,9 +62,9 @@ def densify(
 def bridge(
     dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], longest: int, link_iou: float = BRIDGE_IOU
 ) -> list[list[Detection]]:
-    """The same boxes, and those of faces that are gone for at most `longest` frames of a shot, by the same rules.
+    """Fill gaps of at most `longest` frames within a shot, by the rules of `densify`.
 
-    For detectors that miss a face now and then: a box that ends is linked to one that begins where it was.
+    This is for detectors that miss a face now and then: a box that ends is linked to a box that begins near it.
     """
     filled = [list(boxes) for boxes in dense]
     for shot in shots:
@@ -81,9 +82,9 @@ def bridge(
 
 
 def steady(dense: Sequence[Sequence[Detection]], shots: Sequence[Shot]) -> list[list[Detection]]:
-    """The same boxes without jumps: each side the median over STEADY frames of the same face, its ends repeated.
+    """Median-filter the boxes: each side becomes its median over STEADY frames of the same face, with ends repeated.
 
-    For detectors whose boxes of a face that keeps still flip between sizes, at which a tracker loses it.
+    This is for detectors whose boxes of a still face flip between sizes, which would make a tracker lose the face.
     """
     calm: dict[int, Detection] = {}
     for shot in shots:
@@ -115,7 +116,7 @@ def link(
     """Pairs of boxes of the same face, in the order of `before`."""
     if not before or not after:
         return []
-    from scipy.optimize import linear_sum_assignment  # here, because it takes 20 MB, and exact detection links nothing
+    from scipy.optimize import linear_sum_assignment  # imported here: it takes 20 MB, and exact detection does not link
 
     overlaps = iou(np.stack([d.box_xyxy for d in before]), np.stack([d.box_xyxy for d in after]))
     overlaps = np.where(overlaps > link_iou, overlaps, 0)
@@ -133,7 +134,7 @@ def paired_iou(one: NDArray[np.floating], other: NDArray[np.floating], epsilon: 
 
     Args:
         one, other: float[..., 4], broadcast against each other; the result is float64[...].
-        epsilon: added to the union, as some trackers do.
+        epsilon: added to the union; MoChaBench's tracker adds 1e-8.
     """
     a, b = one.astype(np.float64), other.astype(np.float64)
     sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)

@@ -1,7 +1,7 @@
-"""Boxes from files that replace a detector's: a folder with a STEM.json per video.
+"""Face boxes from files instead of a detector: a folder with a STEM.json per video.
 
 A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Every box
-counts, whatever its score, in the order of the file: the tracker walks them so.
+counts, whatever its score. The order in the file matters, because the tracker walks the boxes in that order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class GivenBoxes:
     """A folder of boxes.
 
     Raises:
-        MissingError: it is not a folder.
+        MissingError: `folder` is not a folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,8 +38,8 @@ class GivenBoxes:
         """The boxes of a video, from the file with its stem.
 
         Raises:
-            MediaError: there is no such file, it cannot be read, or it is not a list per frame of rows of five numbers;
-                the message names the frame and the row. A MediaError, so that other videos of the run go on.
+            MediaError: the file is missing, cannot be read, or is not a list per frame of rows of five numbers; the
+                message names the frame and the row. Other videos of the run continue.
         """
         path = self.folder / f"{video.stem}.json"
         try:
@@ -57,7 +57,7 @@ class GivenBoxes:
 
 @dataclass(frozen=True, slots=True)
 class GivenDetector:
-    """One video's boxes as a `lipscore.types.Detector`; the frames' pixels are not looked at."""
+    """One video's boxes as a `lipscore.types.Detector`; it ignores the frames' pixels."""
 
     path: Path
     boxes: tuple[tuple[Detection, ...], ...]
@@ -71,7 +71,7 @@ class GivenDetector:
         """The boxes of these frame numbers.
 
         Raises:
-            MediaError: the video has more frames than the file: made for another video, or at another frame rate.
+            MediaError: the video has more frames than the file, so the file is for another video or frame rate.
         """
         if indices and max(indices) >= len(self.boxes):
             raise MediaError(

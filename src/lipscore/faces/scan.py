@@ -1,4 +1,4 @@
-"""The pass over a video that looks for faces: which frames the detector sees, and boxes for every frame out of it."""
+"""Run a face detector over a video: choose the frames that it sees, and derive boxes for every frame."""
 
 from __future__ import annotations
 
@@ -15,51 +15,55 @@ from lipscore.types import Detection, Detector, Shot
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """What the scan found: the boxes of every frame, and how many frames the detector looked at."""
+    """The boxes of every frame, and the number of frames that the detector saw."""
 
     boxes: tuple[tuple[Detection, ...], ...]
     looked_at: int
 
 
 def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector, pool: Pool) -> Faces:
-    """Run the detector over the frames that it wants.
+    """Run the detector over a video.
 
-    A detector with a stride sees every stride-th frame; boxes in between are interpolated, and where a face of one
-    sample does not go on in the next, every frame between the two is looked at. A detector that bridges has its boxes
-    steadied.
+    A detector with a stride sees every stride-th frame, and boxes in between are interpolated. Where a face of one
+    sample has no successor in the next, the detector sees every frame between the two. If the detector has a `bridge`,
+    short gaps are filled and boxes are median-filtered.
     """
-    found, count = _look(source, sample_indices(shots, detector.stride), detector, pool)
+    detected, count = _detect(source, sample_indices(shots, detector.stride), detector, pool)
     if detector.stride == 1:
-        boxes = [found.get(number, []) for number in range(count)]
+        boxes = [detected.get(number, []) for number in range(count)]
     else:
-        if broken := broken_gaps(found, shots):
-            found |= _look(source, broken, detector, pool)[0]
-        boxes = densify(found, shots, count)
+        if broken := broken_gaps(detected, shots):
+            detected |= _detect(source, broken, detector, pool)[0]
+        boxes = densify(detected, shots, count)
     if detector.bridge:
         boxes = steady(bridge(boxes, shots, detector.bridge), shots)
-    return Faces(tuple(tuple(frame) for frame in boxes), len(found))
+    return Faces(tuple(tuple(frame) for frame in boxes), len(detected))
 
 
-def broken_gaps(found: Mapping[int, Sequence[Detection]], shots: Sequence[Shot]) -> list[int]:
-    """The frames between neighbouring samples of a shot whose boxes do not all link up."""
+def broken_gaps(detected: Mapping[int, Sequence[Detection]], shots: Sequence[Shot]) -> list[int]:
+    """The frames between neighbouring samples of a shot whose boxes cannot all be linked.
+
+    Args:
+        detected: frame number -> its boxes, for each sample.
+    """
     frames: list[int] = []
     for shot in shots:
-        for first, last in pairwise(frame for frame in range(shot.start, shot.end) if frame in found):
-            links = link(found[first], found[last], LINK_IOU)
-            if len(links) < max(len(found[first]), len(found[last])):
+        for first, last in pairwise(frame for frame in range(shot.start, shot.end) if frame in detected):
+            links = link(detected[first], detected[last], LINK_IOU)
+            if len(links) < max(len(detected[first]), len(detected[last])):
                 frames += range(first + 1, last)
     return frames
 
 
-def _look(
+def _detect(
     source: FrameSource, numbers: Sequence[int], detector: Detector, pool: Pool
 ) -> tuple[dict[int, list[Detection]], int]:
-    """Boxes of these frames, and how many frames the video has.
+    """(the boxes of these frames, the number of frames in the video).
 
-    Each thread of the pool unpacks the frames of its batch one by one, as the detector takes them.
+    Each pool thread unpacks the frames of its batch one by one, as the detector takes them.
     """
     wanted = set(numbers)
-    found: dict[int, list[Detection]] = {}
+    detected: dict[int, list[Detection]] = {}
     count = 0
 
     def batches() -> Iterator[list[tuple[int, Any]]]:
@@ -75,10 +79,10 @@ def _look(
         if batch:
             yield batch
 
-    def looked(batch: list[tuple[int, Any]]) -> list[tuple[int, list[Detection]]]:
+    def detect_batch(batch: list[tuple[int, Any]]) -> list[tuple[int, list[Detection]]]:
         indices = [number for number, _ in batch]
         return list(zip(indices, detector((source.unpack(packed) for _, packed in batch), indices), strict=True))
 
-    for boxes in pool.spread(looked, batches()):
-        found.update(boxes)
-    return found, count
+    for boxes in pool.spread(detect_batch, batches()):
+        detected.update(boxes)
+    return detected, count

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, and renamed when they are finished."""
+"""Write files under a temporary name and rename them when they are finished, so that they are complete or absent."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lipscore.errors import MissingError
 def written_aside(target: Path) -> Iterator[Path]:
     """A path in the target's folder and with its suffix, which becomes the target when the block ends without an error.
 
-    Readers see the old file or the new one, never a part. A block that writes nothing leaves the target as it is. The
-    target's folder is made where it is not there.
+    Readers see the old file or the new one, never a part. A block that writes nothing leaves the target unchanged. The
+    target's folder is created if necessary.
 
     Raises:
         MissingError: the target cannot be written; the message says why and what to do.
@@ -57,7 +57,7 @@ def unwritable(path: Path, error: OSError) -> MissingError:
             f"{path}: not writable for user {os.getuid()}; change its owner or mode, or choose another place"
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingError(f"{path}: the disk is full; make room and run again, it goes on from here")
+        return MissingError(f"{path}: the disk is full; make room and run again, it continues from here")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return MissingError(f"{path}: something on the way there is a file, not a folder; choose another place")
     return MissingError(f"{path}: cannot be written ({error.strerror}); choose another place")

@@ -131,6 +131,17 @@ def cut(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> De
         return write_piece(info, aside, start, seconds)
 
 
+def altered(source: Path, target: Path, options: Sequence[str]) -> None:
+    """The first video and audio stream of a file, encoded anew with FFmpeg's options; frames keep their times.
+
+    Raises:
+        MediaError: FFmpeg cannot do it.
+        MissingError: the target cannot be written.
+    """
+    streams = ["-map", "0:v:0", "-map", "0:a:0", "-fps_mode", "passthrough"]
+    _write(target, [*ffmpeg.input_args(source), *streams, *options], source)
+
+
 def audio_seconds(path: Path) -> float:
     """How long a file's first audio stream sounds, by its samples.
 

@@ -1,1 +1,1 @@
-"""What trains the models: clips, augmentation, splits, and a package per model."""
+"""Training: clips, augmentation, splits, and a package per model."""

@@ -1,6 +1,6 @@
-"""What real use varies, done to the training clips: box, light, sharpness, codec, voice, throat, room and noise.
+"""Augmentation of training clips: face box, light, sharpness, codec, voice, vocal tract, room and noise.
 
-All of it is drawn anew for each sample from one numpy generator, so that a seed gives the same run.
+Every sample gets new random values from one numpy generator, so a seed reproduces a run.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from lipscore.syncnet.mini import MOUTH
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Floats
 
-BANKS = 26  # mel filters, as python_speech_features.mfcc has
-SPECTRUM = 512  # samples of a transform, as python_speech_features takes for 25 ms
-TINY = float(np.finfo(np.float64).eps)  # in place of an energy of 0, as there
-THROAT = 0.13  # the natural logarithm of the shortest and of the longest throat, 1 being the speaker's own
-BANDS = np.r_[0.0, np.geomspace(100, 7500, 8), 8000.0]  # Hz: where a microphone's gain is drawn
-GAIN_DB = 4.0  # standard deviation of that gain
+BANKS = 26  # mel filters, as in python_speech_features.mfcc
+SPECTRUM = 512  # FFT length in samples, as python_speech_features uses for 25 ms
+TINY = float(np.finfo(np.float64).eps)  # replaces an energy of 0, as in python_speech_features
+THROAT = 0.13  # largest absolute natural logarithm of the vocal tract length factor
+BANDS = np.r_[0.0, np.geomspace(100, 7500, 8), 8000.0]  # Hz: the points of a microphone's frequency response
+GAIN_DB = 4.0  # standard deviation of the gain at each point
 Rng = np.random.Generator
 SIDE = MOUTH[0].stop - MOUTH[0].start
 CORNER = np.array([MOUTH[1].start, MOUTH[0].start], np.float64)
@@ -35,12 +35,12 @@ CENTRE = (float(MOUTH[1].start + MOUTH[1].stop - 1) / 2, float(MOUTH[0].start + 
 
 
 def plain_mouths(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8[T, 84, 84] -> uint8[T, 48, 48]: the region the model sees, unchanged."""
+    """uint8[T, 84, 84] -> uint8[T, 48, 48]: the model's input region, unchanged."""
     return crops[:, MOUTH[0], MOUTH[1]]
 
 
 def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
-    """uint8[T, 84, 84] -> uint8[T, 48, 48]: one box, light and codec for the sample, a little box noise per frame."""
+    """uint8[T, 84, 84] -> uint8[T, 48, 48]: one box, light and codec per sample, and a little box noise per frame."""
     count = len(crops)
     scale, angle = math.exp(rng.uniform(-0.2, 0.2)), rng.uniform(-8, 8)
     shift = rng.uniform(-7, 7, 2)
@@ -76,9 +76,9 @@ def vary_mouths(crops: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
 
 
 def _smooth(x: NDArray[np.float64], rng: Rng) -> NDArray[np.float64]:
-    """Box noise drifts rather than jumps: a moving mean over frames, the first axis being time.
+    """Box noise that drifts instead of jumping: a moving mean over the first axis, time.
 
-    A box between two looks of a detector, and behind the protocols' median filter, drifts over up to 15 frames.
+    Interpolated and median-filtered boxes drift over up to 15 frames.
     """
     width = int(rng.integers(1, 16))
     smooth: NDArray[np.float64] = uniform_filter1d(x, width, axis=0) * math.sqrt(width)
@@ -98,14 +98,14 @@ def _tone(rng: Rng) -> NDArray[np.uint8]:
 
 
 def _patch(rng: Rng) -> tuple[slice, slice, int]:
-    """A square of one grey that hides a part for the whole sample: a hand, a microphone, a caption."""
+    """A grey square that covers a part for the whole sample, like a hand, a microphone or a caption."""
     side = int(rng.integers(6, 20))
     row, column = rng.integers(0, SIDE - side, 2)
     return slice(row, row + side), slice(column, column + side), int(rng.integers(0, 256))
 
 
 def vary_speech(pcm: NDArray[np.int16], other: NDArray[np.int16], rng: Rng) -> NDArray[np.int16]:
-    """int16[N] -> int16[N]: a microphone, a voice beneath, a room, noise and gain; `other` is another clip's audio."""
+    """int16[N] -> int16[N]: microphone, background voice, room, noise and gain; `other` is another clip's audio."""
     microphone = firwin2(129, BANDS, 10 ** (GAIN_DB * rng.normal(size=len(BANDS)) / 20), fs=SAMPLE_RATE)
     x: NDArray[np.float64] = fftconvolve(pcm.astype(np.float64), microphone, "same")
     level = math.sqrt(float(np.mean(x * x))) + 1.0
@@ -133,15 +133,15 @@ def _below(level: float, decibels: float) -> float:
 
 
 def vary_throat(pcm: NDArray[np.int16], rng: Rng) -> Floats:
-    """int16[N] -> float32[M, 13]: MFCC at the times of `audio.mfcc`, of a speaker with another throat."""
+    """int16[N] -> float32[M, 13]: MFCCs at the times of `audio.mfcc`, with a random vocal tract length."""
     return stretched_mfcc(pcm, math.exp(rng.uniform(-THROAT, THROAT)))
 
 
 def stretched_mfcc(pcm: NDArray[np.int16], factor: float) -> Floats:
-    """The MFCC of a sound whose spectrum is stretched by a factor, its time kept: int16[N] -> float32[M, 13].
+    """int16[N] -> float32[M, 13]: MFCCs with the spectrum stretched by a factor and time unchanged.
 
-    Vocal tract length perturbation (Jaitly and Hinton 2013), without their bend at the top: what the stretch leaves
-    open there takes the last value. With factor 1 these are the numbers of `audio.mfcc`, but for rounding.
+    Vocal tract length perturbation (Jaitly and Hinton 2013), without their piecewise bend at the top: frequencies
+    beyond the stretched spectrum take its last value. Factor 1 gives the numbers of `audio.mfcc`, up to rounding.
     """
     frames = sigproc.framesig(sigproc.preemphasis(pcm, PREEMPHASIS), WINDOW, HOP)
     power = sigproc.powspec(frames, SPECTRUM)
@@ -154,7 +154,7 @@ def stretched_mfcc(pcm: NDArray[np.int16], factor: float) -> Floats:
 
 
 def mask_mfcc(mfcc: NDArray[np.float32], mean: NDArray[np.float32], rng: Rng) -> None:
-    """Put the mean in place of a few frames, or of one coefficient."""
+    """Replace a few frames, or one coefficient, by the mean."""
     if rng.random() < 0.4:
         first = int(rng.integers(0, len(mfcc)))
         mfcc[first : first + int(rng.integers(2, 9))] = mean

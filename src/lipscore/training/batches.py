@@ -1,4 +1,4 @@
-"""Training clips to batches: a stretch of one clip at a time, a little faster or slower, varied, with its MFCC."""
+"""Draw training batches: a section of each clip, with a random speed, augmented, and its MFCCs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lipscore.syncnet.window import FRAME_RATE, MFCC_PER_FRAME, N_FRAMES, N_MFCC
 from lipscore.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech, vary_throat
 from lipscore.types import Floats
 
-VARIED = 0.8  # how much of the pictures, and of the sounds, is varied; the rest is left as it is
-LOSSY = 0.3  # how much of the pictures come through a codec
-SPEED = 0.16  # the natural logarithm of the fastest and of the slowest play
+VARIED = 0.8  # the share of image sequences, and of sounds, that are augmented
+LOSSY = 0.3  # the share of image sequences that went through a codec
+SPEED = 0.16  # largest absolute natural logarithm of the playback speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """mouths uint8[B, T, 48, 48] and mfcc float32[B, M, 13], with the model's context around the same windows."""
+    """mouths uint8[B, T, 48, 48] and mfcc float32[B, M, 13] of the same windows, with the model's context around."""
 
     mouths: NDArray[np.uint8]
     mfcc: Floats
@@ -47,7 +47,7 @@ def draw(clips: Sequence[Clip], count: int, length: int, mean: Floats, rng: np.r
     """`count` different clips, `length` windows of each.
 
     Args:
-        mean: float32[13], what masked MFCC become.
+        mean: float32[13], the value of masked MFCCs.
     """
     chosen = rng.permutation(len(clips))[:count]
     samples = [_sample(clips[i], clips[int(rng.integers(len(clips)))], length, mean, rng) for i in chosen]
@@ -67,7 +67,7 @@ def _sample(
     n_windows = min(n_frames, len(pcm) // SAMPLES_PER_FRAME) - N_FRAMES
     first = int(rng.integers(0, max(1, n_windows - length + 1)))
 
-    edge = rng.random() < 0.3  # as at the ends of a track: the context repeats the outermost frame
+    edge = rng.random() < 0.3  # like the ends of a track: the context repeats the outermost frame
     low, high = (first, first + length + N_FRAMES - 2) if edge else (0, n_frames - 1)
     frames = np.clip(np.arange(first - LIP_CONTEXT, first + length + N_FRAMES - 1 + LIP_CONTEXT), low, high)
     source = np.rint(frames / FRAME_RATE * speed * fps).astype(np.int64).clip(0, len(pictures) - 1)

@@ -1,4 +1,4 @@
-"""Videos and face boxes to training clips, in the very crops that the protocols make."""
+"""Read training clips: videos and face boxes in, the protocols' own crops out."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ RENDERED, RENDERED_SEED, RENDERED_S, RENDERED_PX = 20, 1000, 5.6, 320
 
 
 def read_boxes(path: Path) -> dict[str, Track]:
-    """Clip name -> one track at 25 frames a second, the boxes interpolated between those that the file gives.
+    """Clip name -> one track at 25 frames a second, interpolated between the boxes in the file.
 
     Args:
         path: JSON: clip name (a path below the clips' folder) -> {"n_frames_25fps": n, "frames": [0, 5, ...],
             "boxes": [[x1, y1, x2, y2, score] or null, ...]}, in pixels of the source.
 
     Raises:
-        UsageError: the file is not that.
+        UsageError: the file cannot be read or has another format.
     """
     try:
         entries = json.loads(path.read_text())
@@ -47,75 +47,75 @@ def _track(entry: dict[str, object]) -> Track:
     n_frames, frames, boxes = entry["n_frames_25fps"], entry["frames"], entry["boxes"]
     assert isinstance(n_frames, int) and isinstance(frames, list) and isinstance(boxes, list)
     known = [(frame, box[:4]) for frame, box in zip(frames, boxes, strict=True) if box is not None]
-    at = np.array([frame for frame, _ in known], np.float64)
+    known_frames = np.array([frame for frame, _ in known], np.float64)
     corners = np.array([box for _, box in known], np.float64)
     numbers = np.arange(n_frames)
-    dense = np.stack([np.interp(numbers, at, corners[:, k]) for k in range(4)], 1)
+    dense = np.stack([np.interp(numbers, known_frames, corners[:, k]) for k in range(4)], 1)
     return Track(0, Shot(0, n_frames), numbers, dense)
 
 
 def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Clip:
-    """One clip: its own frames, each cut where the track is at that time.
+    """One clip: its frames at their own rate, each cropped where the track is at that time.
 
     Args:
-        lossy: the crops through the codecs of LOSSY_PATH as well, in step with the frames. (Its transcoding of the
-            whole file is left out: it moves the audio against the picture.)
+        lossy: add the crops at 25 fps through the codecs of LOSSY_PATH. The protocol's transcoding of the whole file
+            is left out, because it moves the audio against the picture.
 
     Raises:
-        MediaError: it cannot be read.
-        NotScoredError: it has no audio.
+        MediaError: the clip cannot be read.
+        NotScoredError: the clip has no audio.
     """
     fps = float(read.probe(path).fps)
-    where = CropPath.of(track)
+    crop_path = CropPath.of(track)
     last = len(track.frames) - 1
 
     def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(frames):
-            at = min(last, round(number / fps * FRAME_RATE))
-            yield _grey_crop(where, frame, at)
+            yield _grey_crop(crop_path, frame, min(last, round(number / fps * FRAME_RATE)))
 
     frames, pcm = np.stack(list(cut(read.frames_at(path, None)))), read.read_pcm(path)
-    return Clip(name, frames, fps, pcm, _through_codecs(read.frames_at(path, FRAME_RATE), where) if lossy else None)
+    through = _through_codecs(read.frames_at(path, FRAME_RATE), crop_path) if lossy else None
+    return Clip(name, frames, fps, pcm, through)
 
 
-def _grey_crop(where: CropPath, frame: Frame, at: int) -> NDArray[np.uint8]:
-    grey: NDArray[np.uint8] = grey_crops(where.cut(frame, at, LOSSY_PATH.crop_scale)[None])[0]
+def _grey_crop(crop_path: CropPath, frame: Frame, index: int) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = grey_crops(crop_path.cut(frame, index, LOSSY_PATH.crop_scale)[None])[0]
     return grey
 
 
-def _through_codecs(frames: Iterator[Frame], where: CropPath) -> NDArray[np.uint8]:
-    """Each frame through a JPEG, its crop through the protocol's crop file and another: uint8[T, 84, 84]."""
+def _through_codecs(frames: Iterator[Frame], crop_path: CropPath) -> NDArray[np.uint8]:
+    """Crops uint8[T, 84, 84]: each frame as a JPEG, then its crop through the protocol's crop file and a JPEG."""
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         file = CropFile(Path(folder), 0, LOSSY_PATH)
-        for at, frame in zip(range(len(where.half)), frames, strict=False):
+        for index, frame in zip(range(len(crop_path.half)), frames, strict=False):
             data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, FRAME_JPEG])[1]
-            file.write(where.cut(read.decode_jpeg(data.tobytes()), at, LOSSY_PATH.crop_scale)[None])
+            file.write(crop_path.cut(read.decode_jpeg(data.tobytes()), index, LOSSY_PATH.crop_scale)[None])
         file.finish(np.zeros(SAMPLE_RATE, np.int16))
         return np.concatenate([grey_crops(chunk) for chunk in file.chunks()])
 
 
 def rendered_clips() -> list[Clip]:
-    """Drawn heads of other seeds than the demonstration's."""
+    """Drawn heads; their seeds differ from the demonstration's."""
     return [_rendered(RENDERED_SEED + index) for index in range(RENDERED)]
 
 
 def _rendered(seed: int) -> Clip:
     drawn = make_clip(seed=seed, seconds=RENDERED_S, size=(RENDERED_PX, RENDERED_PX))
     boxes = drawn.boxes[0].astype(np.float64)
-    where = CropPath.of(Track(0, Shot(0, len(boxes)), np.arange(len(boxes)), boxes))
-    crops = [_grey_crop(where, frame, at) for at, frame in enumerate(drawn.frames)]
+    crop_path = CropPath.of(Track(0, Shot(0, len(boxes)), np.arange(len(boxes)), boxes))
+    crops = [_grey_crop(crop_path, frame, index) for index, frame in enumerate(drawn.frames)]
     assert drawn.pcm is not None
     return Clip(f"rendered/{seed}", np.stack(crops), float(FRAME_RATE), drawn.pcm)
 
 
 def read_clips(folder: Path, boxes: Path, progress: Callable[[str, int, int], None]) -> list[Clip]:
-    """Every clip that has boxes, sorted by name, each both directly cut and through the codecs.
+    """All clips that have boxes, sorted by name, with direct crops and crops through the codecs.
 
     Args:
-        progress: called with ("reading clips", how many are read, of how many).
+        progress: called with ("reading clips", done, total).
 
     Raises:
-        UsageError: the boxes cannot be read, or name a clip that is not there.
+        UsageError: the boxes cannot be read, or name a missing clip.
     """
     tracks = read_boxes(boxes)
     clips = []

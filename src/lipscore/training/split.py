@@ -1,9 +1,9 @@
-"""Which clips are held out from which training, so that neither a scene nor a recording is on two sides.
+"""Split clips into folds whose training shares neither a scene nor a recording with them.
 
 MoChaBench shows the same scene in several categories ("18_woman_purple_car", "11_woman_purple_car_dolly_zoom"), so
-clips that share a word which names a scene belong together; words that name a pose, a camera or a person do not count.
-And it lays one recording beneath several faces: 164 clips speak 58 recordings, which are found by their loudness. A
-fold is made of whole recordings; its training leaves out what shares a scene with it, too.
+clips whose names share a word for a scene belong together; words for a pose, a camera or a person do not count.
+MoChaBench also uses one recording for several faces: its 164 clips contain 58 recordings, which are recognised by their
+loudness. A fold consists of whole recordings, and its training also leaves out all clips that share a scene with it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from scipy.sparse.csgraph import connected_components
 from lipscore.errors import UsageError
 from lipscore.syncnet.window import SAMPLE_RATE
 
-ALIKE = 0.7  # correlation: of MoChaBench's pairs, those of one recording reach 0.75 to 1, others at most 0.69
+ALIKE = 0.7  # correlation; in MoChaBench, pairs of one recording reach 0.75 to 1, other pairs at most 0.69
 LOUDNESS_HZ = 100
 TRIES = 300  # random orders in which recordings are dealt to the folds
-ROOM = 1.1  # the largest fold, in folds of an equal share
-SETTINGS_SHARE = 0.12
-SKIPPED_SHARE = 0.22  # of the order, before the settings' scenes: they lay behind the test clips of an earlier split
+ROOM = 1.1  # the largest fold, relative to an equal share
+SETTINGS_SHARE = 0.12  # the share of clips on which settings were chosen
+SKIPPED_SHARE = 0.22  # the share of shuffled clips to skip first: they were the test set of an earlier split
 
 NOT_A_SCENE = frozenset(
     """
@@ -40,7 +40,7 @@ NOT_A_SCENE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Clip names: `held_out` share neither a scene nor a recording with `trained`."""
+    """Clip names; `held_out` shares neither a scene nor a recording with `trained`."""
 
     held_out: tuple[str, ...]
     trained: tuple[str, ...]
@@ -50,8 +50,8 @@ class Fold:
 class Split:
     """Clip names.
 
-    settings: earlier settings were chosen on them, so no fold holds them out; recordings: clips with the same speech;
-    folds: every other clip is held out once.
+    settings: clips on which earlier settings were chosen, so no fold holds them out; recordings: groups of clips with
+    the same speech; folds: every other clip is held out once.
     """
 
     settings: tuple[str, ...]
@@ -60,7 +60,7 @@ class Split:
 
 
 def scene_words(name: str) -> frozenset[str]:
-    """The words of a clip's file name that name its scene; the whole stem where none does."""
+    """The words of a clip's file name that describe its scene; the whole stem if there are none."""
     stem = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     words = [word for word in re.split(r"[_\W]+", stem.lower()) if word and not word.isdigit()]
     return frozenset(word for word in words if word not in NOT_A_SCENE) or frozenset([stem])
@@ -73,11 +73,11 @@ def scenes(names: Iterable[str]) -> list[list[str]]:
 
 
 def recordings(sounds: Mapping[str, NDArray[np.int16]]) -> list[list[str]]:
-    """Groups of names that speak the same, directly or through others; sorted.
+    """Groups of names with the same speech, directly or through others; sorted.
 
     Args:
-        sounds: name -> int16[N], mono, 16 kHz. Two are the same recording where their loudness (the logarithm of the
-            mean amplitude, LOUDNESS_HZ, at mean 0 and deviation 1) correlates at ALIKE or more at some lag.
+        sounds: name -> int16[N], mono, 16 kHz. Two sounds are the same recording if their loudness (the logarithm of
+            the mean amplitude at LOUDNESS_HZ, standardised) correlates at ALIKE or more at some lag.
     """
     loudness = {name: _loudness(pcm) for name, pcm in sounds.items()}
 
@@ -99,7 +99,7 @@ def _loudness(pcm: NDArray[np.int16]) -> NDArray[np.float64]:
 
 
 def _joined(names: Iterable[str], alike: Callable[[str, str], bool]) -> list[list[str]]:
-    """Groups in which each is like another, sorted."""
+    """The connected components of the relation `alike`, sorted."""
     ordered = sorted(names)
     linked = [[i < j and alike(one, other) for j, other in enumerate(ordered)] for i, one in enumerate(ordered)]
     count, group_of = connected_components(np.array(linked), directed=False)
@@ -107,19 +107,19 @@ def _joined(names: Iterable[str], alike: Callable[[str, str], bool]) -> list[lis
 
 
 def numbered(groups: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Name -> which of the groups it is in."""
+    """Name -> the index of its group."""
     return {name: number for number, group in enumerate(groups) for name in group}
 
 
 def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) -> Split:
-    """`count` folds of whole recordings and of about one size, dealt so that the smallest training is large.
+    """Split into `count` folds of whole recordings and similar size; maximises the smallest training set.
 
     Args:
-        sounds: clip names, paths below the clips' folder -> int16[N], mono, 16 kHz.
-        seed: of the orders tried.
+        sounds: clip name (a path below the clips' folder) -> int16[N], mono, 16 kHz.
+        seed: for the random orders.
 
     Raises:
-        UsageError: the clips have too few scenes or recordings for so many folds.
+        UsageError: the clips have too few scenes or recordings for this number of folds.
     """
     spoken, shown = recordings(sounds), scenes(sounds)
     settings = _settings(shown, len(sounds), seed)
@@ -128,10 +128,10 @@ def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) 
     tried = (_deal([spoken[i] for i in rng.permutation(len(spoken))], count, scene_of) for _ in range(TRIES))
 
     def worth(folds: Sequence[Fold]) -> tuple[bool, int]:
-        """Whether every fold can be measured (beside other recordings) and trained for; its smallest training."""
-        heard = min(len({spoken_by[name] for name in fold.held_out}) for fold in folds)
+        """(whether every fold has two recordings and a training set, the size of the smallest training set)."""
+        n_recordings = min(len({spoken_by[name] for name in fold.held_out}) for fold in folds)
         smallest = min(len(fold.trained) for fold in folds)
-        return heard > 1 and smallest > 0, smallest
+        return n_recordings > 1 and smallest > 0, smallest
 
     dealt = max(([_fold(names, settings, scene_of) for names in folds] for folds in tried), key=worth)
     if not worth(dealt)[0]:
@@ -143,7 +143,7 @@ def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) 
 
 
 def _deal(groups: Sequence[Sequence[str]], count: int, scene_of: Mapping[str, int]) -> list[list[str]]:
-    """Each group into its place among `count` folds."""
+    """Put each group into one of `count` folds."""
     folds: list[list[str]] = [[] for _ in range(count)]
     for group in groups:
         _place(group, folds, scene_of).extend(group)
@@ -151,7 +151,7 @@ def _deal(groups: Sequence[Sequence[str]], count: int, scene_of: Mapping[str, in
 
 
 def _place(group: Sequence[str], folds: Sequence[list[str]], scene_of: Mapping[str, int]) -> list[str]:
-    """The fold that has most clips of the group's scenes already, of those with room for it; or the emptiest."""
+    """Among the folds with room for the group, the one with most clips of its scenes; without room, the emptiest."""
     roomy = [fold for fold in folds if len(fold) + len(group) <= ROOM * len(scene_of) / len(folds)]
     if not roomy:
         return min(folds, key=len)
@@ -160,14 +160,14 @@ def _place(group: Sequence[str], folds: Sequence[list[str]], scene_of: Mapping[s
 
 
 def _fold(names: Sequence[str], settings: set[str], scene_of: Mapping[str, int]) -> Fold:
-    """Of the names of a fold those that are held out, and what their training may see."""
+    """The fold of these names without the settings' clips, and the clips that its training may use."""
     held_out = sorted(set(names) - settings)
     seen = {scene_of[name] for name in held_out}
     return Fold(tuple(held_out), tuple(sorted(n for n in set(scene_of) - set(names) if scene_of[n] not in seen)))
 
 
 def _settings(groups: Sequence[Sequence[str]], total: int, seed: int) -> set[str]:
-    """Whole scenes in a random order, behind the first SKIPPED_SHARE of the clips, up to SETTINGS_SHARE."""
+    """Whole scenes in random order, up to SETTINGS_SHARE of the clips, after skipping the first SKIPPED_SHARE."""
     skipped = 0
     settings: set[str] = set()
     for index in np.random.default_rng(seed).permutation(len(groups)):

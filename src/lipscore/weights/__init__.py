@@ -1,1 +1,1 @@
-"""Published weight files: the catalogue, and how a file is found, fetched, verified and loaded."""
+"""Published weight files: a catalogue, and code to find, fetch, verify and load them."""

@@ -1,4 +1,4 @@
-"""Published weight files: where they are looked for, how they are fetched, verified and loaded."""
+"""Find, fetch, verify and load the published weight files."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from filelock import FileLock
 from torch import Tensor
 
 from lipscore.errors import UsageError, WeightsError
-from lipscore.weights.catalogue import PUBLISHED, Published, WeightFile
+from lipscore.weights.catalogue import ON_REQUEST, PUBLISHED, Published, WeightFile
 
-CONNECT_SECONDS = 4.0  # one source's time to answer, and how long a started download may stall
-PATIENCE_SECONDS = 8.0  # the time that all sources together may spend without a byte: `--model auto` waits for it
-CHUNK = 1 << 18  # bytes a read
-ATTEMPTS = 5  # how often one source is asked, as long as each answer brings more of the file
+CONNECT_SECONDS = 4.0  # the time for one source to answer, and the longest stall of a running download
+PATIENCE_SECONDS = 8.0  # the time without a byte, over all sources together; `--model auto` waits this long
+CHUNK = 1 << 18  # bytes per read
+ATTEMPTS = 5  # requests per source, as long as each one brings more of the file
 
-Progress = Callable[[str, int, int], None]  # (file name, bytes so far, bytes in all)
+Progress = Callable[[str, int, int], None]  # (file name, bytes so far, total bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Where weight files are looked for: folders in order, then the cache, which is also where fetched ones go.
+    """Where to look for weight files: `folders` in order, then `cache`, which also receives downloads.
 
-    offline: never open a connection. catalogue: file name -> what was published under it.
+    offline: never open a connection. catalogue: file name -> the published file.
     """
 
     cache: Path
@@ -61,31 +61,32 @@ class Search:
                         option, folder, f"not a folder; name one that holds {' or '.join(PUBLISHED)}"
                     )
                 folders.append(folder)
-        # The XDG specification: a relative XDG_CACHE_HOME is to be ignored.
+        # The XDG specification says to ignore a relative XDG_CACHE_HOME.
         base = Path(env.get("XDG_CACHE_HOME", ""))
         cache = (base if base.is_absolute() else Path.home() / ".cache") / "lipscore"
         return cls(cache, tuple(folders), env.get("LIPSCORE_OFFLINE", "") not in ("", "0"))
 
     def published(self, name: str) -> Published:
-        """What was published under a file name.
+        """What was published under a file name, in the catalogue or among the files that are fetched on request.
 
         Raises:
-            UsageError: nothing was.
+            UsageError: no weight file has that name.
         """
-        if name not in self.catalogue:
-            raise UsageError(f"{name}: no such weight file; there are {', '.join(self.catalogue)}")
-        return self.catalogue[name]
+        known = {**ON_REQUEST, **self.catalogue}
+        if name not in known:
+            raise UsageError(f"{name}: no such weight file; there are {', '.join([*self.catalogue, *ON_REQUEST])}")
+        return known[name]
 
 
 def find(name: str, search: Search) -> WeightFile | None:
-    """The first file of that name in the search order, hashed; None where there is none.
+    """The first file of that name in the search order, with its hash; None if no folder has one.
 
-    The first one counts even if it is not the published one: a file that the user put there is not passed over in
-    silence, `load_state_dict` refuses it.
+    The first file counts even if it is not the published one: a user's own file is never skipped silently, and
+    `load_state_dict` refuses it.
 
     Raises:
         UsageError: no weight file has that name.
-        WeightsError: the file is there but cannot be read.
+        WeightsError: the file exists but cannot be read.
     """
     published = search.published(name)
     for folder in (*search.folders, search.cache):
@@ -95,18 +96,23 @@ def find(name: str, search: Search) -> WeightFile | None:
 
 
 def listing(search: Search) -> list[tuple[Published, WeightFile | None]]:
-    """Every published file with what `find` says of it, for `lipscore weights list` and `verify`."""
+    """Every published file with the result of `find`, for `lipscore weights list` and `verify`."""
     return [(published, find(name, search)) for name, published in search.catalogue.items()]
+
+
+def on_request(search: Search) -> list[tuple[Published, WeightFile | None]]:
+    """The same for the files that no score needs, and that are fetched only when they are named."""
+    return [(published, find(name, search)) for name, published in ON_REQUEST.items()]
 
 
 def load_state_dict(weight_file: WeightFile, search: Search, allow_unverified: bool = False) -> dict[str, Tensor]:
     """A weight file's tensors by name, on the CPU.
 
-    It is hashed again through the handle that it is loaded from, so a file that was replaced since it was found is
+    The file is hashed again through the handle that it is loaded from, so a file that was replaced in the meantime is
     noticed.
 
     Raises:
-        WeightsError: not the published file (and allow_unverified is False), or not a file of tensors.
+        WeightsError: the file is not the published one (and allow_unverified is False), or holds no tensors.
     """
     published = search.published(weight_file.name)
     try:
@@ -129,7 +135,7 @@ def _tensors(
         )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the bytes lead it into
+    except Exception as error:  # torch may raise anything on a malformed file
         raise WeightsError(f"{path}: torch cannot load it as a state dict: {error}") from error
     if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
         raise WeightsError(f"{path}: not a state dict (tensors by name)")
@@ -137,7 +143,7 @@ def _tensors(
 
 
 def by_hand(published: Published, search: Search) -> str:
-    """How to do without the download: which file, from where, with which SHA-256, and where to put it."""
+    """Instructions for installing a file by hand: URL, size, SHA-256, and where to put it."""
     return (
         f"By hand: get {published.urls[0]} ({published.size:,} bytes, SHA-256 {published.sha256}) "
         f"and put it at {search.cache / published.name}, or into a folder that --weights-dir or LIPSCORE_WEIGHTS names."
@@ -147,14 +153,14 @@ def by_hand(published: Published, search: Search) -> str:
 def fetch(name: str, search: Search, progress: Progress | None = None) -> WeightFile:
     """Download a weight file into the cache, unless the published one is there already.
 
-    Sources are tried in order, and what one of them broke off is resumed from the next, or by the next call. The
-    partial file bears the hash of what it is to become, is written under a lock that other processes wait for, and gets
-    its name only once its hash is right.
+    Sources are tried in order. A broken download is resumed from the next source, or by the next call. The partial
+    file's name contains the expected hash, a lock keeps other processes waiting, and the file gets its final name only
+    when its hash is right.
 
     Raises:
         UsageError: no weight file has that name.
-        WeightsError: offline, the cache cannot be written, or no source gave the published file; the message says what
-            each source answered, and how to put the file there by hand.
+        WeightsError: `search` is offline, the cache cannot be written, or no source gave the published file; the
+            message says what each source answered, and how to install the file by hand.
     """
     published = search.published(name)
     target = search.cache / name
@@ -163,8 +169,8 @@ def fetch(name: str, search: Search, progress: Progress | None = None) -> Weight
     try:
         search.cache.mkdir(parents=True, exist_ok=True)
         with FileLock(search.cache / f".{name}.lock"):
-            if target.is_file() and (there := _examine(target, published)).verified:
-                return there
+            if target.is_file() and (cached := _examine(target, published)).verified:
+                return cached
             partial = search.cache / f".{name}.{published.sha256[:12]}.part"
             problems = _download(published, partial, progress)
             if problems:
@@ -179,7 +185,7 @@ def fetch(name: str, search: Search, progress: Progress | None = None) -> Weight
 
 
 def obtain(name: str, search: Search, progress: Progress | None = None) -> WeightFile:
-    """What `find` finds, else what `fetch` fetches; errors as theirs."""
+    """`find` the file, or else `fetch` it; raises what they raise."""
     return find(name, search) or fetch(name, search, progress)
 
 
@@ -193,7 +199,7 @@ def _examine(path: Path, published: Published) -> WeightFile:
 
 
 def _download(published: Published, partial: Path, progress: Progress | None) -> list[str]:
-    """Fill the partial file from the sources; [] once it is the published file, else what each source did instead."""
+    """Fill the partial file from the sources; returns [] on success, else one problem per source."""
     problems = []
     patience = PATIENCE_SECONDS
     for url in published.urls:
@@ -206,7 +212,7 @@ def _download(published: Published, partial: Path, progress: Progress | None) ->
                     return []
                 problem = f"SHA-256 {found.sha256} instead of {published.sha256}"
                 partial.unlink()
-                if before:  # the older part may be what was wrong: once more from the start
+                if before:  # the part from an earlier download may have been wrong: try once more from the start
                     continue
             if _size(partial) <= before:
                 patience -= time.monotonic() - started
@@ -218,9 +224,9 @@ def _download(published: Published, partial: Path, progress: Progress | None) ->
 
 
 def _continue(url: str, published: Published, partial: Path, progress: Progress | None, seconds: float) -> str | None:
-    """Append what is missing; None once the partial file has the published size, else what went wrong.
+    """Append the missing bytes; returns None when the partial file has the published size, else the problem.
 
-    A source that answers with a complete file of another size leaves that file, so that its hash can be told.
+    If a source sends a complete file of another size, that file is kept, so that the message can give its hash.
     """
     have = _size(partial)
     if have >= published.size:
@@ -242,7 +248,7 @@ def _continue(url: str, published: Published, partial: Path, progress: Progress 
                 file.flush()
                 os.fsync(file.fileno())
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # what is left of an older download is of no use here
+        if error.code == 416:  # the partial file does not fit this source's file
             partial.unlink(missing_ok=True)
         return f"HTTP {error.code} {error.reason}"
     except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
@@ -255,7 +261,7 @@ def _continue(url: str, published: Published, partial: Path, progress: Progress 
 
 
 def _open(request: urllib.request.Request, seconds: float) -> http.client.HTTPResponse:
-    """urlopen that is over in `seconds`, name resolution and several addresses included, which its timeout is not."""
+    """urlopen with a total time limit; its own timeout does not cover name resolution and several addresses."""
     answers: queue.Queue[http.client.HTTPResponse | Exception] = queue.Queue()
 
     def ask() -> None:

@@ -30,12 +30,12 @@ MEAN_RGB = (123.0, 117.0, 104.0)  # subtracted from 0-255; the network takes RGB
 STEPS = (4, 8, 16, 32, 64, 128)  # a cell's side, per map, in pixels of the network's input
 SIZES = (16, 32, 64, 128, 256, 512)  # a prior's side, likewise
 VARIANCES = (0.1, 0.2)  # of centres and of sizes
-CANDIDATE = 0.05  # scores above it go into the inner suppression,
-CANDIDATES = 5000  # at most so many, the best,
-INNER_IOU = 0.3  # which drops boxes that overlap a better one by more,
-INNER_BOXES = 750  # and at most so many come out
-FACE = 0.9  # scores above it are faces
-OUTER_IOU = 0.1  # what faces may overlap
+CANDIDATE = 0.05  # minimum score for the inner suppression (exclusive)
+CANDIDATES = 5000  # maximum number of boxes in the inner suppression: the best ones
+INNER_IOU = 0.3  # the inner suppression drops boxes that overlap a better one by more than this
+INNER_BOXES = 750  # maximum number of boxes after the inner suppression
+FACE = 0.9  # minimum score of a face (exclusive)
+OUTER_IOU = 0.1  # maximum overlap of two faces
 HALVED, STEM = 5, 10  # layers up to each of the first two pools
 STRIP = 1 << 21  # numbers that one of their convolutions puts out at a time
 BATCH = {"cpu": 1, "cuda": 32}  # frames at a time, and on a GPU
@@ -45,11 +45,15 @@ WIDE = (10, 12, 14, 17, 19, 21)  # conv3_1 ... conv4_3: where winograd.py saves 
 
 
 class S3FDNet(nn.Module):
-    """The network, its parameters named as in sfd_face.pth."""
+    """The network, its parameters named as in sfd_face.pth.
 
-    def __init__(self) -> None:
+    Args:
+        dilated: as joonson/syncnet_python has it: fc6 dilated, conv3's pool rounding up. face_alignment's has neither.
+    """
+
+    def __init__(self, dilated: bool = True) -> None:
         super().__init__()
-        self.vgg = nn.ModuleList(_vgg())
+        self.vgg = nn.ModuleList(_vgg(dilated))
         self.L2Norm3_3, self.L2Norm4_3, self.L2Norm5_3 = L2Norm(256), L2Norm(512), L2Norm(512)
         self.extras = nn.ModuleList(
             [
@@ -144,7 +148,7 @@ class L2Norm(nn.Module):
         return (wide / norm).mul_(self.weight.float()[None, :, None, None]).to(x.dtype)
 
 
-def _vgg() -> list[nn.Module]:
+def _vgg(dilated: bool) -> list[nn.Module]:
     """VGG-16 up to conv5_3's pool, then its first two full layers as convolutions; "C" pools with ceil_mode."""
     plan: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "C", 512, 512, 512, "M", 512, 512, 512, "M"]
     layers: list[nn.Module] = []
@@ -154,8 +158,9 @@ def _vgg() -> list[nn.Module]:
             layers += [nn.Conv2d(channels, item, 3, padding=1), nn.ReLU(inplace=True)]
             channels = item
         else:
-            layers.append(nn.MaxPool2d(2, 2, ceil_mode=item == "C"))
-    layers += [nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True)]
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=dilated and item == "C"))
+    fc6 = nn.Conv2d(512, 1024, 3, padding=6, dilation=6) if dilated else nn.Conv2d(512, 1024, 3, padding=3)
+    layers += [fc6, nn.ReLU(inplace=True)]
     return [*layers, nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
 
 
@@ -180,6 +185,8 @@ class S3fdDetector:
 
     name = "s3fd"
     bridge = 0
+    dilated = True
+    mean_rgb = MEAN_RGB
 
     def __init__(
         self,
@@ -205,7 +212,7 @@ class S3fdDetector:
         # oneDNN's convolutions are faster in this layout, and the rounded ones of cuDNN; its exact ones are not
         self._layout = torch.contiguous_format if exact_gpu else torch.channels_last
         with torch.device("meta"):
-            network = S3FDNet()
+            network = S3FDNet(self.dilated)
         try:
             network.load_state_dict(state, strict=True, assign=True)
         except RuntimeError as error:
@@ -222,7 +229,7 @@ class S3fdDetector:
                     self.network.vgg[k] = WinogradGpuConv(cast(nn.Conv2d, self.network.vgg[k]))
                     self.network.vgg[k + 1] = nn.Identity()
         self._priors: dict[tuple[int, int], Tensor] = {}
-        self._mean = torch.tensor(MEAN_RGB, device=self.device)[:, None, None]
+        self._mean = torch.tensor(self.mean_rgb, device=self.device)[:, None, None]
 
     def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
         """Faces of uint8[H, W, 3] BGR frames with these numbers, in their order; sizes may differ between frames.
@@ -248,17 +255,20 @@ class S3fdDetector:
     def _detect(self, small: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.float32]]:
         """What `select` finds in shrunk frames uint8[N, h, w, 3] BGR; size: the frames' own width and height."""
         source = torch.tensor([*size, *size], dtype=torch.float32)
+        found = []
+        for offsets, scores, maps in self._answers(small):
+            prior = self._priors_for(small.shape[1], small.shape[2], maps)
+            for boxes, values in _candidates(offsets, scores, prior):
+                found.append(select(boxes, values, source, self.face_confidence))
+        return found
+
+    def _answers(self, small: NDArray[np.uint8]) -> list[tuple[Tensor, Tensor, list[tuple[int, int]]]]:
+        """What the network says of uint8[N, h, w, 3] BGR, batch by batch, on the host."""
         height, width = small.shape[1:3]
         fit = max(1, GPU_PIXELS // (height * width)) if self.device.type == "cuda" else None
         with on_device(self.device):
             parts = self._batches.over(len(small), lambda start, stop: self._network_on(small[start:stop]), fit)
-            found = []
-            for offsets, scores, maps in parts:
-                prior = self._priors_for(height, width, maps)
-                offsets, scores = to_host(offsets, scores)
-                for boxes, values in _candidates(offsets, scores, prior):
-                    found.append(select(boxes, values, source, self.face_confidence))
-        return found
+            return [(*to_host(offsets, scores), maps) for offsets, scores, maps in parts]  # type: ignore[misc]
 
     @torch.inference_mode()
     def _network_on(self, small: NDArray[np.uint8]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
@@ -320,19 +330,22 @@ def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float
     return faces[suppress(faces[:, :4].astype(np.float64), OUTER_IOU, len(faces))]
 
 
-def suppress(boxes: NDArray[np.floating], iou: float, limit: int, block: int = 256) -> NDArray[np.intp]:
+def suppress(
+    boxes: NDArray[np.floating], iou: float, limit: int, block: int = 256, pixel: float = 0.0
+) -> NDArray[np.intp]:
     """Greedy non-maximum suppression of [N, 4] boxes given best first: the indices of the first `limit` that stay.
 
     A box goes if it overlaps a kept one by more than `iou`, or if their overlap is no number (two boxes without area).
-    Blocks keep the matrix of overlaps small; the result does not depend on them.
+    Blocks keep the matrix of overlaps small; the result does not depend on them. pixel: what a side is longer than the
+    difference of its corners, 1 where corners name pixels.
     """
     x1, y1, x2, y2 = boxes.T
-    areas = (x2 - x1) * (y2 - y1)
+    areas = (x2 - x1 + pixel) * (y2 - y1 + pixel)
 
     def clash(one: NDArray[np.intp], many: NDArray[np.intp]) -> NDArray[np.bool_]:
         i, j = one[:, None], many[None, :]
-        width = np.maximum(np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]), 0)
-        height = np.maximum(np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j]), 0)
+        width = np.maximum(np.minimum(x2[i], x2[j]) - np.maximum(x1[i], x1[j]) + pixel, 0)
+        height = np.maximum(np.minimum(y2[i], y2[j]) - np.maximum(y1[i], y1[j]) + pixel, 0)
         overlap = width * height
         with np.errstate(divide="ignore", invalid="ignore"):
             fits: NDArray[np.bool_] = overlap / ((areas[j] - overlap) + areas[i]) <= iou

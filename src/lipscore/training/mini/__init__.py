@@ -1,1 +1,1 @@
-"""How the weights of the built-in model were made, and how to make your own."""
+"""Training of the built-in model."""

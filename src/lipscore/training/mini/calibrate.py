@@ -1,4 +1,4 @@
-"""From what the built-in model sees to an estimate of SyncNet's scores: regressions on published ones."""
+"""Fit the regressions that turn the built-in model's curve features into estimates of SyncNet's scores."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from scipy.optimize import minimize
 from lipscore.syncnet.mini import APART, Calibration, probability
 from lipscore.syncnet.published import read_table
 
-LOGISTIC = 4  # how many of the features say whether lips and audio belong together
-LOGISTIC_RIDGE = 3.0  # on features brought to deviation 1
-BENEFIT = 1.0  # of the doubt, in the logit: estimates of clips in sync shall not be drawn down
-RIDGE = 0.1  # of the number of clips, on features brought to deviation 1
+LOGISTIC = 4  # the first features, which predict whether lips and audio belong together
+LOGISTIC_RIDGE = 3.0  # on features scaled to standard deviation 1
+BENEFIT = 1.0  # added to the logit, so that estimates of clips in sync are not pulled down
+RIDGE = 0.1  # times the number of clips, on features scaled to standard deviation 1
 
 
 def read_published(path: Path) -> dict[str, tuple[float, float]]:
-    """Clip name -> (LSE-D, LSE-C), of the clips of a published table in which a face was found.
+    """Clip name -> (LSE-D, LSE-C), for the clips of a published table in which a face was found.
 
     Raises:
         UsageError: the file is not such a table.
-        MissingError: it cannot be read.
+        MissingError: the file cannot be read.
     """
     rows = read_table(path)
     return {row.clip: (row.lse_d, row.lse_c) for row in rows if row.lse_d is not None and row.lse_c is not None}
@@ -32,11 +32,11 @@ def read_published(path: Path) -> dict[str, tuple[float, float]]:
 def fit_calibration(
     own: NDArray[np.float64], published: Sequence[tuple[float, float]], others: NDArray[np.float64]
 ) -> Calibration:
-    """Logistic regression for what belongs together, then least squares, each with a little ridge.
+    """Fit a logistic regression (do lips and audio belong together?), then ridge regressions for the scores.
 
     Args:
-        own: float64[N, 6], `features` of clips with their own audio, which the weights were not trained on
-            (those of trained clips are too good, and estimates fitted on them come out too low on new clips).
+        own: float64[N, 6], `features` of held-out clips with their own audio. Features of clips that the weights were
+            trained on are too good: estimates fitted on them come out too low on new clips.
         published: (LSE-D, LSE-C) of the same clips.
         others: float64[M, 6], the same with other clips' audio.
     """
@@ -47,7 +47,7 @@ def fit_calibration(
 
 
 def _fit_logistic(own: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of the features; both kinds count alike, however many there are of each."""
+    """The features' weights; the two classes have the same total weight."""
     rows, scaling = _scaled(np.concatenate([own, others]))
     truth = np.repeat([1.0, 0.0], [len(own), len(others)])
     counts = np.repeat([0.5 * len(rows) / len(own), 0.5 * len(rows) / len(others)], [len(own), len(others)])
@@ -68,7 +68,7 @@ def _fit_logistic(own: NDArray[np.float64], others: NDArray[np.float64]) -> NDAr
 def _fit_linear(
     features: NDArray[np.float64], target: NDArray[np.float64], p: NDArray[np.float64], apart: float
 ) -> NDArray[np.float64]:
-    """Weights w for which (1 - p) * apart + p * (features @ w) is near the target."""
+    """The weights w for which (1 - p) * apart + p * (features @ w) fits the target."""
     rows, scaling = _scaled(features)
     rows = rows * p[:, None]
     penalty = RIDGE * len(rows) * np.diag(np.r_[0.0, np.ones(rows.shape[1] - 1)])
@@ -79,8 +79,9 @@ def _fit_linear(
 
 
 def _scaled(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """All features but the first, which is 1, at mean 0 and deviation 1; and the matrix that takes weights of these to
-    weights of the features themselves.
+    """(the standardised features, the matrix that maps their weights to weights of the original features).
+
+    The first feature is the constant 1 and stays as it is.
     """
     mean, deviation = features[:, 1:].mean(0), features[:, 1:].std(0)
     scaling = np.diag(np.r_[1.0, 1.0 / deviation])

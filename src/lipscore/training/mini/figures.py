@@ -1,6 +1,6 @@
-"""How good a model is on clips in sync: offsets, shifted audio, others' audio, estimates beside published scores.
+"""Measure a model on clips in sync: offsets, shifted audio, other clips' audio, estimates against published scores.
 
-The truth: a clip decoded directly is in sync, offset 0.
+The ground truth is offset 0: a clip that is decoded directly is in sync.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lipscore.training.split import numbered
 from lipscore.types import Floats, SyncCurve
 
 SHIFTS = range(-12, 13)  # frames
-OTHERS = slice(0, 8, 2)  # which of the later clips with another recording lend their audio
+OTHERS = slice(0, 8, 2)  # which of the following clips with another recording supply mismatched audio
 NO_CALIBRATION = Calibration((0.0,) * 4, (0.0,) * 6, (0.0,) * 6)
 
 
 def raw_embedder(net: MiniSyncNet) -> MiniEmbedder:
-    """A net in training as an embedder on the CPU, not yet calibrated; the net itself stays as it is."""
+    """An uncalibrated CPU embedder with a copy of the net's weights."""
     copy = MiniSyncNet()
     copy.load_state_dict({key: value.cpu() for key, value in net.state_dict().items()})
     return MiniEmbedder(copy, NO_CALIBRATION, torch.device("cpu"))
@@ -43,7 +43,7 @@ def lip_of(embedder: MiniEmbedder, frames: NDArray[np.uint8], fps: float) -> Flo
 
 
 def curve(lip: Floats, audio: Floats) -> SyncCurve:
-    """The curve of the windows that both have, as a track's is made."""
+    """The curve over the windows that lips and audio share, computed as for a track."""
     count = min(len(lip), len(audio))
     padded = np.pad(audio[:count], ((VSHIFT, VSHIFT), (0, 0)), constant_values=np.nan)
     distances = lse.shifted_distances(lip[:count], padded, VSHIFT)
@@ -51,7 +51,7 @@ def curve(lip: Floats, audio: Floats) -> SyncCurve:
 
 
 def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
-    """The audio earlier by so many video frames (later where negative), silence for what is missing: the new offset."""
+    """Move the audio earlier by a number of video frames (later if negative), and pad with silence."""
     samples = abs(frames) * SAMPLE_RATE // FRAME_RATE
     if frames >= 0:
         return np.pad(pcm[samples:], (0, samples))
@@ -59,14 +59,14 @@ def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """How often a positive is above a negative, a tie counting half."""
+    """The area under the ROC curve: how often a positive exceeds a negative, a tie counting half."""
     above = np.subtract.outer(np.array(positive), np.array(negative))
     return float(np.mean((above > 0) + 0.5 * (above == 0)))
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A clip's lips beside an audio: the offset, the raw curve's median minus its minimum, `features` float64[6]."""
+class Pairing:
+    """A clip's lips with some audio: the offset, the raw curve's median minus its minimum, `features` float64[6]."""
 
     offset: int
     raw: float
@@ -75,24 +75,24 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """What a model that never saw a clip makes of it.
+    """A model's results on a clip that it was not trained on.
 
-    own, others: with its own audio, and with that of other clips; moved: shift -> the offset found; through_codecs:
-    the offset of the crops that went through a protocol's crop file, if the clip has them.
+    own, others: with the clip's own audio, and with other clips' audio; moved: shift -> the measured offset;
+    through_codecs: the offset of the crops that went through a protocol's crop file, if the clip has them.
     """
 
     name: str
-    own: Seen
-    others: tuple[Seen, ...]
+    own: Pairing
+    others: tuple[Pairing, ...]
     moved: dict[int, int]
     through_codecs: int | None
 
 
 def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[Sequence[str]]) -> list[HeldOut]:
-    """Each clip with its own audio, with that audio shifted, and with the audio of OTHERS.
+    """Measure each clip with its own audio, with that audio shifted, and with the audio of OTHERS.
 
     Args:
-        recordings: names of clips that speak the same; every clip is in one of these groups.
+        recordings: groups of names of clips with the same speech; every clip is in one group.
     """
 
     def sound(pcm: NDArray[np.int16]) -> tuple[Floats, Floats]:
@@ -104,37 +104,38 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[
     held = []
     for i, clip in enumerate(clips):
         lip = lip_of(embedder, clip.frames, clip.fps)
-        moved = {shift: _seen(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
+        moved = {shift: _pairing(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
         later = [*range(i + 1, len(clips)), *range(i)]
         strangers = [k for k in later if spoken[clips[k].name] != spoken[clip.name]]
-        others = tuple(_seen(lip, *sounds[k]) for k in strangers[OTHERS])
+        others = tuple(_pairing(lip, *sounds[k]) for k in strangers[OTHERS])
         through = None
         if clip.lossy is not None:
-            through = _seen(lip_of(embedder, clip.lossy, FRAME_RATE), *sounds[i]).offset
-        held.append(HeldOut(clip.name, _seen(lip, *sounds[i]), others, moved, through))
+            through = _pairing(lip_of(embedder, clip.lossy, FRAME_RATE), *sounds[i]).offset
+        held.append(HeldOut(clip.name, _pairing(lip, *sounds[i]), others, moved, through))
     return held
 
 
-def _seen(lip: Floats, audio: Floats, rows: Floats) -> Seen:
-    found = curve(lip, audio)
-    sync = lse.sync_of(found.mean)
-    return Seen(sync.offset, sync.lse_c, features(found, lip[: len(found.distances)].mean(0), rows))
+def _pairing(lip: Floats, audio: Floats, rows: Floats) -> Pairing:
+    measured = curve(lip, audio)
+    sync = lse.sync_of(measured.mean)
+    return Pairing(sync.offset, sync.lse_c, features(measured, lip[: len(measured.distances)].mean(0), rows))
 
 
 def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
-    """Every figure, and each clip's offset.
+    """All figures, and each clip's offset.
 
-    within_1, within_3: the share of clips whose offset is that near to 0; auc: the estimated LSE-C, which is the
-    confidence that a user sees, with the own audio against that with others', all folds together; auc_median: the same
-    of the raw curve's median minus its minimum; shifted: of all clips and SHIFTS, how often the found offset is
-    within one frame of where the clip's own offset plus the shift is; mae and spearman: estimates, each clip's
-    calibrated on the other folds, against published scores.
+    within_1, within_3: the share of clips whose offset is at most that far from 0.
+    auc: estimated LSE-C with the clip's own audio against other clips' audio, all folds together.
+    auc_median: the same for the raw curve's median minus its minimum.
+    shifted: over all clips and SHIFTS, how often the measured offset is within one frame of the clip's own offset plus
+        the shift.
+    mae, spearman: estimates against published scores; each clip's calibration comes from the other folds.
     """
     clips = [held for fold in folds for held in fold]
-    found = {held.name: held.own.offset for held in clips}
-    distances = np.abs(list(found.values()))
+    offsets = {held.name: held.own.offset for held in clips}
+    distances = np.abs(list(offsets.values()))
     through = np.abs([held.through_codecs for held in clips if held.through_codecs is not None])
-    moved = [abs(at - shift - found[held.name]) <= 1 for held in clips for shift, at in held.moved.items()]
+    moved = [abs(offset - shift - offsets[held.name]) <= 1 for held in clips for shift, offset in held.moved.items()]
     calibrations = calibrated(folds, published)
     own = [c.of(held.own.features) for c, fold in zip(calibrations, folds, strict=True) for held in fold]
     others = [
@@ -154,20 +155,17 @@ def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[fl
         "shifted": _share(np.array(moved)),
         **_agreement("lse_d", estimates[:, 0], truth[:, 0]),
         **_agreement("lse_c", estimates[:, 1], truth[:, 1]),
-        "offsets": found,
+        "offsets": offsets,
     }
 
 
 def calibrated(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> list[Calibration]:
-    """A calibration for each fold, fitted on the others."""
-    found = []
-    for number in range(len(folds)):
-        found.append(calibration_of([*folds[:number], *folds[number + 1 :]], published))
-    return found
+    """A calibration for each fold, fitted on the other folds."""
+    return [calibration_of([*folds[:number], *folds[number + 1 :]], published) for number in range(len(folds))]
 
 
 def calibration_of(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> Calibration:
-    """Fitted on all of these clips, and on what their lips look like beside other clips' audio."""
+    """Fit a calibration on these clips with their own audio, and on their lips with other clips' audio."""
     clips = [held for fold in folds for held in fold]
     scored = [held for held in clips if held.name in published]
     return fit_calibration(

@@ -1,7 +1,8 @@
-"""What the two towers learn: to find a window's audio among all windows of its own clip.
+"""The training loss: find a window's audio among all windows of its own clip.
 
-InfoNCE (van den Oord et al. 2018), both ways. Other clips are no negatives: towers that may tell clips apart learn
-which face goes with which voice, which says nothing about faces they have not seen (docs/model-card.md has figures).
+InfoNCE (van den Oord et al. 2018), in both directions. Negatives come from the same clip only: with negatives from
+other clips, the towers learn which face goes with which voice, which does not help with new faces
+(docs/notes/model-card-attempts.md has figures).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-NEAR = 0.15  # how much of the target goes to either neighbour: the clips are in sync to about a frame
+NEAR = 0.15  # the target's share for each neighbouring window, because the clips are in sync only to about a frame
 
 
 def contrast(lip: Tensor, audio: Tensor, scale: Tensor) -> Tensor:
-    """Embeddings [B, L, D] and [B, L, D] of length 1 -> the loss, a number; `scale` multiplies the cosines."""
+    """The scalar loss of unit embeddings [B, L, D] and [B, L, D]; `scale` multiplies the cosines."""
     logits = lip @ audio.transpose(1, 2) * scale
     target = _near_identity(logits.shape[1], logits)
     return (_soft(logits, target) + _soft(logits.transpose(1, 2), target)) / 2

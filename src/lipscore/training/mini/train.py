@@ -1,6 +1,6 @@
-"""From videos and face boxes to the built-in model's weight file, its calibration and its training record.
+"""Train the built-in model: videos and face boxes in; weight file, calibration and training record out.
 
-The recipe's numbers are in Recipe; what was tried besides, and what helped, is in docs/model-card.md.
+Recipe holds the numbers of the recipe. docs/notes/model-card-attempts.md lists what else was tried and what helped.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ Progress = Callable[[str, int, int], None]  # (stage, done, of how many)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a run is made of.
+    """The hyperparameters.
 
-    clips x length windows make a step; lr is the peak of a one-cycle schedule (linear rise over `rise` of the steps,
-    cosine fall); ema is the decay of the averaged weights, the ones that are kept; a checkpoint is written every
-    `every` steps.
+    A step uses clips x length windows. lr is the peak of a one-cycle schedule (linear rise over the fraction `rise` of
+    the steps, cosine fall). ema is the decay of the averaged weights, which are the ones that are kept. A checkpoint is
+    written every `every` steps.
     """
 
     steps: int = STEPS
@@ -62,8 +62,8 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What every training of a run shares."""
+class TrainingRun:
+    """The settings that all trainings of one run share."""
 
     recipe: Recipe
     device: torch.device
@@ -74,7 +74,7 @@ class Job:
 
 @dataclass(slots=True)
 class _State:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
 
     net: MiniSyncNet
     averaged: MiniSyncNet
@@ -97,21 +97,21 @@ def train_mini(
 ) -> Path:
     """Train the built-in model.
 
-    Once without each fold (`split`): the figures in the record, and the calibration, come of clips in whose scenes and
-    whose speech the weights in question never saw or heard anything. Then once with everything: these weights are
-    written. `published_scores.csv` beside the clips' folder feeds the calibration.
+    One training per fold leaves that fold out (`split`). The record's figures and the calibration come from the
+    held-out clips, whose scenes and speech those weights have never met. A last training uses all clips, and its
+    weights are written. The calibration reads `published_scores.csv` from the clips folder's parent.
 
     Args:
         clips: the folder that the names in `boxes` are relative to.
-        boxes: face boxes (`training.clips.read_boxes` says how they are written).
-        out: the weight file to write (safetensors); the record goes to the same name with .json, the checkpoints to
+        boxes: face boxes, in the format of `training.clips.read_boxes`.
+        out: the weight file to write (safetensors). The record gets the same name with .json, the checkpoints get
             .fold1.checkpoint ... and .all.checkpoint.
         device: where the towers are trained.
-        seed: of the folds' order, the weights and every draw.
-        steps: how many in each training; with resume, another number stretches or shortens the schedule.
-        folds: how many, at least two.
-        resume: go on from the checkpoints, where there are any.
-        progress: called with (stage, done, of how many).
+        seed: for the folds' order, the initial weights and all random draws.
+        steps: steps per training; with resume, another number stretches or shortens the schedule.
+        folds: the number of folds, at least two.
+        resume: continue from existing checkpoints.
+        progress: called with (stage, done, total).
 
     Returns:
         out.
@@ -133,15 +133,15 @@ def train_mini(
         split = split_clips({clip.name: clip.pcm for clip in data}, folds, seed)
     except UsageError as error:
         raise UsageError(f"{boxes}: {error}") from error
-    job = Job(recipe, torch.device(device), out, resume, say)
+    run = TrainingRun(recipe, torch.device(device), out, resume, say)
     drawn = rendered_clips()
     held_out = []
     for number, fold in enumerate(split.folds, 1):
-        state = fit(_named(data, fold.trained) + drawn, job, f"fold{number}")
+        state = fit(_named(data, fold.trained) + drawn, run, f"fold{number}")
         embedder = figures.raw_embedder(state.averaged)
         held_out.append(figures.measure(embedder, _named(data, fold.held_out), split.recordings))
-    state = fit(data + drawn, job, "all")
-    return _finish(state, held_out, split, published, job, boxes)
+    state = fit(data + drawn, run, "all")
+    return _finish(state, held_out, split, published, run, boxes)
 
 
 def _finish(
@@ -149,15 +149,15 @@ def _finish(
     held_out: Sequence[Sequence[figures.HeldOut]],
     split: Split,
     published: dict[str, tuple[float, float]],
-    job: Job,
+    run: TrainingRun,
     boxes: Path,
 ) -> Path:
     """Calibrate, write the weights, and write the record."""
-    save_mini(state.averaged, figures.calibration_of(held_out, published), job.out)
+    save_mini(state.averaged, figures.calibration_of(held_out, published), run.out)
     record = {
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "weights_sha256": hashlib.sha256(job.out.read_bytes()).hexdigest(),
-        "recipe": dataclasses.asdict(job.recipe),
+        "weights_sha256": hashlib.sha256(run.out.read_bytes()).hexdigest(),
+        "recipe": dataclasses.asdict(run.recipe),
         "data": {
             "boxes": boxes.name,
             "boxes_sha256": hashlib.sha256(boxes.read_bytes()).hexdigest(),
@@ -168,8 +168,8 @@ def _finish(
         "curve": state.curve,
         "held_out": figures.summary(held_out, published),
     }
-    job.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    return job.out
+    run.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    return run.out
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -181,15 +181,15 @@ def _named(data: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
     return [clip for clip in data if clip.name in wanted]
 
 
-def fit(train: Sequence[Clip], job: Job, name: str) -> _State:
-    """One training, from its checkpoint (OUT.NAME.checkpoint) where the job resumes."""
-    recipe = job.recipe
+def fit(train: Sequence[Clip], run: TrainingRun, name: str) -> _State:
+    """One training, continued from its checkpoint (OUT.NAME.checkpoint) if the run resumes."""
+    recipe = run.recipe
     cv2.setNumThreads(1)
     rows = np.concatenate([mfcc(clip.pcm) for clip in train])
     mean: Floats = rows.mean(0)
-    state = _start(mean, rows.std(0), recipe, job.device)
-    checkpoint = job.out.with_suffix(f".{name}.checkpoint")
-    if job.resume and checkpoint.is_file():
+    state = _start(mean, rows.std(0), recipe, run.device)
+    checkpoint = run.out.with_suffix(f".{name}.checkpoint")
+    if run.resume and checkpoint.is_file():
         _load(state, checkpoint)
 
     def prepared(step: int) -> Batch:
@@ -201,10 +201,10 @@ def fit(train: Sequence[Clip], job: Job, name: str) -> _State:
         while state.step < recipe.steps:
             batch = coming.result()
             coming = pool.submit(prepared, state.step + 1)
-            total += _step(state, batch, recipe, job.device)
+            total += _step(state, batch, recipe, run.device)
             counted += 1
             state.step += 1
-            job.say(f"training {name}", state.step, recipe.steps)
+            run.say(f"training {name}", state.step, recipe.steps)
             if state.step % recipe.every == 0 or state.step == recipe.steps:
                 state.curve.append({"step": state.step, "loss": round(total / counted, 4)})
                 total, counted = 0.0, 0
@@ -225,7 +225,7 @@ def _start(mean: Floats, deviation: Floats, recipe: Recipe, device: torch.device
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """A line up to the peak, then half a cosine down to 0."""
+    """The one-cycle schedule: linear up to the peak, then half a cosine down to 0."""
     rise = recipe.rise * recipe.steps
     if step < rise:
         return recipe.lr * (0.04 + 0.96 * step / rise)
@@ -233,7 +233,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def _step(state: _State, batch: Batch, recipe: Recipe, device: torch.device) -> float:
-    """One update; gives the loss."""
+    """One update; returns the loss."""
     net = state.net.train()
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, recipe)
@@ -245,13 +245,14 @@ def _step(state: _State, batch: Batch, recipe: Recipe, device: torch.device) -> 
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
     state.optimizer.step()
+    # a shorter memory early on, so that the initial weights are forgotten
     _average(state.averaged, net, min(recipe.ema, (1 + state.step) / (10 + state.step)))
     return loss.item()
 
 
 @torch.no_grad()
 def _average(averaged: nn.Module, net: nn.Module, decay: float) -> None:
-    """Parameters and running statistics, drawn towards the net's; early on faster, so that the start is forgotten."""
+    """Move the averaged parameters and running statistics towards the net's."""
     for old, new in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
         if old.dtype.is_floating_point:
             old.lerp_(new, 1 - decay)

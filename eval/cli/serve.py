@@ -1,0 +1,38 @@
+"""`lipscore serve`: a page to drop a video on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipscore.eval.cli.options import command, load_setup
+from lipscore.eval.options import ModelOptions, ProtocolOptions
+
+
+@command
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; anything but loopback needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8000,
+    folder: Annotated[Path | None, typer.Option(help="A folder whose videos can be picked on the page.")] = None,
+    token: Annotated[
+        str, typer.Option(envvar="LIPSCORE_TOKEN", help="What requests must bring; made up where it is needed.")
+    ] = "",
+    max_mb: Annotated[int, typer.Option(help="Largest upload, in megabytes.")] = 500,
+    max_seconds: Annotated[float, typer.Option(help="Longest work on a video.")] = 600.0,
+    *,
+    protocol: ProtocolOptions,
+    models: ModelOptions,
+) -> None:
+    """Serve a page to drop a video on: its offset, its panel, and the file with the audio moved.
+
+    Example: lipscore serve --folder videos
+    """
+    from lipscore.eval.serve.options import ServeOptions
+    from lipscore.eval.serve.run import check_installed
+    from lipscore.eval.serve.run import serve as run
+
+    options = ServeOptions(host, port, folder, token, max_mb, max_seconds)
+    check_installed()
+    run(load_setup(protocol, models), options, typer.echo)

@@ -1,0 +1,144 @@
+"""Result folders as the page reads them: one `Method` per set of settings, each video once."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.eval.options import ProtocolOptions, ReferenceOptions
+from lipscore.eval.store.records import Record, read_records
+from lipscore.types import VideoScore
+
+SETTING = re.compile(r"(\w+)=(\S+) \(.+\)")  # as Protocol.changed has it
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """The records of one result folder that were scored with the same settings.
+
+    label: what the page calls it. folder: where the records lie. manifest: its run.json; empty where there is none of
+    these settings. Each video (or piece of one) is there once, by its last record.
+    """
+
+    label: str
+    folder: Path
+    records: tuple[Record, ...]
+    manifest: dict[str, Any]
+
+    @property
+    def scored(self) -> list[Record]:
+        """The records with status "ok"."""
+        return [record for record in self.records if record.score.status == "ok"]
+
+    @property
+    def model(self) -> str:
+        """The model that scored."""
+        return self.records[0].score.model
+
+    @property
+    def total(self) -> int:
+        """How many videos the run was given, reached or not."""
+        return max(int(self.manifest.get("videos") or 0), len(self.records))
+
+
+def load(results: Sequence[str]) -> tuple[list[Method], list[str]]:
+    """(the methods in RESULTS, warnings about lines that were passed over).
+
+    Args:
+        results: folders that `score --out` wrote, scores.jsonl files, or either as NAME=PATH.
+
+    Raises:
+        MissingError: one of them holds no record.
+        UsageError: two have the same name.
+    """
+    methods: list[Method] = []
+    warnings: list[str] = []
+    for text in results:
+        name, path = _named(text)
+        file = path / "scores.jsonl" if path.is_dir() else path
+        records, problems = read_records(file)
+        warnings += [f"{file}, line {line}: {problem}; passed over" for line, problem in problems]
+        if not records:
+            raise MissingError(
+                f"{path}: holds no results; name a folder that `lipscore score --out` wrote, or its scores.jsonl"
+            )
+        methods += _by_settings(name or file.resolve().parent.name, file.parent, records)
+    labels = [method.label for method in methods]
+    if again := sorted({label for label in labels if labels.count(label) > 1}):
+        raise UsageError(f"{again[0]}: two results have this name; call one of them differently, as NAME={again[0]}")
+    return methods, warnings
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """NAME=PATH, or a path; a path that is there wins."""
+    name, equals, path = text.partition("=")
+    if equals and name and not Path(text).exists():
+        return name, Path(path)
+    return "", Path(text)
+
+
+def _by_settings(label: str, folder: Path, records: Iterable[Record]) -> list[Method]:
+    """A method for each of the settings that the records were made with, in the order in which they appear."""
+    latest: dict[str, dict[tuple[str, Any], Record]] = {}
+    for record in records:
+        latest.setdefault(record.settings, {})[record.score.video, record.score.piece] = record
+    manifests = _manifests(folder)
+    methods = []
+    for number, (settings, found) in enumerate(latest.items(), start=1):
+        own = label if len(latest) == 1 else f"{label} ({number})"
+        methods.append(Method(own, folder, tuple(found.values()), manifests.get(settings, {})))
+    return methods
+
+
+def _manifests(folder: Path) -> dict[str, dict[str, Any]]:
+    """Settings hash -> run.json (a shard's own where there are only those); what cannot be read is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("run*.json"), reverse=True):
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and isinstance(content.get("settings"), str):
+            if path.name != "run.json":
+                content.pop("videos", None)  # a shard's count is not that of the folder
+            found[content["settings"]] = content
+    return found
+
+
+def command_of(score: VideoScore, manifest: dict[str, Any]) -> str:
+    """The command that scores this video in the same way; the run's own where a setting has no flag."""
+    words = ["lipscore", "score", score.video]
+    flags = {item.name for item in fields(ProtocolOptions)[1:]}
+    for change in score.changed:
+        setting = SETTING.fullmatch(change)
+        if change.startswith("fast"):
+            words.append("--fast")
+        elif change.startswith("networks in "):
+            words += [] if "--fast" in words else ["--precision", change.removeprefix("networks in ")]
+        elif setting and setting[1] in flags:
+            words += [f"--{setting[1].replace('_', '-')}", setting[2]]
+        else:
+            return _whole_run(manifest)
+    options = manifest.get("options", {})
+    if options.get("detections") or score.piece is not None:
+        return _whole_run(manifest)
+    words += ["--protocol", score.protocol, "--model", score.model]
+    if score.reference is not None and score.reference.reference:
+        words += ["--reference", str(Path(score.reference.reference).parent)]
+        for item in fields(ReferenceOptions):
+            value = options.get(item.name, item.default)
+            if value != item.default:
+                flag = f"--{item.name.replace('_', '-')}"
+                words += [flag] if value is True else [flag, str(value)]
+    return shlex.join(words)
+
+
+def _whole_run(manifest: dict[str, Any]) -> str:
+    command = [str(word) for word in manifest.get("command", [])]
+    return shlex.join(["lipscore", *command[1:]]) if command else ""

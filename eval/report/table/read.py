@@ -1,0 +1,194 @@
+"""What a table is made of: result folders, the floor and the noise band beside them, and a file of groups."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.eval.store.records import Record, read_records
+from lipscore.eval.store.signature import Signature, difference, parse
+from lipscore.types import VideoScore
+
+FLOOR_FILE, NOISE_FILE = "floor.json", "noise.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A method's results: its last record of each video by name, and its floors by name (score name -> value)."""
+
+    name: str
+    folder: Path
+    scores: Mapping[str, VideoScore]
+    signature: str
+    settings: str
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> dict[str, VideoScore]:
+        """The videos that have a score, and not one of silence."""
+        return {name: score for name, score in self.scores.items() if score.status == "ok" and not score.silent}
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Why the other videos have none -> how many."""
+        lacking = (score for score in self.scores.values() if score.status != "ok" or score.silent)
+        return dict(Counter("silent" if score.silent else str(score.status) for score in lacking))
+
+    def only(self, names: set[str]) -> Results:
+        """The same of these videos alone."""
+        kept = {name: score for name, score in self.scores.items() if name in names}
+        return Results(self.name, self.folder, kept, self.signature, self.settings, self.floors)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """By how much a score moves under changes that no viewer sees: of one video, and of a mean over videos."""
+
+    video: float
+    mean: float
+
+
+def named(argument: str) -> tuple[str, Path]:
+    """NAME=RESULTS as (name, folder).
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    name, equals, folder = argument.partition("=")
+    if not equals or not name.strip() or not folder:
+        raise UsageError(f"{argument!r}: give NAME=RESULTS, RESULTS a folder that `lipscore score --out` wrote")
+    return name.strip(), Path(folder)
+
+
+def read_results(name: str, folder: Path) -> Results:
+    """A method's results.
+
+    Raises:
+        MissingError: the folder holds no scores.jsonl, or it cannot be read.
+        UsageError: its records were made with different settings, and its run.json does not say which count.
+    """
+    path = folder / "scores.jsonl"
+    if not path.is_file():
+        raise MissingError(f"{folder}: holds no scores.jsonl; name a folder that `lipscore score --out` wrote")
+    records, problems = read_records(path)
+    if problems:
+        line, problem = problems[0]
+        raise MissingError(f"{path}, line {line}: {problem}; score the videos again, or take the line out")
+    records = _of_one_run(records, folder)
+    if not records:
+        raise MissingError(f"{path}: holds no record; score something first")
+    last = {record.score.name: record for record in records}
+    newest = records[-1]
+    floor = _json(folder / FLOOR_FILE)
+    current = floor.get("signature") == newest.score.signature  # else it is of an earlier run with other settings
+    floors = {
+        str(video["name"]): {key: float(video[key]) for key in ("lse_d", "lse_c") if video.get(key) is not None}
+        for video in (floor.get("videos", []) if current else [])
+    }
+    scores = {key: record.score for key, record in last.items()}
+    return Results(name, folder, scores, newest.score.signature, newest.settings, floors)
+
+
+def _of_one_run(records: Sequence[Record], folder: Path) -> list[Record]:
+    settings = dict.fromkeys(record.settings for record in records)
+    if len(settings) > 1:
+        latest = _json(folder / "run.json").get("settings")
+        if latest not in settings:
+            raise UsageError(
+                f"{folder}: holds records of {len(settings)} different settings; score into one folder each"
+            )
+        return [record for record in records if record.settings == latest]
+    return list(records)
+
+
+def other_noise(signature: str, results: Results) -> str:
+    """What a noise band was measured with otherwise than these results; empty where nothing is known to differ."""
+    if not (signature and results.signature):
+        return ""
+    differs = difference(parse(signature), parse(results.signature))
+    return f"the noise band was measured otherwise than {results.name} was scored: {differs}" if differs else ""
+
+
+def mixed(results: Sequence[Results]) -> list[str]:
+    """A sentence for each result that was made otherwise than the first: what differs."""
+    first, *others = results
+    return [
+        f"{first.name} and {other.name} were scored differently: {differs}"
+        for other in others
+        if (differs := _difference(first, other))
+    ]
+
+
+def _difference(a: Results, b: Results) -> str:
+    if a.signature and b.signature:
+        return difference(parse(a.signature), parse(b.signature))
+    if a.settings == b.settings:
+        return ""
+    # a record of a version without signatures
+    left, right = (next(iter(one.scores.values())) for one in (a, b))
+    how = [
+        Signature({"lipscore": "", "protocol": f"{one.protocol}@{one.protocol_hash}", "model": one.model})
+        for one in (left, right)
+    ]
+    return difference(*how) or f"settings {a.settings} and {b.settings}"
+
+
+def read_noise(path: Path) -> tuple[dict[str, Band], str]:
+    """(the noise band that `lipscore noise` wrote, by score name; the signature that it was made with).
+
+    Raises:
+        MissingError: there is none.
+    """
+    source = path / NOISE_FILE if path.is_dir() else path
+    content = _json(source)
+    found = content.get("bands")
+    if not isinstance(found, dict):
+        raise MissingError(f"{source}: holds no noise band; write one with `lipscore noise INPUT --out FOLDER`")
+    bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    return bands, str(content.get("signature", ""))
+
+
+def read_groups(path: Path) -> dict[str, dict[str, set[str]]]:
+    """Column -> value -> names of videos, of a CSV whose first column names the videos.
+
+    Raises:
+        UsageError: the file has no such form, or says two things of one video.
+        MissingError: it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MissingError(f"--groups {path}: cannot be read ({error})") from error
+    if not rows or len(rows[0]) < 2:
+        raise UsageError(f"--groups {path}: needs a header and two columns or more: a video's name, then its groups")
+    groups: dict[str, dict[str, set[str]]] = {column: {} for column in rows[0][1:]}
+    seen: set[str] = set()
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != len(rows[0]):
+            raise UsageError(f"--groups {path}, line {number}: {len(row)} cells, the header has {len(rows[0])}")
+        if row[0] in seen:
+            raise UsageError(f"--groups {path}, line {number}: {row[0]} stands in the file twice")
+        seen.add(row[0])
+        for column, value in zip(rows[0][1:], row[1:], strict=True):
+            if value:
+                groups[column].setdefault(value, set()).add(row[0])
+    return groups
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise MissingError(f"{path}: cannot be read ({error}); write it again") from error
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,215 @@
+"""What runs on a node: the checks before anything is scored, and the worker that scores.
+
+Nothing here imports Ray: the driver makes an actor of `Worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import torch
+
+import lipscore
+from lipscore.errors import LipscoreError
+from lipscore.eval.options import ModelOptions, ProtocolOptions, ReferenceOptions
+from lipscore.eval.run.backends import Made
+from lipscore.eval.run.batch import scorer_of
+from lipscore.eval.run.jobs import Job, Silent, Task
+from lipscore.eval.run.work import Done, Work
+from lipscore.eval.setup import Setup
+from lipscore.eval.stop import Stop, Stopped
+from lipscore.eval.store.records import Record
+from lipscore.media import ffmpeg
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker scores with; folder: the driver's, which relative paths start from."""
+
+    protocol: ProtocolOptions
+    models: ModelOptions
+    reference: ReferenceOptions
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A LipscoreError that ends the run, as it was raised on a node."""
+
+    kind: type[LipscoreError]
+    message: str
+
+    @classmethod
+    def of(cls, error: LipscoreError) -> Failure:
+        """The error, with this node's name."""
+        return cls(type(error), f"node {host()}: {error}")
+
+    def raised(self) -> LipscoreError:
+        """The error for the driver to raise."""
+        return self.kind(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a call: done or a failure, and what the user must see beside it."""
+
+    done: Done | None = None
+    failure: Failure | None = None
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node said of itself.
+
+    name: host; differs: what is not as on the driver; missing: paths that are not there.
+    """
+
+    name: str
+    differs: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def refusal(self) -> str:
+        """Why the node cannot be used, "" where it can."""
+        parts = [
+            *self.differs,
+            *(f"{path} is not there: it must lie on a file system that all nodes share" for path in self.missing),
+        ]
+        return "; ".join(parts)
+
+
+def host() -> str:
+    """The name of the machine."""
+    return platform.node()
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide numbers; builds of one torch version for CPU and CUDA count as one."""
+    return {
+        "lipscore": lipscore.__version__,
+        "FFmpeg": ffmpeg.ffmpeg_version(),
+        "OpenCV": cv2.__version__,
+        "torch": torch.__version__.partition("+")[0],
+    }
+
+
+def examine(wanted: dict[str, str], paths: Sequence[str]) -> Node:
+    """Compare this node with the driver.
+
+    Args:
+        wanted: the driver's `versions`.
+        paths: files and folders that must be there.
+    """
+    try:
+        have = versions()
+    except LipscoreError as error:
+        return Node(host(), (str(error),), ())
+    differs = tuple(
+        f"{name} {have[name]}, the driver has {value}" for name, value in wanted.items() if have[name] != value
+    )
+    return Node(host(), differs, tuple(path for path in paths if not os.path.exists(path)))  # noqa: PTH110
+
+
+class Held:
+    """The keys of the records that the run has: the driver has the records themselves."""
+
+    def __init__(self, blank: Record, keys: frozenset[str]) -> None:
+        self._blank, self._keys = blank, keys
+
+    @property
+    def settings_held(self) -> set[str]:
+        """The run's settings, where there is any record of them."""
+        return {self._blank.settings} if self._keys else set()
+
+    def held(self, key: str) -> Record | None:
+        """A stand-in that has the key alone."""
+        return replace(self._blank, key=key) if key in self._keys else None
+
+
+class Heard(Silent):
+    """A progress that keeps troubles, for the driver to show."""
+
+    def __init__(self) -> None:
+        self.troubles: list[str] = []
+
+    def trouble(self, text: str) -> None:
+        """Kept."""
+        self.troubles.append(text)
+
+
+class Worker:
+    """Scores one video per call, with networks that are loaded once, from the node's own files.
+
+    Two threads call it: one scores, the other asks it to stop.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order, self._stop, self._heard = order, Stop(), Heard()
+        self._setup: Setup | None = None
+        self._work: Work | None = None
+        with suppress(OSError):  # where it is not there, no relative path is
+            os.chdir(order.folder)
+
+    def load(self) -> Made | Failure:
+        """Load the networks; what they make."""
+        order = self._order
+        try:
+            self._setup = Setup.load(order.protocol, order.models, order.reference)
+        except LipscoreError as error:
+            return Failure.of(error)
+        return Made.of(self._setup)
+
+    def begin(self, made: Made, keys: frozenset[str]) -> str:
+        """Get ready for the first video.
+
+        Args:
+            made: what the run's records are made with.
+            keys: of the records that there are.
+
+        Returns:
+            Why this worker cannot be used: it would make other records. Else "".
+        """
+        if self._setup is None:
+            loaded = self.load()
+            if isinstance(loaded, Failure):
+                return loaded.message
+        assert self._setup is not None
+        own = Made.of(self._setup)
+        if own.settings != made.settings:
+            return f"node {host()} would score otherwise: {_difference(own.record, made.record)}"
+        task = Task(made.blank, made.settings)
+        score = scorer_of(self._setup, self._stop, self._heard.stage)
+        self._work = Work(score, task, Held(Record(made.blank, made.settings), keys), self._heard)
+        return ""
+
+    def work(self, job: Job) -> Reply:
+        """Score a video."""
+        assert self._work is not None
+        if not (job.problem or job.url or os.path.exists(job.path)):  # noqa: PTH110
+            problem = f"is not there on node {host()}; put it on a file system that all nodes share"
+            job = replace(job, problem=problem)
+        try:
+            done = self._work(job)
+        except Stopped:
+            return Reply()
+        except LipscoreError as error:
+            return Reply(failure=Failure.of(error))
+        troubles, self._heard.troubles = tuple(self._heard.troubles), []
+        return Reply(done, troubles=troubles)
+
+    def stop(self) -> None:
+        """Break the video off."""
+        self._stop.set()
+        ffmpeg.stop_all()
+
+
+def _difference(own: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    names = [name for name in own if name not in ("settings", "device") and own[name] != others.get(name)]
+    return "; ".join(f"{name} {own[name]}, elsewhere {others.get(name)}" for name in names)

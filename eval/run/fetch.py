@@ -1,0 +1,125 @@
+"""Videos that are no local files: s3://, gs:// and http(s):// are fetched by fsspec, scored and removed.
+
+The command line makes paths of its arguments, and a path keeps one slash of "//": `url_of` puts the second back. Only a
+manifest keeps a URL that has "//" behind the host as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lipscore.errors import MediaError, MissingError
+from lipscore.eval.run.jobs import Job
+from lipscore.eval.store.records import Record
+from lipscore.media.read import VIDEO_SUFFIXES
+
+_URL = re.compile(r"(s3|gs|gcs|https?):/+(.+)", re.IGNORECASE | re.DOTALL)
+CHUNK_BYTES = 1 << 22
+
+
+def url_of(path: Path | str) -> str:
+    """The URL that a path stands for; "" where it is none."""
+    match = _URL.fullmatch(str(path))
+    return f"{match[1].lower()}://{match[2]}" if match else ""
+
+
+def path_of(url: str) -> Path:
+    """A path with the URL's name and suffix, without its query."""
+    return Path(url.partition("://")[0] + ":", *PurePosixPath(unquote(urlsplit(url).path).strip("/") or "video").parts)
+
+
+def listed(url: str) -> list[str]:
+    """The videos below a URL, sorted; the URL itself where it names a video, or is http's, which lists nothing.
+
+    Raises:
+        MediaError: it cannot be listed, or there is no video.
+        MissingError: the package for this kind of URL is not installed.
+    """
+    if url.startswith("http") or Path(urlsplit(url).path).suffix.lower() in VIDEO_SUFFIXES:
+        return [url]
+    files, scheme = _file_system(url), url.partition("://")[0]
+    try:
+        found = sorted(name for name in files.find(url) if Path(name).suffix.lower() in VIDEO_SUFFIXES)
+    except Exception as error:  # each of fsspec's file systems has errors of its own
+        raise MediaError(f"cannot be listed ({_said(error)})") from error
+    if not found:
+        raise MediaError(f"holds no video ({' '.join(VIDEO_SUFFIXES)})")
+    return [f"{scheme}://{name}" for name in found]
+
+
+@contextmanager
+def fetched(job: Job) -> Iterator[Job]:
+    """The job with its URLs fetched into a temporary folder that is removed at the end; a local job as it is.
+
+    What cannot be fetched becomes the job's problem.
+
+    Raises:
+        MissingError: the package for this kind of URL is not installed.
+    """
+    if not (job.url or job.reference_url):
+        yield job
+        return
+    with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
+        local = job
+        try:
+            if job.url:
+                local = replace(local, path=_fetch(job.url, Path(folder, "video")))
+            if job.reference_url:
+                local = replace(local, reference=_fetch(job.reference_url, Path(folder, "reference")))
+        except MediaError as error:
+            what = "" if local.path == job.path and job.url else f"its reference {job.reference_url} "
+            local = replace(local, problem=f"{what}{error}")
+        yield local
+
+
+def restored(record: Record, job: Job, local: Job) -> Record:
+    """The record with the job's URLs where the temporary files are named."""
+    places = {str(local.path): job.url, str(local.reference): job.reference_url}
+    score = record.score
+
+    def named(text: str | None) -> Any:
+        for place, url in places.items():
+            if url and text is not None:
+                text = text.replace(place, url)
+        return text
+
+    score = replace(score, video=named(score.video), reason=named(score.reason))
+    if score.reference is not None:
+        where = replace(score.reference, reference=named(score.reference.reference))
+        score = replace(score, reference=replace(where, reason=named(where.reason)))
+    return replace(record, score=score)
+
+
+def _fetch(url: str, folder: Path) -> Path:
+    files = _file_system(url)
+    folder.mkdir()
+    target = folder / path_of(url).name
+    try:
+        with files.open(url, "rb") as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out, CHUNK_BYTES)
+    except Exception as error:  # each of fsspec's file systems has errors of its own
+        raise MediaError(
+            f"cannot be fetched ({_said(error)}); see that the URL is right and that you may read it"
+        ) from error
+    return target
+
+
+def _file_system(url: str) -> Any:
+    scheme = url.partition("://")[0]
+    try:
+        return import_module("fsspec").filesystem(scheme)
+    except (ImportError, ValueError) as error:
+        raise MissingError(f"{url}: {_said(error)}; pip install 'lipscore[remote]'") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,119 @@
+"""What comes from outside: names that are never trusted, and bytes that must be those of a video file."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from lipscore.errors import MissingError
+from lipscore.eval.run.inputs import collect
+from lipscore.media.aside import unwritable
+
+HEAD_BYTES = 1024
+MAX_NAME = 200  # characters of a name that is shown
+LISTED = 2000  # videos of the folder that are offered
+TS_PACKET = 188  # bytes, ISO/IEC 13818-1
+_RIFF, _EBML, _FLV, _OGG = b"RIFF", b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS"
+_ASF = bytes.fromhex("3026b2758e66cf11")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
+class RefusedError(Exception):
+    """A request that is not carried out, with the HTTP status that says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def shown_name(given: str | None) -> str:
+    """The name of an upload as the page and the record show it; it never becomes a path.
+
+    Raises:
+        RefusedError: it holds a path.
+    """
+    name = (given or "").strip()
+    if "/" in name or "\\" in name or name in (".", "..") or "\0" in name:
+        raise RefusedError(400, "the file's name holds a path; send the bare name")
+    name = "".join(one if one.isprintable() else "_" for one in name)
+    return name[:MAX_NAME] or "video"
+
+
+def container_of(head: bytes) -> str | None:
+    """The suffix of the container whose signature these first bytes hold; None where it is no known video container.
+
+    FFmpeg would guess, and among its guesses are playlists, which name other files and addresses. So only these are
+    taken: MP4 and QuickTime, Matroska and WebM, AVI, MPEG-TS and -PS, FLV, Ogg, ASF.
+    """
+    if head[4:8] in _BOXES:
+        return ".mov" if head[8:12] == b"qt  " or head[4:8] != b"ftyp" else ".mp4"
+    if head.startswith(_EBML):
+        return ".webm" if b"webm" in head[:64] else ".mkv"
+    if head.startswith(_RIFF) and head[8:12] == b"AVI ":
+        return ".avi"
+    if len(head) > TS_PACKET and head[0] == head[TS_PACKET] == 0x47:
+        return ".ts"
+    known = ((b"\x00\x00\x01\xba", ".mpg"), (_FLV, ".flv"), (_OGG, ".ogv"), (_ASF, ".wmv"))
+    return next((suffix for signature, suffix in known if head.startswith(signature)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A video that may be scored: where it lies, how it is called, and the suffix of its container."""
+
+    path: Path
+    name: str
+    suffix: str
+
+
+def take_upload(file: BinaryIO, name: str, folder: Path) -> Taken:
+    """Write an upload into the job's folder, under a name of the server's own.
+
+    Raises:
+        RefusedError: it is no video container.
+        MissingError: it cannot be written.
+    """
+    suffix = _checked(file.read(HEAD_BYTES), name)
+    file.seek(0)
+    path = folder / f"video{suffix}"
+    try:
+        with path.open("xb") as target:
+            shutil.copyfileobj(file, target, 1 << 20)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return Taken(path, name, suffix)
+
+
+def take_below(root: Path, name: str) -> Taken:
+    """The video that `videos_below` lists under this name.
+
+    Raises:
+        RefusedError: it lists none, it leads out of the folder, or it is no video container.
+    """
+    path = root / name if name in videos_below(root) else None
+    if path is None or not path.resolve().is_relative_to(root.resolve()):
+        raise RefusedError(404, "the folder has no video of this name")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise RefusedError(400, f"{name}: cannot be read ({error.strerror})") from error
+    return Taken(path, PurePosixPath(name).name, _checked(head, name))
+
+
+def videos_below(root: Path) -> list[str]:
+    """The videos below the folder, by their path from it; LISTED of them at most."""
+    try:
+        found = collect([root])
+    except MissingError:
+        return []
+    return [video.path.relative_to(root).as_posix() for video in found if not video.problem][:LISTED]
+
+
+def _checked(head: bytes, name: str) -> str:
+    suffix = container_of(head)
+    if suffix is None:
+        raise RefusedError(400, f"{name}: is not a video file (MP4, MOV, MKV, WebM, AVI, MPEG, FLV, Ogg or WMV)")
+    return suffix

@@ -1,0 +1,52 @@
+"""What `lipscore serve` is asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Where the server listens, and its limits.
+
+    folder: whose videos may be picked on the page; None: uploads only. token: what requests must bring; "" for none.
+    max_mb: of a video, in megabytes of 1,000,000 bytes. max_seconds: of work on a video. keep_seconds: how long a job
+    is kept after its last change. max_waiting: jobs at a time.
+
+    Raises:
+        UsageError: a number is out of range.
+        MissingError: the folder is not there.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    folder: Path | None = None
+    token: str = ""
+    max_mb: int = 500
+    max_seconds: float = 600.0
+    keep_seconds: float = 900.0
+    max_waiting: int = 50
+
+    def __post_init__(self) -> None:
+        """Check them."""
+        for name in ("max_mb", "max_seconds", "keep_seconds", "max_waiting"):
+            if getattr(self, name) <= 0:
+                raise UsageError.about(name, getattr(self, name), "must be more than 0")
+        if not 0 <= self.port < 1 << 16:
+            raise UsageError.about("port", self.port, "must be 0 (any free one) to 65535")
+        if self.folder is not None and not self.folder.is_dir():
+            raise MissingError(f"{self.folder}: no such folder; name one that holds videos")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs on this machine reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,136 @@
+"""What a job does: score a video, search for its offset in a wide range, and mend it."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lipscore.errors import LipscoreError
+from lipscore.eval import pictures
+from lipscore.eval.report.page.page import axes_data, boxes_of, pictures_html
+from lipscore.eval.report.page.results import command_of
+from lipscore.eval.score import score_video
+from lipscore.eval.serve.intake import Taken
+from lipscore.eval.setup import Setup
+from lipscore.eval.stop import Stop
+from lipscore.eval.store.records import Record, as_json
+from lipscore.eval.tools.fix import fix
+from lipscore.eval.trace import Trace
+from lipscore.syncnet.window import FRAME_RATE
+from lipscore.types import VideoScore
+
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a video: the API's reply, and what the page shows besides."""
+
+    reply: dict[str, Any]
+    page: dict[str, Any]
+
+
+def analyse(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> Answer:
+    """Score a video.
+
+    Raises:
+        MissingError: FFmpeg or the temporary folder fails.
+    """
+    start = time.perf_counter()
+    trace = Trace()
+    record = score_video(taken.path, setup, name=taken.name, trace=trace, stop=stop, on_stage=on_stage)
+    record = replace(record, video=taken.name, reason=record.reason.replace(str(taken.path), taken.name))
+    wide = long_range(taken.path, setup, stop, on_stage) if record.status == "ok" else None
+    page = {} if record.status != "ok" else _page(taken, record, trace, setup, on_stage)
+    seconds = round(time.perf_counter() - start, 2)
+    return Answer(_reply(record, setup, wide, seconds), page)
+
+
+def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any] | None:
+    """What `lipscore detect` finds; None where this version has no such search, or the model cannot do it."""
+    try:
+        module = importlib.import_module("lipscore.eval.tools.detect")
+    except ModuleNotFoundError:
+        return None
+    try:
+        found: dict[str, Any] = module.detect(path, setup, stop=stop, on_stage=on_stage).as_json()
+    except LipscoreError:
+        return None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The mended file, or why there is none."""
+
+    message: str
+    path: Path | None
+
+
+def mend(taken: Taken, folder: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> Mended:
+    """Move the audio by the offset that is found, and keep the result if it is then in sync (`lipscore fix`).
+
+    Raises:
+        LipscoreError: the result cannot be written.
+    """
+
+    def told(stage: str) -> None:
+        stop.check()
+        on_stage(stage)
+
+    target = folder / f"mended{taken.suffix}"
+    done = fix(taken.path, target, setup, on_stage=told)
+    return Mended(done.message, target if done.verdict == "fixed" else None)
+
+
+def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+    """The keys of docs/report.md; the wide search's offset where it found one, else SyncNet's."""
+    found = wide is not None and wide.get("status") == "found"
+    offset = wide["offset_frames"] if wide is not None and found else record.offset
+    reply: dict[str, Any] = {
+        "success": record.status == "ok",
+        "video_name": record.name,
+        "offset_frames": offset,
+        "offset_seconds": None if offset is None else round(offset / FRAME_RATE, 3),
+        "confidence": wide["confidence"] if wide is not None and found else record.lse_c,
+        "confidence_is": "probability" if found else "LSE-C",
+        "raw_offset": offset,
+        "processing_time": seconds,
+        "settings": {
+            "protocol": setup.protocol.name,
+            "model": setup.models.sync.name,
+            "detector": setup.detector,
+            "max_offset": wide["max_offset"] if wide is not None and found else setup.protocol.vshift,
+        },
+        "long_range": wide or {"status": "not available"},
+        "record": as_json(Record(record, setup.settings())),
+    }
+    if record.status != "ok":
+        reply["error"] = f"{record.status}: {record.reason}"
+    return reply
+
+
+def _page(taken: Taken, record: VideoScore, trace: Trace, setup: Setup, on_stage: OnStage) -> dict[str, Any]:
+    """What the panel needs beside the record."""
+    on_stage("pictures")
+    found = pictures.gather(taken.path, record, trace, setup)
+    curves = [track.curve for track in record.tracks if track.curve]
+    settings = setup.as_record()
+    identity = [
+        ("protocol", f"{record.protocol} ({record.protocol_hash})"),
+        ("model", record.model),
+        ("detector", record.detector),
+        ("weights", ", ".join(f"{one['name']} {one['sha256'][:12]}" for one in settings["weights"])),
+        ("device", settings["device"]["name"]),
+    ]
+    return {
+        "pictures": pictures_html(found, "job"),
+        "boxes": boxes_of(found),
+        "axes": axes_data(curves, "curve") if curves else None,
+        "identity": identity,
+        "command": command_of(record, {}),
+    }

@@ -1,0 +1,1 @@
+"""Making lips follow a sound: generators of talking-head video, a folder each."""

@@ -1,0 +1,30 @@
+"""Why a video cannot be generated, by name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lipscore.errors import LipscoreError
+
+Reason = Literal[
+    "no_face",
+    "no_audio",
+    "audio_too_short",
+    "nan_audio",
+    "too_few_frames",
+    "bad_box",
+    "frame_size",
+]
+
+
+class NotGeneratedError(LipscoreError):
+    """One output cannot be made, through no fault of the program; the message names the file and what to do.
+
+    Args:
+        reason: one of Reason, as the records have it.
+        message: what is wrong, and what to do.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason

@@ -1,0 +1,53 @@
+"""Frames into FFmpeg, one after the other, as another part of the program makes them."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+
+from lipscore.media.ffmpeg import failure, ffmpeg_command, file_url, started
+from lipscore.types import Frame
+
+
+@contextmanager
+def frame_sink(
+    target: Path, size: tuple[int, int], fps: Fraction, inputs: Sequence[str], options: Sequence[str]
+) -> Iterator[Callable[[Frame], None]]:
+    """A function that takes the next frame, uint8[H, W, 3] BGR; the file is complete when the block is left.
+
+    Args:
+        size: width, height of every frame.
+        inputs: FFmpeg's arguments for further inputs, which are number 1 and so on; the frames are number 0.
+        options: its arguments for the output.
+
+    Raises:
+        MediaError: FFmpeg cannot write the file, and says why.
+    """
+    width, height = size
+    args = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "pipe:0"]
+    command = ffmpeg_command([*args, *inputs, *options, file_url(target)])
+    command.remove("-nostdin")
+    with tempfile.TemporaryFile() as said:
+        with started(command, stdin=subprocess.PIPE, stderr=said) as process:
+            assert process.stdin is not None
+            pipe = process.stdin
+
+            def write(frame: Frame) -> None:
+                try:
+                    pipe.write(frame.tobytes())
+                except BrokenPipeError:
+                    process.wait()
+                    said.seek(0)
+                    raise failure(target, said.read(), process.returncode) from None
+
+            yield write
+            with suppress(BrokenPipeError):
+                pipe.close()
+            process.wait()
+        if process.returncode:
+            said.seek(0)
+            raise failure(target, said.read(), process.returncode)
