@@ -169,7 +169,8 @@ class Crew(Generic[A, B]):
             self._lost_starts += 1
             if self._lost_starts >= LOST_STARTS * self._count:
                 raise MissingError(
-                    f"workers die before their first video: {why}; see that lipscore is installed on every node and that workers have memory enough"
+                    f"workers die before their first video: {why}; see that lipscore is installed on every node, and "
+                    "that workers have memory enough"
                 )
             self._add()
             return None

@@ -181,8 +181,8 @@ class Cluster:
             try:
                 answers.append(ray.get(reference, timeout=EXAMINE_S))
             except (RayError, RuntimeError) as error:
-                said = f"lipscore cannot be run there ({said(error)})"
-                answers.append(Node(node.get("NodeManagerHostname", "?"), (said,), ()))
+                why = f"lipscore cannot be run there ({said(error)})"
+                answers.append(Node(node.get("NodeManagerHostname", "?"), (why,), ()))
         return answers
 
     def _paths(self) -> list[str]:
