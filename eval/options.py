@@ -18,6 +18,7 @@ from lipscore.syncnet.protocols import Protocol, change, get_protocol
 from lipscore.types import Method, Region, Resize
 
 MODELS = ("auto", "vgg", "mini")
+DETECTORS = ("auto", "s3fd", "yunet", "hog")
 METHODS = ("auto", "root-n", "head")
 BACKENDS = ("threads", "ray")
 MAX_SHIFT = 15  # frames; SyncNet's range
@@ -55,12 +56,13 @@ class ModelOptions:
     """Which networks score, and where they run.
 
     Raises:
-        UsageError: the model is unknown, or cores is below 1.
+        UsageError: the model or the detector is unknown, cores is below 1, or there are a detector and boxes.
     """
 
     model: str = option("auto", "vgg (official weights), mini (built in), or auto: vgg if its weights are available.")
     weights_dir: Path | None = option(None, "Folder with syncnet_v2.model and sfd_face.pth.")
     allow_unverified: bool = option(False, "Accept weight files that are not the published ones.")
+    detector: str = option("auto", "s3fd, yunet, hog, or auto: s3fd with vgg, hog with mini; only s3fd is comparable.")
     detections: Path | None = option(None, "Folder of STEM.json files with face boxes, used instead of a detector.")
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Speed")
     fast: bool = option(
@@ -77,6 +79,9 @@ class ModelOptions:
         """Check the choices."""
         _check(self)
         _choose("model", self.model, MODELS)
+        _choose("detector", self.detector, DETECTORS)
+        if self.detector != "auto" and self.detections is not None:
+            raise UsageError.about("detector", self.detector, "finds no faces where --detections gives them; drop one")
 
 
 @dataclass(frozen=True, slots=True)

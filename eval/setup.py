@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from lipscore.eval.store.signature import Signature, hashed
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
 from lipscore.faces.s3fd.detector import S3fdDetector
+from lipscore.faces.yunet import YunetDetector
 from lipscore.media import ffmpeg
 from lipscore.pool import Pool
 from lipscore.syncnet.mini import WEIGHTS, load_mini, mini_sha256
@@ -65,13 +65,14 @@ class Models:
         )
 
     def weights_record(self) -> list[dict[str, Any]]:
-        """The weight files in use as JSON-ready data, including the built-in model's."""
-        if self.sync.name == "mini":
-            return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}]
-        return [
+        """The weight files in use as JSON-ready data: the model's, the built-in one included, then the detector's."""
+        files: list[dict[str, Any]] = [
             {"name": file.name, "path": str(file.path), "sha256": file.sha256, "verified": file.verified}
             for file in self.weights
         ]
+        if self.sync.name == "mini":
+            return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}, *files]
+        return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Setup:
     @property
     def signature(self) -> Signature:
         """What decides the numbers, as one line that can be pasted and read back; without n."""
-        hashes = [str(file["sha256"]) for file in self.models.weights_record()]  # of the model, then of S3FD
+        hashes = [str(file["sha256"]) for file in self.models.weights_record()]  # of the model, then of the detector
         compared = self.reference
         shift = f"{compared.align}={compared.max_shift}" if compared.align == "shift" else compared.align
         return Signature(
@@ -220,8 +221,9 @@ def load_models(
     """Load the networks that a protocol needs.
 
     Args:
-        model: "vgg" (SyncNet v2 and S3FD with the official weights), "mini" (the built-in model with dlib's HOG
-            detector), or "auto": vgg if its weights are present or can be fetched, else mini.
+        model: "vgg" (SyncNet v2 with the official weights), "mini" (the built-in model), or "auto": vgg if its weights
+            are present or can be fetched, else mini. Faces are found by S3FD with vgg and by dlib's HOG detector with
+            mini, unless the option `detector` names another.
         protocol: default wav2lip.
         options: the other fields of `ModelOptions`.
 
@@ -246,15 +248,19 @@ def warn_of_estimates(models: Models, stacklevel: int = 3) -> None:
 def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | None = None) -> Models:
     """`load_models` from options."""
     device = runtime.pick_device(options.device)
-    precision = runtime.pick_precision(options.precision, device, options.fast)
-    on_gpu = device.type == "cuda"
-    pool = Pool(options.cores, thread_per_core=on_gpu)
-    needs_faces = options.detections is None and not protocol.direct
+    loader = _Loader(
+        options=options,
+        protocol=protocol,
+        device=device,
+        precision=runtime.pick_precision(options.precision, device, options.fast),
+        pool=Pool(options.cores, thread_per_core=device.type == "cuda"),
+        progress=progress,
+    )
     note = ""
     if options.model != "mini":
-        search = fetch.Search.from_environment(options.weights_dir)
+        loader.search()  # a wrong folder is an error, whatever the model
         try:
-            models = _official(options, protocol, search, device, precision, pool, progress)
+            return loader.official()
         except WeightsError as error:
             if options.model == "vgg":
                 raise
@@ -262,61 +268,119 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
                 "model=mini: the official weights are not here and could not be fetched, so the built-in model scores. "
                 f"Its numbers are estimates, not comparable with published ones. {short(error)}"
             )
-        else:
-            return models if needs_faces else _with_boxes(models, options.detections)
-    models = Models(load_mini(device, pool=pool), _no_detector, "none", (), device, note, pool=pool)
-    if needs_faces:
-        hog = HogDetector()
-        return replace(models, detector_for=lambda _: hog, detector=hog.name)
-    return _with_boxes(models, options.detections)
+    return loader.built_in(note)
 
 
-def _official(
-    options: ModelOptions,
-    protocol: Protocol,
-    search: fetch.Search,
-    device: torch.device,
-    precision: str,
-    pool: Pool,
-    progress: fetch.Progress | None,
-) -> Models:
-    """SyncNet v2, and S3FD if the protocol needs faces and no boxes are given.
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Loads a model and its detector."""
 
-    Raises:
-        WeightsError: a weight file is missing and cannot be fetched.
-    """
-    needs_faces = options.detections is None and not protocol.direct
-    names = [catalogue.SYNCNET, *([catalogue.S3FD] if needs_faces else [])]
-    files = [fetch.obtain(name, search, progress) for name in names]
-    state_of = partial(fetch.load_state_dict, search=search, allow_unverified=options.allow_unverified)
-    note = ""
-    if not all(file.verified for file in files):
-        note = "weights not verified: --allow-unverified took files that are not the published ones"
-    dtype, tf32 = runtime.PRECISIONS[precision], precision == "tf32"
-    sync = SyncNetEmbedder(state_of(files[0]), device, protocol.batch_size, dtype, tf32=tf32, pool=pool)
-    changed = () if precision == "fp32" else (f"networks in {precision}",)
-    models = Models(sync, _no_detector, "none", tuple(files), device, note, changed, pool)
-    if not needs_faces:
-        return models
-    stride = FAST_STRIDE if options.fast else 1
-    s3fd = S3fdDetector(
-        state_of(files[1]),
-        device,
-        protocol.facedet_scale,
-        face_confidence=protocol.face_confidence,
-        stride=stride,
-        dtype=dtype,
-        tf32=tf32,
-    )
-    runtime.release_memory()
-    changed = (f"fast (S3FD on every {stride}th frame)", *changed) if options.fast else changed
-    return replace(models, detector_for=lambda _: s3fd, detector=s3fd.name, changed=changed)
+    options: ModelOptions
+    protocol: Protocol
+    device: torch.device
+    precision: str
+    pool: Pool
+    progress: fetch.Progress | None
+
+    def search(self) -> fetch.Search:
+        """Where weight files are looked for.
+
+        Raises:
+            WeightsError: a folder that is to be searched is not there.
+        """
+        return fetch.Search.from_environment(self.options.weights_dir)
+
+    def official(self) -> Models:
+        """SyncNet v2 and a detector.
+
+        Raises:
+            WeightsError: a weight file is missing and cannot be fetched.
+        """
+        kind = self._kind("s3fd")
+        file = self._file(catalogue.SYNCNET)
+        s3fd = self._file(catalogue.S3FD) if kind == "s3fd" else None  # before either is loaded
+        sync = SyncNetEmbedder(
+            self._state(file),
+            self.device,
+            self.protocol.batch_size,
+            runtime.PRECISIONS[self.precision],
+            tf32=self.precision == "tf32",
+            pool=self.pool,
+        )
+        note, changed = _unverified(file), self._inexact()
+        models = Models(sync, _no_detector, "none", (file,), self.device, note, changed, self.pool)
+        return self._with_detector(models, kind, s3fd)
+
+    def built_in(self, note: str) -> Models:
+        """Mini and a detector.
+
+        Raises:
+            WeightsError: the detector's weight file is missing and cannot be fetched.
+        """
+        kind = self._kind("hog")
+        s3fd = self._file(catalogue.S3FD) if kind == "s3fd" else None
+        sync = load_mini(self.device, pool=self.pool)
+        models = Models(sync, _no_detector, "none", (), self.device, note, pool=self.pool)
+        return self._with_detector(models, kind, s3fd)
+
+    def _kind(self, by_default: str) -> str:
+        """The name of the detector that is to be loaded; by_default: the model's own."""
+        if self.options.detections is not None:
+            return "given"
+        if self.protocol.direct:
+            return "none"
+        return by_default if self.options.detector == "auto" else self.options.detector
+
+    def _file(self, name: str) -> catalogue.WeightFile:
+        return fetch.obtain(name, self.search(), self.progress)
+
+    def _state(self, file: catalogue.WeightFile) -> dict[str, torch.Tensor]:
+        return fetch.load_state_dict(file, self.search(), self.options.allow_unverified)
+
+    def _inexact(self) -> tuple[str, ...]:
+        return () if self.precision == "fp32" else (f"networks in {self.precision}",)
+
+    def _with_detector(self, models: Models, kind: str, s3fd: catalogue.WeightFile | None) -> Models:
+        if self.options.detections is not None:
+            return replace(models, detector_for=GivenBoxes(self.options.detections).for_video, detector=kind)
+        if s3fd is not None:
+            return self._with_s3fd(models, s3fd)
+        if kind == "none":
+            return models
+        if kind == "hog":
+            return _looking(models, HogDetector())
+        yunet = YunetDetector()
+        return replace(_looking(models, yunet), weights=(*models.weights, yunet.weights))
+
+    def _with_s3fd(self, models: Models, file: catalogue.WeightFile) -> Models:
+        stride = FAST_STRIDE if self.options.fast else 1
+        s3fd = S3fdDetector(
+            self._state(file),
+            self.device,
+            self.protocol.facedet_scale,
+            face_confidence=self.protocol.face_confidence,
+            stride=stride,
+            dtype=runtime.PRECISIONS[self.precision],
+            tf32=self.precision == "tf32",
+        )
+        runtime.release_memory()
+        changed = (f"fast (S3FD on every {stride}th frame)",) if self.options.fast else ()
+        return replace(
+            _looking(models, s3fd),
+            weights=(*models.weights, file),
+            note=models.note or _unverified(file),
+            changed=(*changed, *self._inexact()),
+        )
 
 
-def _with_boxes(models: Models, detections: Path | None) -> Models:
-    if detections is None:
-        return models
-    return replace(models, detector_for=GivenBoxes(detections).for_video, detector="given")
+def _unverified(file: catalogue.WeightFile) -> str:
+    """The note for a file that is not the published one, or empty."""
+    taken = "weights not verified: --allow-unverified took files that are not the published ones"
+    return "" if file.verified else taken
+
+
+def _looking(models: Models, detector: Detector) -> Models:
+    return replace(models, detector_for=lambda _: detector, detector=detector.name)
 
 
 def _no_detector(video: Path) -> Detector:

@@ -139,16 +139,16 @@ def test_a_node_that_is_not_as_the_driver_is_refused_by_name(tmp_path: Path) -> 
 
 @pytest.fixture
 def nodes() -> Iterator[Any]:
-    """A cluster of three nodes with a CPU each, and the driver connected to it."""
+    """(A cluster of three nodes with a CPU each, the last of them)."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.shutdown()
-    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
+    small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    cluster.added = [cluster.add_node(**small) for _ in range(2)]
+    added = [cluster.add_node(**small) for _ in range(2)]
     cluster.wait_for_nodes()
-    yield cluster
+    yield cluster, added[-1]
     ray.shutdown()
     cluster.shutdown()
 
@@ -168,13 +168,14 @@ def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_thirty_clips_on_three_nodes_are_as_on_threads_with_a_node_killed_in_the_middle(
     nodes: Any, thirty: Path, tmp_path: Path
 ) -> None:
-    ray.init(address=nodes.address, log_to_driver=False)
+    cluster, last = nodes
+    ray.init(address=cluster.address, log_to_driver=False)
     killed: list[int] = []
 
     class Killing(Silent):
         def finished(self, done: int, *_: Any) -> None:
             if done == 8:
-                nodes.remove_node(nodes.added[-1], allow_graceful=False)
+                cluster.remove_node(last, allow_graceful=False)
                 killed.append(done)
 
         def videos(self, total: int) -> Killing:
@@ -197,8 +198,8 @@ def scoring(thirty: Path, out: Path, address: str) -> subprocess.Popen[bytes]:
 def test_a_driver_that_ends_leaves_nothing_running_and_goes_on(
     nodes: Any, thirty: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:
-    out = tmp_path / "out"
-    first = scoring(thirty, out, nodes.address)
+    cluster, out = nodes[0], tmp_path / "out"
+    first = scoring(thirty, out, cluster.address)
     while not (out / "scores.jsonl").is_file() or len(read_records(out / "scores.jsonl")[0]) < 5:
         assert first.poll() is None
         time.sleep(0.1)
@@ -208,14 +209,14 @@ def test_a_driver_that_ends_leaves_nothing_running_and_goes_on(
     assert status == (130 if signum == signal.SIGINT else -9)
     assert signum == signal.SIGKILL or time.monotonic() - start < 15
     held = len(read_records(out / "scores.jsonl")[0])
-    ray.init(address=nodes.address, log_to_driver=False)
+    ray.init(address=cluster.address, log_to_driver=False)
     deadline = time.monotonic() + 60
     while ray.available_resources().get("CPU", 0) < 3:  # the workers of the dead driver are gone
         assert time.monotonic() < deadline
         time.sleep(0.5)
     ray.shutdown()
     assert 5 <= held < 30
-    assert scoring(thirty, out, nodes.address).wait(300) == 0
+    assert scoring(thirty, out, cluster.address).wait(300) == 0
     assert len(contents(out)[0]) == 30
     score([thirty], tmp_path / "threads", "threads")
     assert contents(out) == contents(tmp_path / "threads")

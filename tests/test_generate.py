@@ -259,15 +259,6 @@ def test_what_a_picture_does_not_take_is_refused(clip: Path, speech: Path, tmp_p
         flow.generate(clip, tmp_path / "nowhere.wav", out, Echo(), never, KNOWN)
 
 
-def test_a_change_of_size_within_the_video_is_named(
-    clip: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = [*pictures(5), *pictures(15, (64, 64))]
-    monkeypatch.setattr("lipscore.media.read.frames_at", lambda path, fps: iter(frames))
-    reason, message = reason_of(clip, speech, tmp_path / "out.mp4", Echo(), never, KNOWN)
-    assert reason == "frame_size" and "frame 5 is 64x64" in message
-
-
 @pytest.mark.parametrize("codec", ["original", "h264", "lossless"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_every_codec_in_every_container(clip: Path, speech: Path, tmp_path: Path, codec: str, suffix: str) -> None:

@@ -258,7 +258,8 @@ def test_progress_says_how_long_it_will_take(
 
 
 def test_what_is_made_is_scored_as_by_score(here: Path, checkpoint: Path, talk: Path) -> None:
-    wavfile.write(here / "two.wav", 16000, np.zeros(32_000, np.int16))
+    speech = np.random.default_rng(1).standard_normal(32_000) * 3000
+    wavfile.write(here / "two.wav", 16000, speech.astype(np.int16))
     once: list[str | Path] = [
         "--checkpoint",
         checkpoint,

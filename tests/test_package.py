@@ -49,7 +49,7 @@ def modules() -> set[str]:
     """Every module and data file of the checkout, named as in a wheel; the links are followed."""
     folders = [HOME, *(path for path in HOME.iterdir() if path.is_dir())]
     paths = {path for folder in folders for path in (folder.glob("*") if folder == HOME else folder.rglob("*"))}
-    wanted = {path for path in paths if path.suffix == ".py" or path.name in DATA}
+    wanted = {path for path in paths if path.suffix in (".py", ".html", ".css", ".js") or path.name in DATA}
     return {f"lipscore/{path.relative_to(HOME)}" for path in wanted}
 
 

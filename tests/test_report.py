@@ -183,6 +183,37 @@ def test_interval_and_mean_are_those_of_the_average_command(tmp_path: Path) -> N
     assert (low, high) == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.05)
 
 
+def test_silent_videos_are_shown_but_not_part_of_the_means(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    scores = [made_up("heard", rng, lse_c=5.0), made_up("silent", rng, silent=True, lse_c=1.0)]
+    (method,), _ = load([str(folder_of(tmp_path / "run", scores))])
+    assert facts.values_of(method, catalogue.LSE_C) == [5.0]
+    assert len(facts.values_of(method, catalogue.PSNR)) == 2
+    page = page_of(tmp_path / "run")
+    assert len(page.rows) == 3
+    assert "1 silent, not part of the means" in page.shown
+
+
+def test_the_floor_is_shown_where_it_is_of_this_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    folder = folder_of(tmp_path / "run", [made_up("a", rng, signature="lipscore:1|n:1")])
+    floor = {"schema": 1, "signature": "lipscore:1|n:1", "means": {"lse_d": 12.345678, "lse_c": 1.234567}}
+    (folder / "floor.json").write_text(json.dumps(floor))
+    shown = page_of(folder).shown
+    assert "floor of run" in shown and "12.346" in shown and "1.235" in shown
+    assert "lipscore:1|n:1" in shown
+    (folder / "floor.json").write_text(json.dumps(floor | {"signature": "other"}))
+    assert "floor of run" not in page_of(folder).shown
+
+
+def test_offsets_are_judged_between_frames(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    scores = [made_up("a", rng, offset=1, offset_ms=44.0), made_up("b", rng, offset=-1, offset_ms=-61.0)]
+    (method,), _ = load([str(folder_of(tmp_path / "run", scores))])
+    assert [share for name, share in facts.offsets_within(method) if "R37" in name] == ["0.0 %"]
+    assert [share for name, share in facts.offsets_within(method) if "detectable" in name] == ["100.0 %"]
+
+
 def test_the_data_hold_every_record_and_the_csv_is_that_of_the_run(tmp_path: Path) -> None:
     scores = run_of(7, failing=1)
     page = page_of(folder_of(tmp_path / "run", scores))

@@ -130,7 +130,7 @@ def generate(
         jobs = [lists.Pair(face, audio, out)]
     if score_model not in MODELS:
         raise UsageError.about("score_model", score_model, f"no such choice; use one of {', '.join(MODELS)}")
-    models = ModelOptions(score_model, weights_dir, allow_unverified, score_detections, device)
+    models = ModelOptions(score_model, weights_dir, allow_unverified, detections=score_detections, device=device)
     scoring = Request(InputOptions(()), protocol, models, output=OutputOptions(results, scores_file))
     if score:
         task.check_scoring(scoring)

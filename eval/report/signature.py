@@ -6,7 +6,7 @@ from lipscore import __version__
 from lipscore.eval.store.signature import KEYS, Signature, difference
 from lipscore.metrics.catalogue import ESTIMATING
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.weights.catalogue import PUBLISHED
+from lipscore.weights.catalogue import PUBLISHED, YUNET, YUNET_SHA256
 
 
 def explain(signature: Signature) -> list[str]:
@@ -38,7 +38,8 @@ def _known(key: str, value: str) -> str:
     if key in ("model", "detector"):
         if key == "model" and name in ESTIMATING:
             return "the built-in model: its LSE-D and LSE-C are estimates, not comparable with published numbers"
-        official = [file.name for file in PUBLISHED.values() if digest and file.sha256.startswith(digest)]
+        published = {file.name: file.sha256 for file in PUBLISHED.values()} | {YUNET: YUNET_SHA256}
+        official = [file for file, sha256 in published.items() if digest and sha256.startswith(digest)]
         if digest:
             return f"the official {official[0]}" if official else "not an official weight file"
     return ""

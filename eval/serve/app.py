@@ -213,9 +213,9 @@ def _analyse(job: Job, setup: Setup) -> None:
 
 
 def _mend(job: Job, setup: Setup) -> None:
-    assert job.taken is not None, "a job is submitted with its video"
+    assert job.taken is not None and job.answer is not None, "only what was scored is mended"
     job.tell(mending="running")
-    done = work.mend(job.taken, job.folder, setup, job.stop, lambda stage: job.tell(stage=stage))
+    done = work.mend(job.taken, job.folder, job.answer, setup, job.stop, lambda stage: job.tell(stage=stage))
     job.tell(mending="done" if done.path is not None else "failed", mended=done)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lipscore.errors import LipscoreError
+from lipscore.errors import UsageError
 from lipscore.eval import pictures
+from lipscore.eval.options import DetectOptions
 from lipscore.eval.report.page.page import axes_data, boxes_of, pictures_html
 from lipscore.eval.report.page.results import command_of
 from lipscore.eval.score import score_video
@@ -18,7 +18,10 @@ from lipscore.eval.serve.intake import Taken
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.records import Record, as_json
-from lipscore.eval.tools.fix import fix
+from lipscore.eval.tools.detect import detect
+from lipscore.eval.tools.fix import Fix, fix
+from lipscore.eval.tools.mend import Mended as WideFix
+from lipscore.eval.tools.mend import mend as mend_wide
 from lipscore.eval.trace import Trace
 from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import VideoScore
@@ -44,23 +47,18 @@ def analyse(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> Answer
     trace = Trace()
     record = score_video(taken.path, setup, name=taken.name, trace=trace, stop=stop, on_stage=on_stage)
     record = replace(record, video=taken.name, reason=record.reason.replace(str(taken.path), taken.name))
-    wide = long_range(taken.path, setup, stop, on_stage) if record.status == "ok" else None
+    wide = {"status": record.status} if record.status != "ok" else long_range(taken.path, setup, stop, on_stage)
     page = {} if record.status != "ok" else _page(taken, record, trace, setup, on_stage)
     seconds = round(time.perf_counter() - start, 2)
     return Answer(_reply(record, setup, wide, seconds), page)
 
 
-def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any] | None:
-    """What `lipscore detect` finds; None where this version has no such search, or the model cannot do it."""
+def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any]:
+    """What `lipscore detect` finds; status "not available" where the model cannot search so."""
     try:
-        module = importlib.import_module("lipscore.eval.tools.detect")
-    except ModuleNotFoundError:
-        return None
-    try:
-        found: dict[str, Any] = module.detect(path, setup, stop=stop, on_stage=on_stage).as_json()
-    except LipscoreError:
-        return None
-    return found
+        return detect(path, setup, stop=stop, on_stage=lambda _: on_stage("wide")).as_json()
+    except UsageError as error:
+        return {"status": "not available", "reason": str(error)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,11 @@ class Mended:
     path: Path | None
 
 
-def mend(taken: Taken, folder: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> Mended:
-    """Move the audio by the offset that is found, and keep the result if it is then in sync (`lipscore fix`).
+def mend(taken: Taken, folder: Path, answer: Answer, setup: Setup, stop: Stop, on_stage: OnStage) -> Mended:
+    """Move the audio by the offset that is found, and keep the result if it is then in sync.
+
+    Args:
+        answer: what came of the video; an offset beyond SyncNet's range is mended as by `lipscore fix --max-offset`.
 
     Raises:
         LipscoreError: the result cannot be written.
@@ -83,20 +84,25 @@ def mend(taken: Taken, folder: Path, setup: Setup, stop: Stop, on_stage: OnStage
         on_stage(stage)
 
     target = folder / f"mended{taken.suffix}"
-    done = fix(taken.path, target, setup, on_stage=told)
+    wide = answer.reply["long_range"]
+    done: Fix | WideFix
+    if wide["status"] == "found" and abs(wide["offset_frames"]) > setup.protocol.vshift:
+        done = mend_wide(taken.path, target, setup, DetectOptions(), told)
+    else:
+        done = fix(taken.path, target, setup, on_stage=told)
     return Mended(done.message, target if done.verdict == "fixed" else None)
 
 
-def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The keys of docs/report.md; the wide search's offset where it found one, else SyncNet's."""
-    found = wide is not None and wide.get("status") == "found"
-    offset = wide["offset_frames"] if wide is not None and found else record.offset
+    found = wide["status"] == "found"
+    offset = wide["offset_frames"] if found else record.offset
     reply: dict[str, Any] = {
         "success": record.status == "ok",
         "video_name": record.name,
         "offset_frames": offset,
         "offset_seconds": None if offset is None else round(offset / FRAME_RATE, 3),
-        "confidence": wide["confidence"] if wide is not None and found else record.lse_c,
+        "confidence": wide["confidence"] if found else record.lse_c,
         "confidence_is": "probability" if found else "LSE-C",
         "raw_offset": offset,
         "processing_time": seconds,
@@ -104,9 +110,9 @@ def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any] | None, second
             "protocol": setup.protocol.name,
             "model": setup.models.sync.name,
             "detector": setup.detector,
-            "max_offset": wide["max_offset"] if wide is not None and found else setup.protocol.vshift,
+            "max_offset": wide["max_offset"] if found else setup.protocol.vshift,
         },
-        "long_range": wide or {"status": "not available"},
+        "long_range": wide,
         "record": as_json(Record(record, setup.settings())),
     }
     if record.status != "ok":
@@ -121,6 +127,7 @@ def _page(taken: Taken, record: VideoScore, trace: Trace, setup: Setup, on_stage
     curves = [track.curve for track in record.tracks if track.curve]
     settings = setup.as_record()
     identity = [
+        ("signature", str(setup.signature)),
         ("protocol", f"{record.protocol} ({record.protocol_hash})"),
         ("model", record.model),
         ("detector", record.detector),

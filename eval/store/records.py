@@ -27,7 +27,7 @@ from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, 
 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
-# these may be temporary (a full disk, a file still being copied, a bug since fixed, a limit raised): the next run tries again
+# these may be temporary (a full disk, a bug since fixed, a limit since raised), so the next run tries again
 TRY_AGAIN = ("media_error", "worker_lost", "error", "too_large", "timed_out")
 
 # the columns of scores.csv before and after those of the scores

@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lipscore import __version__
-from lipscore.errors import MediaError, MissingError, UsageError, WeightsError
+from lipscore.errors import MediaError, UsageError, WeightsError
 from lipscore.eval.options import InputOptions, Request
 from lipscore.eval.run.batch import Ran, run_batch
 from lipscore.eval.run.jobs import Reporter
@@ -22,6 +21,7 @@ from lipscore.eval.store.records import hash_of
 from lipscore.faces.given import GivenBoxes
 from lipscore.faces.hog import HogDetector
 from lipscore.faces.s3fd.face_alignment import FaceAlignmentS3fd
+from lipscore.faces.yunet import YunetDetector
 from lipscore.generate.wav2lip import checkpoint as weights_file
 from lipscore.generate.wav2lip.boxes import State, ranges
 from lipscore.generate.wav2lip.errors import NotGeneratedError
@@ -144,8 +144,11 @@ def load_setup(
         file = _found(catalogue.S3FD_FA, weights_dir)
         state = fetch.load_state_dict(file, fetch.Search.from_environment(weights_dir), allow_unverified)
         for_video, weights = _always(FaceAlignmentS3fd(state, device, detector_batch)), file.sha256
+    elif detector == "yunet":
+        yunet = YunetDetector()
+        for_video, weights = _always(yunet), yunet.weights.sha256
     elif detector is not None:
-        for_video = _always(HogDetector() if detector == "hog" else _yunet())
+        for_video = _always(HogDetector())
     return Setup(Generator(checkpoint, device, batch), detector, for_video, detections, weights)
 
 
@@ -155,17 +158,6 @@ def _no_detector(video: Path) -> Detector:
 
 def _always(detector: Detector) -> Callable[[Path], Detector]:
     return lambda _: detector
-
-
-def _yunet() -> Detector:
-    try:
-        module = import_module("lipscore.faces.yunet")
-    except ModuleNotFoundError as error:
-        raise MissingError.about(
-            "detector", "yunet", f"not in this lipscore ({error}); use one of {', '.join(DETECTORS)}"
-        ) from error
-    detector: Detector = module.YunetDetector()
-    return detector
 
 
 def _found(name: str, weights_dir: Path | None) -> catalogue.WeightFile:

@@ -117,11 +117,16 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A face: box_xyxy float32[4] in source pixels, score in the detector's own units."""
+    """A face: box_xyxy float32[4] in source pixels, score in the detector's own units.
+
+    points: float32[5, 2] in source pixels: right eye, left eye, tip of the nose, right and left corner of the mouth, by
+    the person's own left and right; None where the detector finds only boxes.
+    """
 
     frame: int
     box_xyxy: Floats
     score: float
+    points: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

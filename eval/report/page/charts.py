@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lipscore.eval.report.page.svg import BAND, GRID, INK, MARK, METHODS, REAL, svg
+from lipscore.metrics.standards import STANDARDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
 SIZE, WIDE = (4.6, 2.5), (6.4, 2.2)  # inches of 72 points
 BINS = 24
 DASHES = ("-", "--", ":", "-.")
-LIMITS: tuple[tuple[str, float, float], ...] = (
-    # name, and how far the audio may come before and after the picture, in ms
-    ("EBU R37", 40, 60),
-    ("ITU-R BT.1359 detectable", 45, 125),
-    ("ITU-R BT.1359 acceptable", 90, 185),
-)
+MARKED = tuple(STANDARDS[name] for name in ("ebu-r37", "itu-detectable", "itu-acceptable"))  # in the chart of offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +47,10 @@ def distribution(series: Sequence[Series], title: str, prefix: str) -> str:
 
 def offsets(series: Sequence[Series], frame_ms: float, prefix: str) -> str:
     """A histogram of offsets in ms, a bin per frame, with the named limits."""
-    reach = max([abs(value) for one in series for value in one.values] + [LIMITS[-1][2]])
+    reach = max([abs(value) for one in series for value in one.values] + [MARKED[-1].late])
     n = int(np.ceil(reach / frame_ms))
     bins = (np.arange(-n - 1, n + 1) + 0.5) * frame_ms
-    spoken = f"Distribution of the offset in milliseconds, with the limits of {', '.join(name for name, *_ in LIMITS)}"
+    spoken = f"Distribution of the offset in milliseconds, with the limits of {', '.join(one.title for one in MARKED)}"
     return _histogram(series, bins, "offset in ms (positive: audio early)", spoken, prefix, limits=True)
 
 
@@ -145,8 +141,8 @@ def _histogram(
 ) -> str:
     figure, axes = _axes(SIZE)
     if limits:
-        for (_, early, late), dash in zip(LIMITS, DASHES, strict=False):
-            for at in (early, -late):
+        for standard, dash in zip(MARKED, DASHES, strict=False):
+            for at in (standard.early, -standard.late):
                 axes.axvline(at, color=MARK, linewidth=0.8, linestyle=dash)
     handles: list[Any] = []
     ordered = sorted(series, key=lambda one: one.colour is not None)  # the reference first, so that it lies behind

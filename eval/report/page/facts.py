@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lipscore.eval.report.page.charts import LIMITS
 from lipscore.eval.report.page.results import Method
-from lipscore.eval.store.records import Record, as_json
+from lipscore.eval.store.records import Record
 from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import Score
 from lipscore.metrics.reduce import Interval, bootstrap_mean, mean, paired
+from lipscore.metrics.standards import STANDARDS
 from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import VideoScore
 
@@ -40,11 +40,17 @@ def score_of(score: VideoScore, which: Score) -> float | None:
 
 
 def offset_ms(record: Record) -> float | None:
-    """The offset in ms: the record's own where it has one between frames, else its frames."""
-    own = as_json(record).get("offset_ms")
-    if isinstance(own, int | float):
-        return float(own)
-    return None if record.score.offset is None else record.score.offset * FRAME_MS
+    """The offset in ms: the record's own, between frames, where it has one; else its frames."""
+    score = record.score
+    if score.offset_ms is not None:
+        return score.offset_ms
+    return None if score.offset is None else score.offset * FRAME_MS
+
+
+def values_of(method: Method, score: Score) -> list[float]:
+    """The score of each video that has one; what measures silence is left out, as from every mean."""
+    records = method.records if score.variant else method.heard
+    return [value for record in records if (value := score_of(record.score, score)) is not None]
 
 
 def scores_shown(methods: Sequence[Method]) -> list[Score]:
@@ -56,23 +62,29 @@ def scores_shown(methods: Sequence[Method]) -> list[Score]:
 
 def mean_of(method: Method, score: Score) -> Cell | None:
     """The mean over rows (face tracks) or videos, as papers print it, with the 95 % interval over videos."""
-    ok = [record.score for record in method.scored]
-    values = [
-        [score.of(track) for track in one.tracks] if score.level == "track" else [score_of(one, score)] for one in ok
-    ]
-    rows = [[math.nan if value is None else float(value) for value in video] for video in values]
+    rows = [[value] for value in values_of(method, score)]
+    if score.level == "track":
+        heard = [[score.of(track) for track in record.score.tracks] for record in method.heard]
+        rows = [[math.nan if value is None else float(value) for value in video] for video in heard]
     found = mean([value for video in rows for value in video])
     return None if not found.n else Cell(score.text(found.value), _text(bootstrap_mean(rows), score), found.n)
 
 
+def offsets_of(method: Method) -> list[float]:
+    """The offsets in ms of the videos that have one."""
+    return [value for record in method.heard if (value := offset_ms(record)) is not None]
+
+
 def offsets_within(method: Method) -> list[tuple[str, str]]:
-    """(a limit's name, the share of the scored videos whose offset lies within it)."""
-    values = [value for record in method.scored if (value := offset_ms(record)) is not None]
-    if not values:
-        return []
+    """(a standard's title and limits, the share of the scored videos whose offset lies within them)."""
+    values = offsets_of(method)
     return [
-        (f"{name} ({early:+g} / −{late:g} ms)", f"{100 * sum(-late <= v <= early for v in values) / len(values):.1f} %")
-        for name, early, late in LIMITS
+        (
+            f"{one.title} ({one.early:+g} / −{one.late:g} ms)",
+            f"{100 * sum(map(one.within, values)) / len(values):.1f} %",
+        )
+        for one in STANDARDS.values()
+        if values
     ]
 
 
@@ -80,6 +92,8 @@ def failures(method: Method) -> list[tuple[str, int]]:
     """(status, how many), the most frequent first."""
     counted = Counter(record.score.status for record in method.records if record.score.status != "ok")
     found: list[tuple[str, int]] = [(str(status), n) for status, n in counted.most_common()]
+    if silent := len(method.scored) - len(method.heard):
+        found.append(("silent, not part of the means", silent))
     if (missing := method.total - len(method.records)) > 0:
         found.append(("not reached", missing))
     return found
@@ -116,7 +130,7 @@ def warnings(methods: Sequence[Method]) -> list[str]:
 def identity(method: Method) -> list[tuple[str, str]]:
     """What decides a method's numbers, as (name, value): the signature where there is one, and the settings."""
     first, manifest = method.records[0].score, method.manifest
-    signature = manifest.get("signature") or as_json(method.records[0]).get("signature")
+    signature = manifest.get("signature") or first.signature
     git = manifest.get("git") or {}
     version = manifest.get("lipscore")
     rows: list[tuple[str, Any]] = [
@@ -165,7 +179,7 @@ class Versus:
 
 def versus(a: Method, b: Method, scores: Sequence[Score]) -> Versus:
     """b against a; a name that stands in one of them twice is paired by its last record."""
-    by_name = [{record.score.name: record for record in method.scored} for method in (a, b)]
+    by_name = [{record.score.name: record for record in method.heard} for method in (a, b)]
     names = [name for name in by_name[0] if name in by_name[1]]
     pairs = tuple((by_name[0][name], by_name[1][name]) for name in names)
     left_out = len(set(by_name[0]) | set(by_name[1])) - len(names)

@@ -25,6 +25,7 @@ from lipscore.eval.report.page.svg import METHODS
 from lipscore.eval.store.records import Record, as_csv, as_json
 from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import Score
+from lipscore.metrics.standards import STANDARDS
 
 PICTURES = 40  # videos with pictures, half of them the worst: 40 take about 1.5 MB
 
@@ -120,7 +121,8 @@ def _page(methods: Sequence[Method], target: Path, real: str | None, pictures: i
         scales=[one.get("scale") for one in axes],
         pictures={key: one["html"] for key, one in found.items()},
         boxes={key: one["boxes"] for key, one in found.items()},
-        limits=charts.LIMITS,
+        limits=list(STANDARDS.values()),
+        marked=charts.MARKED,
         data=_data(rows, methods, target),
         csv=base64.b64encode(as_csv(row.record for row in rows)).decode(),
         style=Markup(style),
@@ -191,27 +193,19 @@ def _charts(methods: Sequence[Method], scores: Sequence[Score], real: str | None
     """The distribution of each score, and that of the offsets."""
     colours = _colours(methods, real)
 
-    def series(value_of: Callable[[Record], float | None]) -> list[charts.Series]:
-        found = []
-        for method, colour in zip(methods, colours, strict=True):
-            values = [value for record in method.scored if (value := value_of(record)) is not None]
-            if values:
-                found.append(charts.Series(method.label, values, colour))
-        return found
+    def series(values_of: Callable[[Method], list[float]]) -> list[charts.Series]:
+        found = [charts.Series(m.label, values_of(m), colour) for m, colour in zip(methods, colours, strict=True)]
+        return [one for one in found if one.values]
 
     drawn = []
     models = {method.model for method in methods}
     for number, score in enumerate(scores):
-        if shown := series(partial(_value, score)):
+        if shown := series(partial(facts.values_of, score=score)):
             title = f"{score.title_for(models)} {score.unit}".strip()
             drawn.append(charts.distribution(shown, title, f"c{number}"))
-    if shown := series(facts.offset_ms):
+    if shown := series(facts.offsets_of):
         drawn.append(charts.offsets(shown, facts.FRAME_MS, "co"))
     return [Markup(one) for one in drawn]
-
-
-def _value(score: Score, record: Record) -> float | None:
-    return facts.score_of(record.score, score)
 
 
 def _colours(methods: Sequence[Method], real: str | None) -> list[int | None]:

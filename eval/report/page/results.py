@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lipscore.eval.options import ProtocolOptions, ReferenceOptions
 from lipscore.eval.store.records import Record, read_records
 from lipscore.types import VideoScore
 
+FLOOR_FILE = "floor.json"  # of `score --floor`
 SETTING = re.compile(r"(\w+)=(\S+) \(.+\)")  # as Protocol.changed has it
 
 
@@ -23,18 +25,25 @@ class Method:
     """The records of one result folder that were scored with the same settings.
 
     label: what the page calls it. folder: where the records lie. manifest: its run.json; empty where there is none of
-    these settings. Each video (or piece of one) is there once, by its last record.
+    these settings. floor: the means of `score --floor` by score name, empty where there are none of these settings.
+    Each video (or piece of one) is there once, by its last record.
     """
 
     label: str
     folder: Path
     records: tuple[Record, ...]
     manifest: dict[str, Any]
+    floor: dict[str, float] = field(default_factory=dict)
 
     @property
     def scored(self) -> list[Record]:
         """The records with status "ok"."""
         return [record for record in self.records if record.score.status == "ok"]
+
+    @property
+    def heard(self) -> list[Record]:
+        """The scored ones in which something can be heard: those that LSE and offset are means over."""
+        return [record for record in self.scored if not record.score.silent]
 
     @property
     def model(self) -> str:
@@ -92,19 +101,35 @@ def _by_settings(label: str, folder: Path, records: Iterable[Record]) -> list[Me
     methods = []
     for number, (settings, found) in enumerate(latest.items(), start=1):
         own = label if len(latest) == 1 else f"{label} ({number})"
-        methods.append(Method(own, folder, tuple(found.values()), manifests.get(settings, {})))
+        kept = tuple(found.values())
+        floor = _floor(folder, kept[-1].score.signature)
+        methods.append(Method(own, folder, kept, manifests.get(settings, {}), floor))
     return methods
+
+
+def _floor(folder: Path, signature: str) -> dict[str, float]:
+    """The means in floor.json, where it is of the run with this signature."""
+    found = _json_of(folder / FLOOR_FILE)
+    means = found.get("means") if signature and found.get("signature") == signature else None
+    items = means.items() if isinstance(means, dict) else ()
+    return {name: float(value) for name, value in items if isinstance(value, int | float) and math.isfinite(value)}
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    """A file's object; empty where it cannot be read or is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _manifests(folder: Path) -> dict[str, dict[str, Any]]:
     """Settings hash -> run.json (a shard's own where there are only those); what cannot be read is left out."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("run*.json"), reverse=True):
-        try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and isinstance(content.get("settings"), str):
+        content = _json_of(path)
+        if isinstance(content.get("settings"), str):
             if path.name != "run.json":
                 content.pop("videos", None)  # a shard's count is not that of the folder
             found[content["settings"]] = content

@@ -3,10 +3,10 @@
 
 (() => {
   const find = (id) => document.getElementById(id);
-  const STAGES = ["probe", "transcode", "shots", "faces", "tracks", "crops", "embed", "pictures"];
+  const STAGES = ["probe", "transcode", "shots", "faces", "tracks", "crops", "embed", "wide", "pictures"];
   const WORDS = {
     probe: "reading the file", transcode: "preparing the video", shots: "looking for cuts", faces: "looking for faces",
-    tracks: "following the faces", crops: "cutting out the faces", embed: "comparing lips and audio", pictures: "making pictures",
+    wide: "searching a wide range", tracks: "following the faces", crops: "cutting out the faces", embed: "comparing lips and audio", pictures: "making pictures",
   };
   const maxBytes = Number(document.body.dataset.maxMb) * 1e6;
   let job = null, events = null, request = null;
@@ -84,9 +84,13 @@
       if (wide.offset_frames === 0) return "Long range: audio and picture are together.";
       return `Long range: audio ${seconds} s ${wide.offset_frames > 0 ? "early" : "late"}.`;
     }
-    if (wide.status === "not available") return "";
     return `Long range: ${wide.status}${wide.reason ? ` (${wide.reason})` : ""}.`;
   };
+
+  // where the wide search found something else than the record, the record's offset is only the best within its range
+  const narrow = ({ record, long_range: wide }) =>
+    wide.status === "found" && record.status === "ok" && Math.abs(wide.offset_frames - record.offset) > 2
+      ? `Best within ±${(record.tracks[0].curve.length - 1) / 2} frames: ` : "";
 
   const result = (now) => {
     const { record } = now.result;
@@ -110,7 +114,7 @@
     }
     fillPanel(find("panel-body"), {
       record, identity: now.page.identity || [], command: now.page.command, axes, pictures: shown,
-      source: `/api/jobs/${job}/video`, boxes: now.page.boxes,
+      prefix: narrow(now.result), source: `/api/jobs/${job}/video`, boxes: now.page.boxes,
     });
     find("result-name").focus();
   };

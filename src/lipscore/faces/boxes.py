@@ -40,7 +40,7 @@ def densify(
     Boxes of neighbouring samples of a shot whose IoU is above link_iou are linked one to one, so that the sum of IoU is
     largest. Box and score are interpolated linearly in between, in the order of the earlier sample's boxes. A box
     without a link stays on its own frame only. Nothing is linked across a cut, and sampled frames keep exactly their
-    own boxes.
+    own boxes. Points are interpolated with their boxes.
 
     Args:
         found: frame number -> its boxes, for each sampled frame.
@@ -151,4 +151,7 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _between(before: Detection, after: Detection, frame: int, t: float) -> Detection:
     box = (1 - t) * before.box_xyxy + t * after.box_xyxy
-    return Detection(frame, box.astype(np.float32), (1 - t) * before.score + t * after.score)
+    points = None
+    if before.points is not None and after.points is not None:
+        points = ((1 - t) * before.points + t * after.points).astype(np.float32)
+    return Detection(frame, box.astype(np.float32), (1 - t) * before.score + t * after.score, points)

@@ -18,6 +18,8 @@ from lipscore.media import limits
 from lipscore.media.packets import AvStream, opened, read_packets
 from lipscore.types import Clock, Frame, MediaInfo
 
+Matrix = tuple[int, int, int, int]
+IDENTITY: Matrix = (1 << 16, 0, 0, 1 << 16)
 MAX_SAR = 8  # a pixel that is longer than so many times its width is no pixel
 LONGEST = 1.0  # seconds that the last frame is shown, at most, if its rate does not say more
 THREADS = max(2, min(16, len(os.sched_getaffinity(0)) + 1))  # libavcodec's own choice; never 1: see decoded_frames
@@ -124,14 +126,14 @@ def timed_frames(
         yield pending
 
 
-def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+def display_matrix(frame: av.VideoFrame) -> Matrix:
     """(a, b, c, d) of the frame's display matrix in 16.16: (x, y) is shown at (a x + c y, b x + d y).
 
     libavutil/display.h; the identity where the frame has none.
     """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return 1 << 16, 0, 0, 1 << 16
+        return IDENTITY
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32, 9).tolist()
     return a, b, c, d
 
@@ -152,6 +154,24 @@ def square_size(width: int, height: int, sar: Fraction) -> tuple[int, int]:
     return (round(width * sar), height) if sar >= 1 else (width, round(height / sar))
 
 
+class Matrices:
+    """The display matrices of a stream's frames: read again only where a frame's rotation is another one's.
+
+    Asking every frame would keep them all: PyAV's side data and its frame hold each other until the garbage collector
+    finds them.
+    """
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._matrix = IDENTITY
+
+    def __call__(self, frame: av.VideoFrame) -> Matrix:
+        """The frame's matrix; see display_matrix."""
+        if frame.rotation != self._rotation:
+            self._rotation, self._matrix = frame.rotation, display_matrix(frame)
+        return self._matrix
+
+
 class Painter:
     """Makes images of decoded frames: uint8[H, W, 3] BGR, upright, all of the first one's size."""
 
@@ -159,6 +179,7 @@ class Painter:
         """sar: of the stored pixels; 1 leaves their shape as it is."""
         self._sar = sar
         self._size: tuple[int, int] | None = None
+        self._matrix = Matrices()
 
     def __call__(self, frame: av.VideoFrame) -> Frame:
         """The image; one of another size is scaled to the first one's, as FFmpeg does (bicubic)."""
@@ -168,13 +189,13 @@ class Painter:
             image = frame.to_ndarray(format="bgr24")
         else:
             image = frame.to_ndarray(format="bgr24", width=self._size[0], height=self._size[1], interpolation="BICUBIC")
-        return upright(image.astype(np.uint8, copy=False), display_matrix(frame))
+        return upright(image.astype(np.uint8, copy=False), self._matrix(frame))
 
 
-def upright(image: Frame, matrix: tuple[int, int, int, int]) -> Frame:
+def upright(image: Frame, matrix: Matrix) -> Frame:
     """The image as its display matrix wants it shown: turned and mirrored, at any angle."""
     a, b, c, d = matrix
-    if (a, b, c, d) == (1 << 16, 0, 0, 1 << 16) or not (a or b or c or d):
+    if matrix == IDENTITY or not any(matrix):
         return image
     if abs(b) + abs(c) < (abs(a) + abs(d)) / 50:
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

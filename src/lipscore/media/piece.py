@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from lipscore.errors import MediaError
-from lipscore.media.frames import Decoded, display_matrix, timed_frames
+from lipscore.media.frames import Decoded, Matrices, Matrix, timed_frames
 from lipscore.media.packets import opened, seek
 from lipscore.media.sound import placed
 from lipscore.types import MediaInfo
@@ -90,11 +90,12 @@ class _Upright:
 
     def __init__(self, like: av.VideoFrame) -> None:
         self._size, self._format = (like.width, like.height), like.format.name
-        self._graphs: dict[tuple[int, int, int, int], av.filter.Graph] = {}
+        self._matrix = Matrices()
+        self._graphs: dict[Matrix, av.filter.Graph] = {}
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame upright, of the first one's size and format."""
-        matrix = display_matrix(frame)
+        matrix = self._matrix(frame)
         if (frame.width, frame.height) != self._size or frame.format.name != self._format:
             frame = frame.reformat(*self._size, format=self._format, interpolation="BICUBIC")
         names = _turns(matrix)
@@ -109,7 +110,7 @@ class _Upright:
         return turned
 
 
-def _turns(matrix: tuple[int, int, int, int]) -> list[tuple[str, str]]:
+def _turns(matrix: Matrix) -> list[tuple[str, str]]:
     """FFmpeg's filters for a display matrix of right angles."""
     a, b, c, d = matrix
     if abs(b) + abs(c) > abs(a) + abs(d):

@@ -70,6 +70,12 @@ PUBLISHED: Mapping[str, Published] = {
 }
 
 
+# YuNet comes in a package that lipscore depends on (`lipscore.faces.yunet`); SHA-256 of the file that OpenCV Zoo
+# published.
+YUNET = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+
+
 # What `lipscore generate` runs with. Sizes and SHA-256 as several independent public repositories record them.
 WAV2LIP = "wav2lip.pth"
 WAV2LIP_GAN = "wav2lip_gan.pth"

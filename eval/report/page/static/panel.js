@@ -126,12 +126,13 @@ function scoresOf(record) {
   return named.map(([name, value]) => `${name} ${value}`).join(", ");
 }
 
-// item: {record, identity, command, source, axes, pictures (a node), boxes}
+// item: {record, identity, command, source, axes, pictures (a node), boxes, prefix (before the offset)}
 function fillPanel(body, item) {
   const record = item.record;
   body.replaceChildren();
   if (record.status === "ok") {
-    body.append(make("p", { class: "verdict" }, make("strong", {}, offsetWords(record)), `; ${scoresOf(record)}`));
+    const words = make(item.prefix ? "span" : "strong", {}, offsetWords(record));
+    body.append(make("p", { class: "verdict" }, item.prefix, words, `; ${scoresOf(record)}`));
     if (record.model === "mini") body.append(make("p", { class: "quiet" }, "~ LSE-D and LSE-C are estimates of SyncNet's."));
   } else {
     body.append(make("p", { class: "error" }, `${record.status}: ${record.reason}`));

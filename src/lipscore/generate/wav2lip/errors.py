@@ -13,7 +13,6 @@ Reason = Literal[
     "nan_audio",
     "too_few_frames",
     "bad_box",
-    "frame_size",
 ]
 
 

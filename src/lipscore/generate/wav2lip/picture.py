@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ import cv2
 import numpy as np
 
 from lipscore.errors import MediaError, UsageError
-from lipscore.generate.wav2lip.errors import NotGeneratedError
 from lipscore.media import read
 from lipscore.types import Frame
 
@@ -86,23 +86,11 @@ class Picture:
 
         Raises:
             MediaError: it cannot be decoded.
-            NotGeneratedError: the frames are of several sizes (frame_size).
         """
         if self.still:
             yield _image(self.path)
             return
-        size: tuple[int, ...] | None = None
-        for number, frame in enumerate(read.frames_at(self.path, None)):
-            if number == limit:
-                return
-            size = size or frame.shape
-            if frame.shape != size:
-                raise NotGeneratedError(
-                    "frame_size",
-                    f"{self.path}: frame {number} is {frame.shape[1]}x{frame.shape[0]} px and those before "
-                    f"{size[1]}x{size[0]}; cut the video there, or write it again at one size",
-                )
-            yield frame
+        yield from islice(read.frames_at(self.path, None), limit)
 
 
 def open_picture(path: Path, fps: float | None = None) -> Picture:

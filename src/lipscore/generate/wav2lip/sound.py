@@ -33,7 +33,7 @@ BETA = 14.769656459379492
 ROLLOFF = 0.9475937167399596
 BLOCK = 1 << 13  # output samples at a time
 Samples = Callable[[int, int], NDArray[np.float64]]
-NO_STREAM = "Error opening output files: Invalid argument"  # FFmpeg's last words where there is nothing to write
+NO_STREAM = "Output file does not contain any stream"  # what FFmpeg says where there is nothing to write
 
 
 class Sliced(Protocol):
