@@ -92,7 +92,7 @@ def test_a_video_in_sync_is_left_alone(clip: Path, mini_models: Models, tmp_path
     ("frames", "factor", "message"),
     [
         (4, Fraction(1, 2), "the offset is then -2"),
-        (2, Fraction(3, 2), "moved the audio 80 ms earlier (copied), but the offset is then"),
+        (2, Fraction(3, 2), "(copied), but the offset is then"),
     ],
 )
 def test_a_result_that_scores_no_better_is_not_kept(
@@ -125,12 +125,12 @@ def test_audio_that_ends_a_frame_off_is_moved_once_more(
     assert score_video(target, WAV2LIP, mini_models).offset == 0
 
 
-@pytest.mark.parametrize("delay", [Fraction(-3, 100), Fraction(3, 100)])
+@pytest.mark.parametrize("delay", [Fraction(-1, 50), Fraction(1, 50)])
 def test_what_lies_within_the_models_error_is_left_alone(
     clip: Path, mini_models: Models, tmp_path: Path, delay: Fraction
 ) -> None:
     off = tmp_path / "off.mp4"
-    edit.shift_audio(clip, off, delay)  # three quarters of a frame
+    edit.shift_audio(clip, off, delay)  # half a frame
     done = fix(off, tmp_path / "out.mp4", Setup(WAV2LIP, mini_models))
     assert done.verdict == "in_sync" and not (tmp_path / "out.mp4").exists()
     assert done.before.offset == 0 or "within model mini's error, 1 frames" in done.message
