@@ -37,7 +37,7 @@ class Order:
     models: ModelOptions
     reference: ReferenceOptions
     folder: str
-    limits: Limits = Limits()
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
