@@ -78,8 +78,9 @@ def test_the_contracts_commands_and_options_are_there() -> None:
         assert help_text.exit_code == 0 and "Raises" not in help_text.stdout
     assert lipscore_("train", "mini", "--help").exit_code == 0
     options = (
-        "--reference --protocol --model --weights-dir --allow-unverified --detections --device --out --scores-file "
-        "--no-resume --json --min-track --min-face-size --facedet-scale --crop-scale --vshift --batch-size --fast "
+        "--reference --protocol --model --weights-dir --allow-unverified --detector --detections --device --out "
+        "--scores-file --no-resume "
+        "--json --min-track --min-face-size --facedet-scale --crop-scale --vshift --batch-size --fast "
         "--shard --align --region --workers --precision"
     )
     said = lipscore_("score", "--help").stdout

@@ -160,7 +160,7 @@ def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("thirty")
     for seed in range(30):
-        render_clip(folder / f"c{seed:02}.mp4", seed=seed, seconds=1 + seed % 4 * 0.4, size=(224, 224))
+        render_clip(folder / f"c{seed:02}.mp4", seed=seed, seconds=2.2 + seed % 4 * 0.4, size=(224, 224))
     return folder
 
 
@@ -181,7 +181,8 @@ def test_thirty_clips_on_three_nodes_are_as_on_threads_with_a_node_killed_in_the
         def videos(self, total: int) -> Killing:
             return self
 
-    run_batch(request([thirty], tmp_path / "ray", "ray", 3), Killing())
+    ran = run_batch(request([thirty], tmp_path / "ray", "ray", 3), Killing())
+    assert ran.counts.scored == 30
     score([thirty], tmp_path / "threads", "threads")
     assert killed == [8]
     assert contents(tmp_path / "ray") == contents(tmp_path / "threads")

@@ -52,7 +52,9 @@ def test_a_wrong_manifest_is_an_error_that_says_where(
 def test_a_manifest_names_files_beside_it_and_urls(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     path = tmp_path / "list.csv"
-    path.write_text("video,reference,name\na.mp4,r/a.mp4,first\ns3://b//k/c.mp4?v=1,https://h/r.mp4,\nb.mp4,,\n")
+    path.write_text(
+        "video,reference,name,group\na.mp4,r/a.mp4,first,ours\ns3://b//k/c.mp4?v=1,https://h/r.mp4,,\nb.mp4,,,\n"
+    )
     first, second, third = read_manifest(path)
     assert (first.path, first.reference, first.name, first.url) == (
         tmp_path / "a.mp4",
@@ -61,6 +63,7 @@ def test_a_manifest_names_files_beside_it_and_urls(tmp_path: Path) -> None:
         "",
     )
     assert (second.url, second.reference_url, second.name) == ("s3://b//k/c.mp4?v=1", "https://h/r.mp4", "c")
+    assert [job.folder for job in (first, second, third)] == ["ours", "", ""]
     assert (third.problem, third.reference) == ("no such file", None)
 
 

@@ -156,6 +156,7 @@ def test_an_image_under_a_videos_name_and_the_reverse(here: Path, checkpoint: Pa
         (("--checkpoint", "CHECKPOINT"), 3, "s3fd.pth is not here, and is not fetched unasked"),
         (("--checkpoint", "CHECKPOINT", "--detector", "given"), 2, "--detections DIR and --detector given"),
         (("--checkpoint", "CHECKPOINT", "--detector", "hog"), 1, "no_face: talk.mp4: hog finds no face in any of 10"),
+        (("--checkpoint", "CHECKPOINT", "--detector", "yunet"), 1, "no_face: talk.mp4: yunet finds no face in any of"),
         (("--checkpoint", "CHECKPOINT", *BOX, "--out", "x.avi"), 2, "x.avi: end it in one of"),
         (("--checkpoint", "CHECKPOINT", *BOX, "--fps", "30"), 2, "--fps 30: only for a still image"),
         (("--checkpoint", "CHECKPOINT", *BOX, "--crop", "50", "20", "0", "-1"), 2, "leaves nothing"),
@@ -187,12 +188,14 @@ def test_bad_sounds_are_named(here: Path, checkpoint: Path) -> None:
     assert not list(here.glob("out*"))
 
 
-def test_a_detector_that_is_not_there_yet_is_named(
-    here: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "lipscore.faces.yunet", None)
-    result = generate("--checkpoint", checkpoint, "--detector", "yunet")
-    assert result.exit_code == 3 and "--detector yunet: not in this lipscore" in result.stderr
+def test_yunets_boxes_are_generated_in(here: Path, checkpoint: Path, shared: Path) -> None:
+    face = shared / "clips" / "talking" / "1p_closeup_facingcamera" / "4_man_reading.mp4"
+    wavfile.write(here / "short.wav", 16000, np.zeros(8000, np.int16) + 1)
+    arguments = ("--checkpoint", checkpoint, "--detector", "yunet", "--out", "out.mp4")
+    result = generate(*arguments, face=str(face), audio="short.wav")
+    assert result.exit_code == 0, result.output
+    record = json.loads((here / "out.mp4.json").read_text())
+    assert record["detector"] == "yunet" and record["frames"]["no_face"] == 0 < record["frames"]["generated"]
 
 
 def test_weights_that_are_found_by_name_are_verified(here: Path, checkpoint: Path) -> None:

@@ -205,4 +205,7 @@ def falls_short(path: Path, n_frames: int) -> bool:
             return n_frames < entries
         if path.suffix == ".avi":
             return n_frames < min(N_FRAMES, stream.frames) - 1
+        if path.suffix == ".webm":  # VP8's hidden frames: RFC 6386, 9.1
+            shown = [packet for packet in container.demux(stream) if packet.size and bytes(packet)[0] & 0x10]
+            return n_frames < len(shown)
     return n_frames < decoded_by_ffmpeg(path)[0]

@@ -61,7 +61,7 @@ def test_boxes_and_points_follow_the_frames_size(shared: Path, detector: YunetDe
     (here,) = detector([frame], [0])[0]
     assert here.points is not None
     side = here.box_xyxy[2] - here.box_xyxy[0]
-    for width, height in ((264, 488), (1056, 1952), (700, 976)):  # the last is stretched
+    for width, height in ((488, 264), (1952, 1056), (976, 700)):  # the last is stretched
         factor = np.array([width, height]) / frame.shape[1::-1]
         (there,) = detector([np.asarray(cv2.resize(frame, (width, height)), np.uint8)], [0])[0]
         assert iou(here.box_xyxy[None], there.box_xyxy[None] / np.tile(factor, 2))[0, 0] > 0.8

@@ -35,7 +35,7 @@ def score(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file that lists the videos (columns video, reference, name), instead of INPUT.",
+            help="CSV file that lists the videos (columns video, reference, name, group), instead of INPUT.",
             rich_help_panel="Input",
         ),
     ] = None,

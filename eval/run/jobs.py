@@ -25,11 +25,11 @@ class Piece:
 class Job:
     """A video to score.
 
-        folder: the input that contained it, as it was given;
-    reference: the reference video for PSNR and SSIM; reference_folder: the folder that was searched for it, or None;
-    boxes: the file with the video's face boxes; problem: why the path cannot be read, else empty; piece: the part of
-    the video to score, None for all of it; url, reference_url: where the two are fetched from, empty for local
-    files: path and reference then only give the name and the suffix.
+    folder: the input that contained it, as it was given, or its group in a manifest; reference: the reference video for
+    PSNR and SSIM; reference_folder: the folder that was searched for it, or None; boxes: the file with the video's face
+    boxes; problem: why the path cannot be read, else empty; piece: the part of the video to score, None for all of it;
+    url, reference_url: where the two are fetched from, empty for local files: path and reference then only give the
+    name and the suffix.
     """
 
     path: Path

@@ -1,7 +1,7 @@
 """`--manifest FILE`: the videos of a run from a CSV file, with a header and one video per line.
 
 Columns: video (needed), reference, name, group. Paths are relative to the file's folder; video and reference may be
-URLs.
+URLs. `average` keeps groups apart, as it does folders.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from lipscore.errors import MissingError, UsageError
 from lipscore.eval.run.fetch import path_of, url_of
 from lipscore.eval.run.jobs import Job
 
-COLUMNS = ("video", "reference", "name")
-NOT_YET = ("audio", "group")
+COLUMNS = ("video", "reference", "name", "group")
+NOT_YET = ("audio",)
 
 
 def read_manifest(path: Path) -> list[Job]:
@@ -72,6 +72,7 @@ def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[Job]:
         yield Job(
             place,
             row.get("name") or place.stem,
+            folder=row.get("group") or "",
             reference=path_of(reference_url) if reference_url else path.parent / reference if reference else None,
             problem="" if url or place.exists() else "no such file",
             url=url,

@@ -30,6 +30,7 @@ from lipscore.eval.store.records import Record, RecordStore
 from lipscore.pool import available_cores
 
 EXAMINE_S = 120.0  # a node that does not answer so long is refused
+OTHERS_S = 60.0  # how long other workers are waited for where one cannot load the networks
 OBJECT_STORE = 100 << 20  # bytes; records are small, and videos and weights never pass through it
 
 
@@ -138,7 +139,11 @@ class Cluster:
         waiting = {actor.load.remote(): actor for actor in self._actors}
         failure: LipscoreError | None = None
         while waiting:
-            (reference,), _ = ray.wait(list(waiting), num_returns=1)
+            # the others may wait for nodes that never come
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=None if failure is None else OTHERS_S)
+            if not ready:
+                break
+            reference = ready[0]
             del waiting[reference]
             try:
                 made = ray.get(reference)

@@ -37,7 +37,7 @@ LOOK = 20  # frames that show whether a container's display times are true
 # Formats whose header says how long they last; the others are asked for their last timestamp, or guessed
 SAYS_DURATION = frozenset({"matroska", "webm", "flv", "asf"})
 CUT_SHORT = 0.1  # seconds that all streams end before the time that the header says
-HIDING = frozenset({"vp8", "vp9", "av1", "mpeg4"})  # codecs with packets that show nothing
+HIDING = frozenset({"vp9", "av1", "mpeg4"})  # codecs with packets that show nothing, beyond those that scan() knows
 TRANSFERS = {16: "pq", 18: "hlg"}  # ITU-T H.273, table 3
 BYTES = 1 << 20
 
