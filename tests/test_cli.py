@@ -179,7 +179,7 @@ def test_shards_together_are_the_whole(here: Path, clip: Path) -> None:
 def test_wrong_usage_ends_with_2(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4")
     for arguments, said in (
-        ((), "Missing argument"),
+        ((), "nothing to score"),
         (("in", "--no-such"), "No such option"),
         (("in", "--protocol", "none"), "no such protocol"),
         (("in", "--model", "none"), "--model none: unknown choice"),

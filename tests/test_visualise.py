@@ -52,7 +52,7 @@ def test_boxes_are_where_the_track_is(done: tuple[list[Path], VideoScore, Trace]
     confidence = float(kept.confidence[at - kept.score.first_frame])
     side = drawn[at][(y1 + y2) // 2 - 20 : (y1 + y2) // 2 + 20, x1].reshape(-1, 3).mean(axis=0)
     assert np.abs(side - colour(confidence)).max() < 60  # chroma is halved in the file
-    face = np.s_[y1 + 20 : y2 - 20, x1 + 20 : x2 - 20]
+    face = np.s_[(y1 + y2) // 2 : y2 - 20, x1 + 20 : x2 - 20]  # below the label, which OpenCV 4 draws larger
     assert np.abs(drawn[at][face].astype(int) - plain[at][face]).mean() < 4
     assert np.abs(drawn[at].astype(int) - plain[at]).mean() > 0.1
     assert record.status == "ok"
