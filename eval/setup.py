@@ -260,7 +260,7 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
     if options.model != "mini":
         loader.search()  # a wrong folder is an error, whatever the model
         try:
-            return loader.official()
+            files = loader.official_files()
         except WeightsError as error:
             if options.model == "vgg":
                 raise
@@ -268,6 +268,8 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
                 "model=mini: the official weights are not here and could not be fetched, so the built-in model scores. "
                 f"Its numbers are estimates, not comparable with published ones. {short(error)}"
             )
+        else:
+            return loader.official(*files)  # files that are there and are not the published ones are an error
     return loader.built_in(note)
 
 
@@ -290,15 +292,21 @@ class _Loader:
         """
         return fetch.Search.from_environment(self.options.weights_dir)
 
-    def official(self) -> Models:
-        """SyncNet v2 and a detector.
+    def official_files(self) -> tuple[catalogue.WeightFile, catalogue.WeightFile | None]:
+        """The files of SyncNet v2 and, where it is the detector, of S3FD.
 
         Raises:
             WeightsError: a weight file is missing and cannot be fetched.
         """
-        kind = self._kind("s3fd")
         file = self._file(catalogue.SYNCNET)
-        s3fd = self._file(catalogue.S3FD) if kind == "s3fd" else None  # before either is loaded
+        return file, self._file(catalogue.S3FD) if self._kind("s3fd") == "s3fd" else None
+
+    def official(self, file: catalogue.WeightFile, s3fd: catalogue.WeightFile | None) -> Models:
+        """SyncNet v2 and a detector.
+
+        Raises:
+            WeightsError: a weight file is not the published one, or holds other tensors.
+        """
         sync = SyncNetEmbedder(
             self._state(file),
             self.device,
@@ -309,7 +317,7 @@ class _Loader:
         )
         note, changed = _unverified(file), self._inexact()
         models = Models(sync, _no_detector, "none", (file,), self.device, note, changed, self.pool)
-        return self._with_detector(models, kind, s3fd)
+        return self._with_detector(models, self._kind("s3fd"), s3fd)
 
     def built_in(self, note: str) -> Models:
         """Mini and a detector.

@@ -21,6 +21,7 @@ import torch
 from typer.testing import CliRunner
 
 from lipscore import Models, __version__, load_models, score_video
+from lipscore.errors import WeightsError
 from lipscore.eval import setup as eval_setup
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import ModelOptions, ReferenceOptions
@@ -230,6 +231,13 @@ def test_python_is_warned_when_the_built_in_model_takes_over(
         load_models("auto", device="cpu")
     with pytest.warns(UserWarning, match="the built-in model scores"):
         Scorer.load("wav2lip", ModelOptions("auto", device="cpu"))
+
+
+@pytest.mark.parametrize("model", ["vgg", "auto"])
+def test_files_that_are_not_the_published_ones_do_not_score_unasked(random_weights: Path, model: str) -> None:
+    """Nor does the built-in model take over: the user has put files there, and must hear of it."""
+    with pytest.raises(WeightsError, match="allow-unverified"):
+        load_models(model, weights_dir=random_weights, device="cpu")
 
 
 def test_other_weights_and_the_built_in_model_are_not_comparable(random_weights: Path, mini_models: Models) -> None:
