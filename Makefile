@@ -68,6 +68,10 @@ test: $(STAMP)  ## the quick tests
 test-all: $(STAMP)  ## all tests, the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)
 
+.PHONY: test-kit
+test-kit: $(STAMP)  ## the slow tests that hold the numbers against the conformance kits
+	$(BIN)/python -m pytest -m slow tests/test_conformance.py tests/test_wav2lip_kit.py $(ARGS)
+
 SHELL_SCRIPTS = $(wildcard .ci/run *.sh docker/*.sh tests/image/*.sh)
 
 .PHONY: lint

@@ -108,7 +108,7 @@ def score_video(
     try:
         with watch.stage("probe"):
             sha256 = sha256 or read.file_sha256(path)
-            guard = Watch(limits or Limits(), path.stat().st_size, setup.protocol.frame_rate)
+            guard = Watch(limits or Limits(), path.stat().st_size, setup.protocol.frame_rate, stop.check)
             with watching(guard):
                 info = read.probe(path)
             record = replace(record, sha256=sha256)

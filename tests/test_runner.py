@@ -335,8 +335,8 @@ def test_a_result_is_on_disk_when_its_video_is_done_whatever_others_do(folder: P
             time.sleep(0.01)
         written.set()
 
-    threading.Thread(target=look, daemon=True).start()
     (folder / "all_scores.txt").touch()
+    threading.Thread(target=look, daemon=True).start()
     outcome, said = go(folder, score, workers=2)
     assert names_in(folder) == [name for name, _ in said.done] == ["b", "c", "a"]
     assert [record.score.name for record in outcome.records] == ["a", "b", "c"], "the outcome is in order of the jobs"

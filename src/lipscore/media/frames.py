@@ -249,7 +249,7 @@ def count_frames(info: MediaInfo) -> Decoded:
         stream = container.streams[info.own.video]
         assert isinstance(stream, av.VideoStream)
         time_base = Fraction(stream.time_base or 1)
-        for frame, time in timed_frames(container, stream, info.clock, info.fps, counts):
+        for frame, time in limits.watched(timed_frames(container, stream, info.clock, info.fps, counts)):
             counts.end = time - info.clock.origin + _lasting(frame, time_base, info.fps)
     counts.complete = True
     return counts

@@ -44,9 +44,13 @@ class Watch:
     Args:
         n_bytes: of the file.
         frame_rate: at which its frames are counted.
+        stopped: raises where the run is stopped; None: nothing stops it.
     """
 
-    def __init__(self, limits: Limits, n_bytes: int, frame_rate: int) -> None:
+    def __init__(
+        self, limits: Limits, n_bytes: int, frame_rate: int, stopped: Callable[[], None] | None = None
+    ) -> None:
+        self._stopped = stopped
         self._limits, self._frame_rate, self.max_pixels = limits, frame_rate, limits.max_pixels
         self._bytes = n_bytes
         self.max_frames = n_bytes // BYTES_PER_FRAME + FRAMES_SPARE if limits.max_frames is None else limits.max_frames
@@ -57,7 +61,9 @@ class Watch:
         self._end = time.monotonic() + self.seconds
 
     def check(self) -> None:
-        """Raise NotScoredError (timed_out) where the video has taken too long."""
+        """Raise NotScoredError (timed_out) where the video has taken too long, or what `stopped` raises."""
+        if self._stopped is not None:
+            self._stopped()
         if time.monotonic() > self._end:
             raise NotScoredError(
                 "timed_out", f"not scored after {self.seconds:.0f} s: --max-seconds {_more(self.seconds)} gives it more"
@@ -122,6 +128,12 @@ def watching(watch: Watch) -> Iterator[Watch]:
         yield watch
     finally:
         _current.reset(token)
+
+
+def watched(items: Iterable[T]) -> Iterator[T]:
+    """The frames of one pass, counted by the current watch where there is one."""
+    watch = current()
+    return iter(items) if watch is None else watch.frames(items)
 
 
 def check_size(width: int, height: int) -> None:
