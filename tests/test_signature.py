@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -24,6 +24,7 @@ from lipscore.syncnet.protocols import change
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z0-9_]{1,8}", fullmatch=True), st.text(), max_size=5), st.text())
+@example({}, " ")
 def test_what_is_written_is_what_is_read(further: dict[str, str], version: str) -> None:
     further.pop("lipscore", None)
     signature = Signature({"lipscore": version, **further})

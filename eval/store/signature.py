@@ -31,6 +31,11 @@ _SAFE = " @/.,;=()+-_"  # characters of values that stand for themselves beside 
 _KEY = re.compile(r"[a-z0-9_]+")
 
 
+def _quoted(value: str) -> str:
+    """The value as the line has it; spaces at its ends are escaped, because a pasted line loses them."""
+    return re.sub(r"^ +| +$", lambda spaces: "%20" * len(spaces[0]), quote(value, safe=_SAFE))
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """Keys and values in the order of the line; str() writes the line, `parse` reads it."""
@@ -39,7 +44,7 @@ class Signature:
 
     def __str__(self) -> str:
         """The line."""
-        return "|".join(f"{key}:{quote(value, safe=_SAFE)}" for key, value in self.values.items())
+        return "|".join(f"{key}:{_quoted(value)}" for key, value in self.values.items())
 
     def with_n(self, scored: int, total: int) -> Signature:
         """The signature of a run that scored so many of so many videos."""
