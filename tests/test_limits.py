@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -69,10 +70,20 @@ def test_a_small_file_cannot_hold_hours(talk: Path, tmp_path: Path) -> None:
             pass
     with pytest.raises(MediaError, match="leap by 7199 s"):
         read.probe(late)
-    with watching(watch):
-        transcode(late, tmp_path / "late.avi", ["-qscale:v", "2", "-r", "25"])
-    frames = sum(1 for _ in read.opencv_frames(tmp_path / "late.avi"))
-    assert frames == watch.max_frames + 1, "FFmpeg stops by itself, one frame beyond"
+
+
+def test_a_transcode_keeps_its_numbers_while_it_is_watched(talk: Path, tmp_path: Path) -> None:
+    """A bound on FFmpeg's frames would end the audio with the picture."""
+    longer = tmp_path / "longer.mp4"
+    sound = ["-f", "lavfi", "-i", "sine=duration=7:sample_rate=16000", "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(talk), *sound, f"file:{longer}"], longer)
+    samples = []
+    for name in ("free", "watched"):
+        target = tmp_path / f"{name}.mp4"
+        with watching(Watch(Limits(), longer.stat().st_size, 25)) if name == "watched" else nullcontext():
+            transcode(longer, target, ["-qscale:v", "2", "-async", "1", "-r", "25"])
+        samples.append(len(read.pcm_pipe(target, ["-ac", "1", "-ar", "16000"])))
+    assert samples[0] == samples[1] > 6.9 * 16000
 
 
 def test_audio_is_counted_while_it_is_decoded(tmp_path: Path) -> None:

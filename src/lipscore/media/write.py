@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
-from lipscore.media import limits
 from lipscore.media.ffmpeg import (
     ONE_DECODER,
     Counts,
@@ -105,10 +104,8 @@ def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | No
     Raises:
         MediaError: FFmpeg fails, and says why.
     """
-    watch = limits.current()
-    # one more than the limit, so that whoever counts the frames sees that there were more
-    most = [] if watch is None else ["-frames:v", str(watch.max_frames + 1)]
-    args = [*ONE_DECODER, *input_args(source), *options, *most, "-threads", ENCODER_THREADS, file_url(target)]
+    # no -frames:v as a bound: with it FFmpeg ends the audio with the picture, which changes published numbers
+    args = [*ONE_DECODER, *input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)]
     return run_counted(args, source)
 
 
