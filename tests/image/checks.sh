@@ -103,7 +103,7 @@ for shard in 1 2; do
         "$plain" score ../data --shard "$shard/2" --out "$shard" --scores-file "$shard/all_scores.txt"
 done
 check "merged" ends 0 "$work/merge.log" run "${apptainer_like[@]}" "$plain" merge 1 2 --out all
-check "the merged rows are those of one run" cmp <(sort "$work/a/first.txt") <(sort "$work/a/out/all/all_scores.txt")
+check "the merged rows are those of one run" cmp <(sed 's/ folder=.*//' "$work/a/first.txt" | sort) <(sed 's/ folder=.*//' "$work/a/out/all/all_scores.txt" | sort)
 
 say "the older container's mount points, and SIGTERM"
 inputs "$work/b"
@@ -123,7 +123,8 @@ wait $!
 status=$?
 took=$((($(date +%s%N) - started) / 1000000))
 check "SIGTERM ends it as such ($status)" [ "$status" -eq 143 ]
-check "within two seconds ($took ms)" [ "$took" -le 2000 ]
+# Docker kills after ten seconds; a detector that is at work ends its two frames first, which takes a busy machine longer
+check "within five seconds ($took ms)" [ "$took" -le 5000 ]
 check "what was scored is kept" lines "$work/b/tmp/scores.jsonl" 1 '"status": "ok"'
 check "run.json says that it was interrupted" json "$work/b/tmp/run.json" "records['interrupted'] is True"
 check "the same command goes on" ends 0 "$work/resumed.log" run "${mounts[@]}" "$plain"
