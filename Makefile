@@ -70,7 +70,7 @@ test-all: $(STAMP)  ## all tests, the slow ones too
 
 .PHONY: test-kit
 test-kit: $(STAMP)  ## the slow tests that hold the numbers against the conformance kits
-	$(BIN)/python -m pytest -m slow tests/test_conformance.py tests/test_wav2lip_kit.py $(ARGS)
+	$(BIN)/python -m pytest -m slow tests/syncnet/test_conformance.py tests/generate/test_wav2lip_kit.py $(ARGS)
 
 SHELL_SCRIPTS = $(wildcard .ci/run *.sh docker/*.sh tests/image/*.sh)
 
@@ -86,7 +86,7 @@ lint: $(LINT_STAMP)  ## ruff, mypy, import-linter, shellcheck, hadolint
 
 .PHONY: bench
 bench: $(STAMP)  ## the benchmarks: each compares two things and prints a ratio
-	@shopt -s nullglob; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@shopt -s nullglob; for script in benchmarks/*.py benchmarks/quality/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 IMAGE ?= lipscore
 ENGINE ?= docker

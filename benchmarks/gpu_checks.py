@@ -221,7 +221,18 @@ def metrics(bench: Bench) -> None:
 def tests(bench: Bench) -> None:
     """The tests that are marked `gpu`."""
     root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-m", "gpu", "-p", "no:cacheprovider", "tests/test_gpu.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-m",
+        "gpu",
+        "-p",
+        "no:cacheprovider",
+        "tests/runtime/test_gpu.py",
+    ]
     environment = {**os.environ, "LIPSCORE_SHARED": str(SHARED)}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     bench.note(exit_status=done.returncode, said=(done.stdout + done.stderr)[-1500:])

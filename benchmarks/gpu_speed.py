@@ -31,8 +31,8 @@ from lipscore.faces.s3fd.detector import PLAIN, S3fdDetector
 from lipscore.media import ffmpeg
 from lipscore.pool import available_cores
 from lipscore.runtime import PRECISIONS
+from lipscore.syncnet.models.v2 import SyncNetEmbedder
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.syncnet.v2 import SyncNetEmbedder
 from lipscore.types import VideoScore
 
 PROTOCOL = PROTOCOLS["mochabench"]  # the peer's

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from lipscore.pool import Pool, available_cores
-from lipscore.syncnet.mini import load_mini
-from lipscore.syncnet.sync_pass import Embedder
-from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
+from lipscore.syncnet.models.mini import load_mini
+from lipscore.syncnet.models.sync_pass import Embedder
+from lipscore.syncnet.models.v2 import SyncNet, SyncNetEmbedder
 
 CHUNK = 32  # crops at a time, as the program feeds them
 

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lipscore.faces.s3fd.detector import S3fdDetector
 from lipscore.pool import Pool
 from lipscore.runtime import tune_process
-from lipscore.syncnet.v2 import SyncNet, SyncNetEmbedder
+from lipscore.syncnet.models.v2 import SyncNet, SyncNetEmbedder
 from lipscore.types import Frame
 
 ROUNDS = 3

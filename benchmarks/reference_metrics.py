@@ -5,7 +5,7 @@
 Both run as processes of their own on the same two cores, in turn, and the best of the runs counts. lipscore computes
 the default record (PSNR on RGB and luma, Wang's SSIM on luma); FFmpeg computes PSNR and its own approximate SSIM (8x8
 blocks in steps of 4, no Gaussian) on the decoder's planes. Then the same on a video four times as long: memory must not
-grow. docs/psnr-ssim.md has the numbers.
+grow. docs/measures/psnr-ssim.md has the numbers.
 """
 
 from __future__ import annotations

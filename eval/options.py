@@ -177,7 +177,7 @@ class InputOptions:
     """The inputs of a run.
 
     inputs: video files, or folders of videos. reference: the folder of references; None: INPUT/reference if it exists
-    and find_references is True. manifest: a CSV file that lists videos (`lipscore.eval.run.listing`).
+    and find_references is True. manifest: a CSV file that lists videos (`lipscore.eval.run.inputs.listing`).
     """
 
     inputs: tuple[Path, ...]

@@ -21,7 +21,7 @@ from lipscore.errors import MissingError
 from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import read
-from lipscore.media.aside import replace_whole
+from lipscore.media.files.aside import replace_whole
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Floats, Frame, VideoScore
 

@@ -31,7 +31,7 @@ def face_tracks(
     """
     from lipscore.faces.hog import HogDetector
     from lipscore.faces.scan import scan
-    from lipscore.media.passes import FrameSource, Remembered
+    from lipscore.media.decode.passes import FrameSource, Remembered
     from lipscore.syncnet.shots import find_shots
     from lipscore.syncnet.tracks import find_tracks
 

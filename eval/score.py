@@ -21,9 +21,9 @@ from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.faces.scan import scan
 from lipscore.media import read
+from lipscore.media.decode.passes import FrameSource
+from lipscore.media.files.scratch import scratch
 from lipscore.media.limits import Limits, Watch, current, watching
-from lipscore.media.passes import FrameSource
-from lipscore.media.scratch import scratch
 from lipscore.metrics import catalogue, lse, subframe
 from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm

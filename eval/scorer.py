@@ -27,7 +27,7 @@ from lipscore.eval.stop import Stop
 from lipscore.eval.store.appending import check_appendable
 from lipscore.eval.store.records import RecordStore
 from lipscore.eval.trace import Trace
-from lipscore.media.arrays import source_of
+from lipscore.media.decode.arrays import source_of
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.source import Source
 from lipscore.types import VideoScore

@@ -23,13 +23,13 @@ from lipscore.faces.s3fd.detector import S3fdDetector
 from lipscore.faces.yunet import YunetDetector
 from lipscore.media import ffmpeg
 from lipscore.pool import Pool
-from lipscore.syncnet.mini import WEIGHTS, load_mini, mini_sha256
+from lipscore.syncnet.models.mini import WEIGHTS, load_mini, mini_sha256
+from lipscore.syncnet.models.v2 import SyncNetEmbedder
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, as_record
-from lipscore.syncnet.v2 import SyncNetEmbedder
 from lipscore.types import Detector, SyncModel, VideoScore
 from lipscore.weights import catalogue, fetch
 
-FAST_STRIDE = 5  # frames; docs/precision.md gives its effect on the numbers
+FAST_STRIDE = 5  # frames; docs/measures/precision.md gives its effect on the numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ independent cosines has a deviation that grows with the root of n, so the statis
     (sum of the shift's cosines - n x mean cosine of all shifts) / sqrt(n),
 
 in units of its own median absolute deviation over the shifts: a z-score of each shift against all others, whose
-deviation no longer depends on the overlap. docs/long-range.md has what it finds and what the plain mean finds.
+deviation no longer depends on the overlap. docs/measures/long-range.md has what it finds and what the plain mean finds.
 
 Shift d pairs lip window i with audio window i + d. An offset is -d: positive where the audio comes before the video.
 """
@@ -179,7 +179,7 @@ def _vertex(left: float, middle: float, right: float) -> float:
 
 
 def confidence(peak: Peak) -> float:
-    """How likely the offset is right to a frame: calibrated for the built-in model's towers (docs/long-range.md).
+    """How likely the offset is right to a frame, for the built-in model's towers (docs/measures/long-range.md).
 
     A logistic function of the logarithm of z and of z's lead over the best other shift, neither taken below 0.05.
     Fitted on files of 2.5 to 15 seconds, made of clips of eleven sources; a fifth have another recording's sound.

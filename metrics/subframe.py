@@ -1,7 +1,7 @@
 """The offset between frames, in milliseconds: the vertex of a parabola through the curve's three lowest neighbours.
 
 A parabola through the minimum and its two neighbours is the usual estimate between samples (J. O. Smith, "Spectral
-Audio Signal Processing", quadratic interpolation of peaks). docs/table.md has its error on real people.
+Audio Signal Processing", quadratic interpolation of peaks). docs/commands/table.md has its error on real people.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from lipscore.media import read, write
-from lipscore.media.passes import FrameSource
+from lipscore.media.decode.passes import FrameSource
 from lipscore.syncnet.protocols import CropAudio, CropCodec, Protocol
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, Track

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from lipscore.errors import NotScoredError
 from lipscore.media import notes, read, write
+from lipscore.media.decode.passes import FrameSource, Remembered, Stored
+from lipscore.media.decode.sound import channels_cancel, clocked
 from lipscore.media.ffmpeg import Counts, map_args
-from lipscore.media.passes import FrameSource, Remembered, Stored
 from lipscore.media.read import Decoded
-from lipscore.media.sound import channels_cancel, clocked
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo

@@ -130,7 +130,7 @@ def drawn_wav2lip() -> dict[str, Tensor]:
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both official weight files' names, keys and shapes, and seeded random values: in any clone."""
     from lipscore.faces.s3fd.detector import S3FDNet
-    from lipscore.syncnet.v2 import SyncNet
+    from lipscore.syncnet.models.v2 import SyncNet
 
     folder = tmp_path_factory.mktemp("random-weights")
     torch.manual_seed(16)

@@ -16,16 +16,16 @@ from typing import Annotated
 import typer
 
 from lipscore import __version__
-from lipscore.eval.cli import admin, results, tools, train
-from lipscore.eval.cli.compare import compare
-from lipscore.eval.cli.detect import detect
-from lipscore.eval.cli.generate import generate
-from lipscore.eval.cli.noise import noise
-from lipscore.eval.cli.report import report
-from lipscore.eval.cli.score import filter_, score
-from lipscore.eval.cli.serve import serve
-from lipscore.eval.cli.signature import signature
-from lipscore.eval.cli.table import table
+from lipscore.eval.cli.commands import admin, results, tools, train
+from lipscore.eval.cli.commands.compare import compare
+from lipscore.eval.cli.commands.detect import detect
+from lipscore.eval.cli.commands.generate import generate
+from lipscore.eval.cli.commands.noise import noise
+from lipscore.eval.cli.commands.report import report
+from lipscore.eval.cli.commands.score import filter_, score
+from lipscore.eval.cli.commands.serve import serve
+from lipscore.eval.cli.commands.signature import signature
+from lipscore.eval.cli.commands.table import table
 
 app = typer.Typer(
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",

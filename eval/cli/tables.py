@@ -18,7 +18,7 @@ def protocols(as_json: bool = False) -> str:
 
 
 def _estimates() -> list[str]:
-    from lipscore.syncnet.mini import held_out_figures  # imported here: it imports torch
+    from lipscore.syncnet.models.mini import held_out_figures  # imported here: it imports torch
 
     figures = held_out_figures()
     return [

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lipscore.eval.report.chart import Chart, png
-from lipscore.media.aside import replace_whole
+from lipscore.media.files.aside import replace_whole
 from lipscore.types import VideoScore
 
 TRUSTED = 2.0  # the minimum LSE-C at which a piece's offset counts

@@ -15,10 +15,10 @@ from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOption
 from lipscore.eval.reference import missing_reference
 from lipscore.eval.run import floor, pieces
 from lipscore.eval.run.backends import Backend, Made
-from lipscore.eval.run.inputs import REFERENCE_FOLDER, Found, collect, shard_of
+from lipscore.eval.run.inputs.listing import read_manifest
+from lipscore.eval.run.inputs.partners import Kind, expected, partners
+from lipscore.eval.run.inputs.paths import REFERENCE_FOLDER, Found, collect, shard_of
 from lipscore.eval.run.jobs import Job, Progress, Reporter, Task
-from lipscore.eval.run.listing import read_manifest
-from lipscore.eval.run.partners import Kind, expected, partners
 from lipscore.eval.run.runner import Outcome, run
 from lipscore.eval.run.threads import at_a_time
 from lipscore.eval.run.work import Done, Score, on_threads

@@ -18,8 +18,8 @@ from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace
 from lipscore.media import edit, notes, read
+from lipscore.media.files.scratch import scratch
 from lipscore.media.limits import Limits
-from lipscore.media.scratch import scratch
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Detection, Detector, Frame, MediaInfo, Shot, VideoScore
 

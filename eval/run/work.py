@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lipscore.errors import LipscoreError, MediaError
-from lipscore.eval.run.fetch import fetched, restored
+from lipscore.eval.run.inputs.fetch import fetched, restored
 from lipscore.eval.run.jobs import Job, Piece, Progress, Task
 from lipscore.eval.run.threads import Threads
 from lipscore.eval.stop import Stop

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lipscore.errors import MissingError
-from lipscore.eval.run.inputs import collect
-from lipscore.media.aside import unwritable
+from lipscore.eval.run.inputs.paths import collect
+from lipscore.media.files.aside import unwritable
 
 HEAD_BYTES = 1024
 MAX_NAME = 200  # characters of a name that is shown

@@ -18,10 +18,10 @@ from lipscore.eval.serve.intake import Taken
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.store.records import Record, as_json
-from lipscore.eval.tools.detect import detect
 from lipscore.eval.tools.fix import Fix, fix
-from lipscore.eval.tools.mend import Mended as WideFix
-from lipscore.eval.tools.mend import mend as mend_wide
+from lipscore.eval.tools.longrange.detect import detect
+from lipscore.eval.tools.longrange.mend import Mended as WideFix
+from lipscore.eval.tools.longrange.mend import mend as mend_wide
 from lipscore.eval.trace import Trace
 from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import VideoScore
@@ -94,7 +94,7 @@ def mend(taken: Taken, folder: Path, answer: Answer, setup: Setup, stop: Stop, o
 
 
 def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The keys of docs/report.md; the wide search's offset where it found one, else SyncNet's."""
+    """The keys of docs/commands/report.md; the wide search's offset where it found one, else SyncNet's."""
     found = wide["status"] == "found"
     offset = wide["offset_frames"] if found else record.offset
     reply: dict[str, Any] = {

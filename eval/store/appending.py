@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lipscore.errors import MissingError
-from lipscore.media.aside import unwritable
+from lipscore.media.files.aside import unwritable
 
 TAIL_BYTES = 1 << 16
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import lipscore
 from lipscore.media import ffmpeg
-from lipscore.media.aside import replace_whole
+from lipscore.media.files.aside import replace_whole
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "av", "imageio-ffmpeg", "scenedetect", "scipy", "dlib-bin")
 DECIDING = ("torch", "opencv-python-headless", "av", "dlib-bin")  # each decodes or computes what a score is made of

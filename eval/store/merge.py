@@ -17,7 +17,7 @@ from lipscore.errors import MissingError, UsageError
 from lipscore.eval.store import signature, summary
 from lipscore.eval.store.records import TRY_AGAIN, Record, as_csv, as_line, latest_of, read_records
 from lipscore.eval.store.scores_file import lines_of, quote_name
-from lipscore.media.aside import replace_whole
+from lipscore.media.files.aside import replace_whole
 
 FILES = ("scores.jsonl", "scores.csv", "run.json", "all_scores.txt")
 # the content of the `settings` hash, by its names in run.json

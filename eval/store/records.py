@@ -21,7 +21,7 @@ import numpy as np
 
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
-from lipscore.media.aside import replace_whole
+from lipscore.media.files.aside import replace_whole
 from lipscore.metrics import catalogue, standards
 from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, VideoScore
 

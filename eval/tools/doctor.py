@@ -12,7 +12,7 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup, ffmpeg_notes
 from lipscore.eval.store.manifest import environment
 from lipscore.media import ffmpeg
-from lipscore.media.scratch import scratch
+from lipscore.media.files.scratch import scratch
 from lipscore.pool import available_cores
 from lipscore.runtime import pick_device
 from lipscore.weights.fetch import Search, listing

@@ -16,7 +16,7 @@ from lipscore.eval.options import Request
 from lipscore.eval.run.batch import Ran, run_batch
 from lipscore.eval.run.jobs import Reporter
 from lipscore.eval.store.records import track_as_json
-from lipscore.media.aside import replace_whole, unwritable
+from lipscore.media.files.aside import replace_whole, unwritable
 from lipscore.metrics.reduce import most_confident
 from lipscore.types import VideoScore
 

@@ -13,7 +13,7 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace
 from lipscore.media import edit
-from lipscore.media.scratch import scratch
+from lipscore.media.files.scratch import scratch
 from lipscore.metrics import lse
 from lipscore.metrics.reduce import most_confident
 from lipscore.types import SyncCurve, TrackScore, VideoScore

@@ -23,15 +23,15 @@ from lipscore.faces.hog import HogDetector
 from lipscore.faces.s3fd.face_alignment import FaceAlignmentS3fd
 from lipscore.faces.yunet import YunetDetector
 from lipscore.generate.wav2lip import checkpoint as weights_file
-from lipscore.generate.wav2lip.boxes import State, ranges
 from lipscore.generate.wav2lip.errors import NotGeneratedError
+from lipscore.generate.wav2lip.faces.boxes import State, ranges
 from lipscore.generate.wav2lip.flow import Generated, Progress, generate
 from lipscore.generate.wav2lip.generator import Generator
 from lipscore.generate.wav2lip.lists import Pair
 from lipscore.generate.wav2lip.options import Options
 from lipscore.generate.wav2lip.write import check_target, metadata
 from lipscore.media import ffmpeg, read
-from lipscore.media.aside import replace_whole, written_aside
+from lipscore.media.files.aside import replace_whole, written_aside
 from lipscore.types import Detector
 from lipscore.weights import catalogue, fetch
 

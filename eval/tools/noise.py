@@ -16,12 +16,12 @@ import numpy as np
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.report.table.build import ABS_OFFSET
-from lipscore.eval.run.inputs import Found
+from lipscore.eval.run.inputs.paths import Found
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.media import edit, read
-from lipscore.media.aside import replace_whole
-from lipscore.media.scratch import scratch
+from lipscore.media.files.aside import replace_whole
+from lipscore.media.files.scratch import scratch
 from lipscore.types import VideoScore
 
 FILE = "noise.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 from lipscore.errors import UsageError
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
-from lipscore.syncnet.published import Row
+from lipscore.syncnet.models.published import Row
 from lipscore.types import VideoScore
 
 
@@ -46,7 +46,7 @@ PUBLISHED = {
             "mochabench",
             "per-video values of MoChaBench's lip-sync table, from a CSV",
             "mochabench",
-            0.1,  # made with another FFmpeg build, which moves frames and samples: docs/precision.md
+            0.1,  # made with another FFmpeg build, which moves frames and samples: docs/measures/precision.md
             "https://github.com/congwei1230/MoChaBench (eval-lipsync)",
             None,
         ),

@@ -21,7 +21,7 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.store.records import track_as_json
 from lipscore.eval.trace import Trace, TracedTrack
-from lipscore.media.aside import replace_whole, unwritable, written_aside
+from lipscore.media.files.aside import replace_whole, unwritable, written_aside
 from lipscore.syncnet.crops import CROP_FORMATS
 from lipscore.syncnet.protocols import Protocol
 from lipscore.types import Track, VideoScore

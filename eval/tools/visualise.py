@@ -20,8 +20,8 @@ from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media import edit, read, write
-from lipscore.media.aside import replace_whole
-from lipscore.media.scratch import scratch
+from lipscore.media.files.aside import replace_whole
+from lipscore.media.files.scratch import scratch
 from lipscore.metrics.catalogue import lse_text
 from lipscore.types import Floats, Frame, MediaInfo, VideoScore
 

@@ -200,11 +200,11 @@ class Alignment:
 class ReferenceScore:
     """PSNR in dB and SSIM against a reference.
 
-    values holds every variant that was computed, by name ("psnr-rgb", "ssim-wang-luma", see docs/psnr-ssim.md); psnr
-    and ssim are the means over frames of the two that psnr_variant and ssim_variant name, psnr_pooled is the PSNR of
-    the mean squared error over all frames. Identical frames (n_identical) count as 100 dB. region: "frame", "face" or
-    "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or "media_error"; only "ok" comes with
-    numbers.
+    values holds every variant that was computed, by name ("psnr-rgb", "ssim-wang-luma", see
+    docs/measures/psnr-ssim.md). psnr and ssim are the means over frames of the two that psnr_variant and ssim_variant
+    name. psnr_pooled is the PSNR of the mean squared error over all frames. Identical frames (n_identical) count as
+    100 dB. region: "frame", "face" or "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or
+    "media_error"; only "ok" comes with numbers.
     """
 
     status: str

@@ -21,8 +21,8 @@ from lipscore.eval.options import Request
 from lipscore.eval.run.backends import Made
 from lipscore.eval.run.cluster.crew import Crew, Hands, said
 from lipscore.eval.run.cluster.worker import Failure, Node, Order, Reply, Worker, examine, versions
-from lipscore.eval.run.fetch import url_of
 from lipscore.eval.run.floor import Floor
+from lipscore.eval.run.inputs.fetch import url_of
 from lipscore.eval.run.jobs import Job, Progress, Reporter, Task
 from lipscore.eval.run.runner import Outcome
 from lipscore.eval.run.work import Done, about

@@ -19,7 +19,7 @@ from scipy.signal import resample_poly
 from lipscore.demo.scene import Person, film
 from lipscore.demo.voice import Articulation, speak
 from lipscore.media import write
-from lipscore.media.aside import written_aside
+from lipscore.media.files.aside import written_aside
 from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
 from lipscore.types import Frame
 

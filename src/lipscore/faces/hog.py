@@ -2,7 +2,8 @@
 
 Detector: dlib.net, frontal_face_detector.h (Felzenszwalb et al. 2010, Dalal & Triggs 2005), from PyPI's dlib-bin, which
 contains the weights. The crop geometry expects boxes as S3FD draws them, forehead to chin; dlib draws squares around
-the features. benchmarks/fit_hog_mapping.py fits MAPPING; docs/faces.md says how well it fits and which faces are found.
+the features. benchmarks/quality/fit_hog_mapping.py fits MAPPING; docs/measures/faces.md says how
+well it fits and which faces are found.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from lipscore.faces.boxes import LINK_IOU, bridge, densify, link, sample_indices, steady
-from lipscore.media.passes import FrameSource
+from lipscore.media.decode.passes import FrameSource
 from lipscore.pool import Pool
 from lipscore.types import Detection, Detector, Shot
 

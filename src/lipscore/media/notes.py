@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.media.frames import Decoded
+from lipscore.media.decode.frames import Decoded
 from lipscore.types import MediaInfo
 
 SILENT = 10 ** (-60 / 20) * 32768  # the largest sample of what is not audible: -60 dBFS

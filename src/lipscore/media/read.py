@@ -14,19 +14,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lipscore.media import frames, limits, sound
+from lipscore.media import limits
+from lipscore.media.container.probe import file_sha256 as file_sha256
+from lipscore.media.container.probe import probe as probe
+from lipscore.media.container.probe import probe_sound
+from lipscore.media.container.streams import NoVideoError
+from lipscore.media.decode import frames, sound
+from lipscore.media.decode.frames import Decoded as Decoded
+from lipscore.media.decode.frames import count_frames as count_frames
+from lipscore.media.decode.mjpeg import split_jpegs
 from lipscore.media.ffmpeg import ONE_DECODER, PIPE_BYTES, Counts, input_args, open_ffmpeg
-from lipscore.media.frames import Decoded as Decoded
-from lipscore.media.frames import count_frames as count_frames
-from lipscore.media.mjpeg import split_jpegs
-from lipscore.media.probe import file_sha256 as file_sha256
-from lipscore.media.probe import probe as probe
-from lipscore.media.probe import probe_sound
 from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
-from lipscore.media.streams import NoVideoError
 from lipscore.types import Frame, MediaInfo
 
-# What is taken for a video in a folder; any other file is looked into (see eval/run/inputs.py)
+# What is taken for a video in a folder; any other file is looked into (see eval/run/inputs/paths.py)
 VIDEO_SUFFIXES = (
     *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts"),
     *(".mts", ".m2ts", ".m2t", ".3gp", ".3g2", ".ogv", ".mxf", ".gif", ".vob", ".asf", ".f4v", ".qt", ".divx"),

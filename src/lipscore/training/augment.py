@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import fftconvolve, firwin2, lfilter
 
 from lipscore.syncnet.audio import HOP, PREEMPHASIS, WINDOW
-from lipscore.syncnet.mini import MOUTH
+from lipscore.syncnet.models.mini import MOUTH
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Floats
 

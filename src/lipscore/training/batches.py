@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.mini import AUDIO_CONTEXT, LIP_CONTEXT
+from lipscore.syncnet.models.mini import AUDIO_CONTEXT, LIP_CONTEXT
 from lipscore.syncnet.window import FRAME_RATE, MFCC_PER_FRAME, N_FRAMES, N_MFCC, SAMPLES_PER_FRAME
 from lipscore.training.augment import mask_mfcc, plain_mouths, vary_mouths, vary_speech, vary_throat
 from lipscore.types import Floats

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from lipscore.demo.clips import make_clip
 from lipscore.errors import MediaError, UsageError
 from lipscore.media import read
-from lipscore.media.scratch import scratch
+from lipscore.media.files.scratch import scratch
 from lipscore.syncnet.crops import CropFile, CropPath
-from lipscore.syncnet.mini import grey_crops
+from lipscore.syncnet.models.mini import grey_crops
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.window import FRAME_RATE, SAMPLE_RATE
 from lipscore.training.batches import Clip
@@ -40,7 +40,9 @@ def read_boxes(path: Path) -> dict[str, Track]:
         entries = json.loads(path.read_text())
         return {name: _track(entry) for name, entry in sorted(entries.items())}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f"{path}: not a file of boxes ({error}); see docs/model-card.md for its format") from error
+        raise UsageError(
+            f"{path}: not a file of boxes ({error}); docs/measures/model-card.md has its format"
+        ) from error
 
 
 def _track(entry: dict[str, object]) -> Track:

@@ -1,7 +1,7 @@
 """S3FD, the face detector that the published LSE values were made with (Zhang et al. 2017).
 
 Network, thresholds and the two rounds of non-maximum suppression as in github.com/joonson/syncnet_python at 6efbb1c,
-detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the steps are named in docs/faces.md.
+detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the steps are named in docs/measures/faces.md.
 """
 
 from __future__ import annotations

@@ -18,19 +18,19 @@ from typing import NamedTuple
 import numpy as np
 
 from lipscore.faces.scan import scan
-from lipscore.generate.wav2lip import boxes as placing
-from lipscore.generate.wav2lip import paste
-from lipscore.generate.wav2lip.boxes import Ints, Pads, Placement
 from lipscore.generate.wav2lip.errors import NotGeneratedError
+from lipscore.generate.wav2lip.faces import boxes as placing
+from lipscore.generate.wav2lip.faces import paste
+from lipscore.generate.wav2lip.faces.boxes import Ints, Pads, Placement
+from lipscore.generate.wav2lip.faces.person import recognise
+from lipscore.generate.wav2lip.faces.picture import Framing, Picture, open_picture, spaced
 from lipscore.generate.wav2lip.generator import Generator, Patient
 from lipscore.generate.wav2lip.mel import Mel, chunk_starts
 from lipscore.generate.wav2lip.options import Box, Options
-from lipscore.generate.wav2lip.person import recognise
-from lipscore.generate.wav2lip.picture import Framing, Picture, open_picture, spaced
 from lipscore.generate.wav2lip.sound import SAMPLE_RATE, load_sound
 from lipscore.generate.wav2lip.write import check_target, output
-from lipscore.media.passes import FrameSource
-from lipscore.media.scratch import scratch
+from lipscore.media.decode.passes import FrameSource
+from lipscore.media.files.scratch import scratch
 from lipscore.pool import Pool
 from lipscore.syncnet.shots import find_shots
 from lipscore.types import Detection, Detector, Frame, Shot

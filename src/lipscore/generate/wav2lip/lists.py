@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lipscore.errors import UsageError
-from lipscore.generate.wav2lip.boxes import Pads
+from lipscore.generate.wav2lip.faces.boxes import Pads
 from lipscore.generate.wav2lip.options import Options
 
 

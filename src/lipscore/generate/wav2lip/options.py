@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lipscore.errors import UsageError
-from lipscore.generate.wav2lip.boxes import Pads
-from lipscore.generate.wav2lip.person import MEASURES
-from lipscore.generate.wav2lip.picture import Framing, spaced
+from lipscore.generate.wav2lip.faces.boxes import Pads
+from lipscore.generate.wav2lip.faces.person import MEASURES
+from lipscore.generate.wav2lip.faces.picture import Framing, spaced
 from lipscore.generate.wav2lip.write import CODECS
 
 MISSING = ("error", "keep", "interpolate")

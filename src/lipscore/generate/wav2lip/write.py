@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lipscore.errors import UsageError
 from lipscore.media import ffmpeg, write
-from lipscore.media.aside import written_aside
 from lipscore.media.edit import AUDIO_CODECS
 from lipscore.media.encode import frame_sink
+from lipscore.media.files.aside import written_aside
 from lipscore.types import Frame
 
 CODECS = ("original", "h264", "lossless")

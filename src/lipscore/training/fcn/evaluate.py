@@ -19,7 +19,7 @@ import torch
 from lipscore.metrics import longrange, lse
 from lipscore.metrics.longrange import cosine_map, sums_of
 from lipscore.metrics.reduce import bootstrap_mean
-from lipscore.syncnet.fcn import OffsetHead, features, reading
+from lipscore.syncnet.models.fcn import OffsetHead, features, reading
 from lipscore.syncnet.window import FRAME_RATE, N_FRAMES, VSHIFT
 from lipscore.training.fcn.streams import File, Shape, Stream, files
 from lipscore.types import Floats

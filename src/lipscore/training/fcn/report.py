@@ -11,8 +11,8 @@ from typing import Any
 import lipscore
 from lipscore.errors import UsageError
 from lipscore.metrics.longrange import FOUND, REACH
-from lipscore.syncnet.fcn import load_head
-from lipscore.syncnet.sync_pass import Embedder
+from lipscore.syncnet.models.fcn import load_head
+from lipscore.syncnet.models.sync_pass import Embedder
 from lipscore.training.fcn.evaluate import METHODS, accepted, by_head, figures, measure, paired_difference, windows_in
 from lipscore.training.fcn.streams import Shape, Stream, embed_clips
 

@@ -19,9 +19,9 @@ from lipscore.media import read
 from lipscore.metrics.longrange import REACH
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.crops import CropPath
+from lipscore.syncnet.models.sync_pass import Embedder
+from lipscore.syncnet.models.wide_pass import LipStream, Sound
 from lipscore.syncnet.protocols import PROTOCOLS
-from lipscore.syncnet.sync_pass import Embedder
-from lipscore.syncnet.wide_pass import LipStream, Sound
 from lipscore.syncnet.window import FRAME_RATE, N_FRAMES
 from lipscore.training.clips import read_boxes
 from lipscore.training.split import numbered, recordings

@@ -20,10 +20,10 @@ from torch.nn import functional
 
 import lipscore
 from lipscore.errors import UsageError
-from lipscore.media.aside import replace_whole, written_aside
+from lipscore.media.files.aside import replace_whole, written_aside
 from lipscore.metrics.longrange import REACH, cosine_map
-from lipscore.syncnet.fcn import OffsetHead, features, reading, save_head, soft_offset
-from lipscore.syncnet.sync_pass import Embedder
+from lipscore.syncnet.models.fcn import OffsetHead, features, reading, save_head, soft_offset
+from lipscore.syncnet.models.sync_pass import Embedder
 from lipscore.training.fcn.evaluate import (
     by_head,
     by_nothing,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from lipscore.syncnet.mini import APART, Calibration, probability
-from lipscore.syncnet.published import read_table
+from lipscore.syncnet.models.mini import APART, Calibration, probability
+from lipscore.syncnet.models.published import read_table
 
 LOGISTIC = 4  # the first features, which predict whether lips and audio belong together
 LOGISTIC_RIDGE = 3.0  # on features scaled to standard deviation 1

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from lipscore.metrics import lse
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet, features
+from lipscore.syncnet.models.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet, features
 from lipscore.syncnet.window import FRAME_RATE, SAMPLE_RATE, VSHIFT
 from lipscore.training.batches import Clip
 from lipscore.training.mini.calibrate import fit_calibration

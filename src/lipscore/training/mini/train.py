@@ -24,9 +24,9 @@ from torch import nn
 
 import lipscore
 from lipscore.errors import UsageError
-from lipscore.media.aside import written_aside
+from lipscore.media.files.aside import written_aside
 from lipscore.syncnet.audio import mfcc
-from lipscore.syncnet.mini import MiniSyncNet, save_mini
+from lipscore.syncnet.models.mini import MiniSyncNet, save_mini
 from lipscore.training.batches import Batch, Clip, draw
 from lipscore.training.clips import RENDERED, read_clips, rendered_clips
 from lipscore.training.mini import figures, losses

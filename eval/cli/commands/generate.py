@@ -1,0 +1,181 @@
+"""`lipscore generate`: lips made to follow a sound, and scored at once where that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipscore.errors import UsageError
+from lipscore.eval.cli.options import command
+from lipscore.eval.options import MODELS, InputOptions, ModelOptions, OutputOptions, ProtocolOptions, Request
+
+Four = tuple[int, int, int, int]
+SIDES = "T B L R"
+SCORING = "With --score"
+
+
+@command
+def generate(
+    *,
+    face: Annotated[Path | None, typer.Option(help="The video, or still image, whose lips are made to move.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="The sound that they follow; a sound file or a video.")] = None,
+    out: Annotated[Path, typer.Option(help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")] = Path(
+        "results/result_voice.mp4"
+    ),
+    checkpoint: Annotated[Path | None, typer.Option(help="Wav2Lip's weights: wav2lip_gan.pth, wav2lip.pth.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Or by name: wav2lip, wav2lip-gan, wav2lip-sd-gan; never fetched unasked.")
+    ] = None,
+    pads: Annotated[
+        Four | None, typer.Option(metavar=SIDES, help="Pixels added to the detected box; default 0 10 0 0.")
+    ] = None,
+    box: Annotated[Four, typer.Option(metavar=SIDES, help="A constant box in place of a detector; -1 first: none.")] = (
+        -1,
+        -1,
+        -1,
+        -1,
+    ),
+    crop: Annotated[
+        Four, typer.Option(metavar=SIDES, help="Cut frames to these rows and columns; -1: to the edge.")
+    ] = (0, -1, 0, -1),
+    resize_factor: Annotated[int, typer.Option(help="Both sides of the frames are divided by it first.")] = 1,
+    rotate: Annotated[bool, typer.Option("--rotate", help="Turn the frames by 90 degrees clockwise.")] = False,
+    static: Annotated[bool, typer.Option("--static", help="Only the video's first frame.")] = False,
+    no_smooth: Annotated[bool, typer.Option("--no-smooth", "--nosmooth", help="Boxes as detected.")] = False,
+    fps: Annotated[float | None, typer.Option(help="Of a still image; default 25.")] = None,
+    detector: Annotated[str, typer.Option(help="s3fd-fa (the original's), yunet, hog or given.")] = "s3fd-fa",
+    detections: Annotated[
+        Path | None, typer.Option(help="With --detector given: folder with STEM.json, boxes per frame.")
+    ] = None,
+    missing: Annotated[
+        str, typer.Option(help="Frames without a face: error, keep (they stay as they are) or interpolate.")
+    ] = "error",
+    same_person: Annotated[
+        str, typer.Option(help="With keep, another's face is told by: appearance, fork (LIpSync's) or off.")
+    ] = "appearance",
+    codec: Annotated[
+        str, typer.Option(help="original (two lossy codecs, as published), h264 or lossless.")
+    ] = "original",
+    face_det_batch_size: Annotated[int | None, typer.Option(help="Frames per detector call.")] = None,
+    wav2lip_batch_size: Annotated[
+        int | None, typer.Option(help="Windows per network call; default 8 on a CPU, 64 on a GPU.")
+    ] = None,
+    pairs: Annotated[Path | None, typer.Option(help="A list of Wav2Lip's evaluation scripts.")] = None,
+    pairs_kind: Annotated[str, typer.Option(help="lrs, resynced or resynced-tts.")] = "lrs",
+    data_root: Annotated[Path, typer.Option(help="The folder that the list's names are below.")] = Path(),
+    resume: Annotated[bool, typer.Option(help="Keep what an earlier run made, or make it again.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that lipscore did not make.")] = False,
+    weights_dir: Annotated[Path | None, typer.Option(help="Folder with weight files.")] = None,
+    allow_unverified: Annotated[
+        bool, typer.Option("--allow-unverified", help="Take weight files that are not the published ones.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    score: Annotated[bool, typer.Option("--score", help="Score what was made, as `lipscore score` does.")] = False,
+    protocol: ProtocolOptions,
+    score_model: Annotated[str, typer.Option(help="The model: vgg, mini or auto.", rich_help_panel=SCORING)] = "auto",
+    score_detections: Annotated[
+        Path | None,
+        typer.Option(help="Folder with STEM.json: boxes at the protocol's frame rate.", rich_help_panel=SCORING),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
+    ] = Path("eval/results"),
+    scores_file: Annotated[
+        Path, typer.Option(help="File that gets a line per face track.", rich_help_panel=SCORING)
+    ] = Path("all_scores.txt"),
+) -> None:
+    """Make the lips of a video, or of a still image, follow a sound, with Wav2Lip.
+
+    Example: lipscore generate --face talk.mp4 --audio speech.wav --checkpoint wav2lip_gan.pth --out lips.mp4 --score
+
+    Licence: Wav2Lip's official weights are for research, academic and personal use only, never commercial. lipscore
+    neither contains nor fetches them unasked (`lipscore weights fetch wav2lip_gan.pth`). Generate only with the consent
+    of the person shown, and say that the video is generated; its file says so too.
+
+    Raises:
+        LipscoreError: wrong options, or something that is needed is missing.
+    """
+    from lipscore import runtime
+    from lipscore.eval.cli import progress
+    from lipscore.eval.cli.commands.score import report
+    from lipscore.eval.run.signals import Interrupted, Interruption
+    from lipscore.eval.tools import generate as task
+    from lipscore.generate.wav2lip import lists
+    from lipscore.generate.wav2lip.faces.boxes import Pads
+    from lipscore.generate.wav2lip.faces.picture import Crop, Framing
+    from lipscore.generate.wav2lip.options import Box, Options
+
+    padding = None if pads is None else Pads(*pads)
+    options = Options(
+        pads=padding or Pads(),
+        box=None if box[0] == -1 else Box(*box),
+        framing=Framing(resize_factor, rotate, Crop(*crop)),
+        static=static,
+        smooth=not no_smooth,
+        fps=fps,
+        missing=missing,
+        same_person=same_person,
+        codec=codec,
+    )
+    if pairs is not None:
+        if face is not None or audio is not None:
+            raise UsageError("--pairs: takes the place of --face and --audio; give either")
+        jobs = lists.read_pairs(pairs, data_root, out, pairs_kind)
+        options = lists.list_options(options, pairs_kind, padding)
+    elif face is None or audio is None:
+        raise UsageError("give --face and --audio, or a list with --pairs")
+    else:
+        jobs = [lists.Pair(face, audio, out)]
+    if score_model not in MODELS:
+        raise UsageError.about("score_model", score_model, f"no such choice; use one of {', '.join(MODELS)}")
+    models = ModelOptions(score_model, weights_dir, allow_unverified, detections=score_detections, device=device)
+    scoring = Request(InputOptions(()), protocol, models, output=OutputOptions(results, scores_file))
+    if score:
+        task.check_scoring(scoring)
+    where = runtime.pick_device(device)
+    runtime.tune_process()
+    loaded = task.load_checkpoint(model, checkpoint, weights_dir, allow_unverified)
+    progress.say(task.LICENCE)
+    setup = task.load_setup(
+        loaded,
+        detector if options.box is None else None,
+        detections=detections,
+        weights_dir=weights_dir,
+        allow_unverified=allow_unverified,
+        device=where,
+        detector_batch=face_det_batch_size,
+        batch=wav2lip_batch_size,
+    )
+
+    def told(made: task.Made) -> None:
+        if made.failed:
+            progress.say(f"not generated: {made.status}: {made.message}")
+        else:
+            typer.echo(made.message)
+
+    try:
+        with Interruption():
+            made = task.make_all(
+                jobs,
+                setup,
+                options,
+                resume=resume,
+                overwrite=overwrite,
+                progress=lambda pair: progress.left_progress(pair.target.name),
+                told=told,
+            )
+    except Interrupted as signal_:
+        progress.say("interrupted; what was made is there whole, and the same command goes on from there")
+        raise typer.Exit(signal_.exit_status) from None
+    failed = sum(one.failed for one in made)
+    if len(made) > 1:
+        typer.echo(f"{len(made) - failed} of {len(made)} generated")
+    status = 1 if failed else 0
+    there = [one.pair.target for one in made if not one.failed]
+    if score and there:
+        ran = task.score_made(there, scoring, progress.Terminal())
+        report(ran, results)
+        status = max(status, ran.exit_status)
+    raise typer.Exit(status)

@@ -1,0 +1,41 @@
+"""`lipscore noise INPUT...`: the band inside which differences of scores say nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipscore.eval.cli.options import Inputs, command, load_setup
+from lipscore.eval.options import ModelOptions, ProtocolOptions
+
+
+@command
+def noise(
+    inputs: Inputs,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for noise.json.")],
+    sample: Annotated[int, typer.Option(help="How many of the videos, drawn by the seed.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Of the drawing.", min=0)] = 0,
+    protocol: ProtocolOptions,
+    models: ModelOptions,
+) -> None:
+    """Score videos under changes that no viewer sees (codec, size, crop, a frame off): how far do the scores move?
+
+    Exit 1 where a video cannot be scored as it is.
+
+    Example: lipscore noise videos --sample 20 --out results
+    """
+    setup = load_setup(protocol, models)
+    from lipscore.eval.cli.progress import say
+    from lipscore.eval.run.inputs.paths import collect
+    from lipscore.eval.tools import noise as task
+
+    drawn = task.sample(collect(inputs), sample, seed)
+    found = task.measure(drawn, setup, say)
+    path = task.write(found, out, setup, seed)
+    typer.echo("\n".join(task.lines(found, [setup.models.sync.name])))
+    typer.echo(f"signature: {setup.signature.with_n(found.n, len(drawn))}")
+    typer.echo(str(path))
+    raise typer.Exit(1 if found.not_scored else 0)

@@ -1,0 +1,36 @@
+"""`lipscore report`: the page with a run's results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipscore.eval.cli.options import command
+
+
+@command
+def report(
+    results: Annotated[
+        list[str], typer.Argument(metavar="RESULTS...", help="What `score --out` wrote, each FOLDER or NAME=FOLDER.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
+    real: Annotated[str | None, typer.Option(help="The name of the results of the real videos: drawn grey.")] = None,
+    pictures: Annotated[
+        int, typer.Option(help="How many videos, worst and best, show what `score --keep-pictures` kept.", min=0)
+    ] = 40,
+) -> None:
+    """Make one HTML page of results: means, charts, a table, a panel per video; several results side by side.
+
+    Example: lipscore report results --out report.html
+    """
+    from lipscore.eval.cli.progress import say
+    from lipscore.eval.report.page.page import report as make
+    from lipscore.media.files.aside import replace_whole
+
+    made = make(results, out, real=real, pictures=pictures)
+    for warning in made.warnings:
+        say(warning)
+    replace_whole(out, made.html)
+    typer.echo(str(out))

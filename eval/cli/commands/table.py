@@ -1,0 +1,55 @@
+"""`lipscore table NAME=RESULTS...`: the table that papers print, and what its differences are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipscore.eval.cli.options import command
+
+
+@command
+def table(
+    results: Annotated[
+        list[str], typer.Argument(metavar="NAME=RESULTS...", help="A method's name and the folder of its results.")
+    ],
+    real: Annotated[str | None, typer.Option(help="Which NAME is real video: the reference of all others.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="CSV of video, language, ...: a table per group as well.")] = None,
+    each_its_own: Annotated[
+        bool, typer.Option("--each-its-own", help="Means over each method's own videos, not those that all share.")
+    ] = False,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Take results together that were scored differently.")
+    ] = False,
+    standard: Annotated[
+        str | None, typer.Option(help="Add the share within itu-detectable, itu-acceptable, ebu-r37 or atsc-is191.")
+    ] = None,
+    noise: Annotated[
+        Path | None, typer.Option(help="What `lipscore noise` wrote: marks differences inside it.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or json.")] = "text",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the drawing.", min=0)] = 0,
+) -> None:
+    """Compare methods: means with 95 % intervals, best and second, paired tests; pairs videos by name.
+
+    Example: lipscore table real=results/real a=results/a b=results/b --real real --format latex
+    """
+    from lipscore.eval.cli.progress import say
+    from lipscore.eval.report.table.build import Wanted
+    from lipscore.eval.report.table.make import make
+    from lipscore.eval.report.verdict import get_standard
+    from lipscore.media.files.aside import replace_whole
+
+    limits = None if standard is None else get_standard(standard)
+    wanted = Wanted(real, each_its_own, limits, seed=seed)
+    made = make(results, wanted, form=form, noise=noise, groups=groups, allow_mixed=allow_mixed)
+    for warning in made.warnings:
+        say(f"warning: {warning}")
+    if out is None:
+        typer.echo(made.text, nl=False)
+    else:
+        replace_whole(out, made.text.encode(errors="backslashreplace"))
+        say(f"wrote {out}")

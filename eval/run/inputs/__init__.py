@@ -1,0 +1,1 @@
+"""From arguments, lists and URLs to videos and what belongs to them."""

@@ -1,0 +1,110 @@
+"""What belongs to a video in another folder: its reference, its boxes, its sound.
+
+A partner has the video's path below the input (whatever its suffix), or, where nothing has, the video's stem, if no
+other file there and no other video has that stem. Nothing is guessed: what two could mean is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lipscore.errors import MissingError, UsageError
+from lipscore.eval.run.inputs.paths import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is looked for.
+
+    option: the command line's; what: in words; suffixes: of its files.
+    """
+
+    option: str
+    what: str
+    suffixes: tuple[str, ...]
+
+
+def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Path]:
+    """The partner of each video that has one, by the video's path.
+
+    Args:
+        place: a folder, searched with all folders below it; or a file, which is for one video alone.
+
+    Raises:
+        MissingError: there is nothing at `place`, or a folder cannot be read.
+        UsageError: `place` is a file and there are several videos, or two files could be one video's.
+    """
+    if os.path.isfile(place):  # noqa: PTH113 - Path's raises for an over-long name
+        if len(videos) > 1:
+            problem = f"a file is for one video, and there are {len(videos)}; give a folder of {kind.what}s"
+            raise UsageError.about(kind.option, place, problem)
+        return {video.path: place for video in videos}
+    if not os.path.isdir(place):  # noqa: PTH112
+        raise MissingError.about(kind.option, place, "no such file or folder; name what is there")
+    by_path: dict[Path, list[Path]] = defaultdict(list)
+    for path in _files(place, kind.suffixes):
+        by_path[path.relative_to(place).with_name(path.stem)].append(path)
+    found: dict[Path, list[Path]] = {}
+    for video in videos:
+        if same := by_path.get(_below(video)):
+            found[video.path] = same
+    taken = {path for paths in found.values() for path in paths}
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for paths in by_path.values():
+        for path in paths:
+            if path not in taken:
+                by_stem[path.stem].append(path)
+    rivals: dict[str, list[Path]] = defaultdict(list)
+    for video in videos:
+        if video.path not in found:
+            rivals[video.path.stem].append(video.path)
+    for stem, several in rivals.items():
+        if stem not in by_stem:
+            continue
+        if len(several) > 1:
+            raise UsageError(
+                f"{_list(by_stem[stem])}: {_list(several)} have its stem; give each a {kind.what} "
+                f"at the same path below {place}"
+            )
+        found[several[0]] = by_stem[stem]
+    return {video: _only(video, paths, kind) for video, paths in found.items()}
+
+
+def expected(video: Found, place: Path, kind: Kind) -> Path:
+    """Where a video's partner would be."""
+    return place / _below(video).with_name(video.path.stem + kind.suffixes[0])
+
+
+def _only(video: Path, paths: Sequence[Path], kind: Kind) -> Path:
+    if len(paths) > 1:
+        raise UsageError(f"{video}: more than one {kind.what} fits: {_list(paths)}; leave one of them there")
+    return paths[0]
+
+
+def _below(video: Found) -> Path:
+    """The video's path below its input, without its suffix."""
+    return video.path.relative_to(video.folder).with_name(video.path.stem)
+
+
+def _files(place: Path, suffixes: Sequence[str]) -> list[Path]:
+    def unreadable(error: OSError) -> None:
+        raise MissingError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    found = []
+    seen = {os.path.realpath(place)}
+    for folder, folders, files in os.walk(place, onerror=unreadable, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
+        real = {name: os.path.realpath(Path(folder, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in seen]  # a link to a folder above goes round
+        seen.update(real[name] for name in folders)
+        paths = (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        found += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    return found
+
+
+def _list(paths: Sequence[Path]) -> str:
+    return " and ".join(map(str, paths))

@@ -1,0 +1,1 @@
+"""Offsets beyond SyncNet's range: detection, calibrated answers, and mending."""

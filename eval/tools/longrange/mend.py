@@ -1,0 +1,88 @@
+"""`lipscore fix --max-offset`: move the audio by the seconds that `detect` finds, and keep what is then in sync."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from lipscore.errors import UsageError
+from lipscore.eval.options import DetectOptions
+from lipscore.eval.setup import Setup
+from lipscore.eval.tools.fix import ATTEMPTS, Verdict
+from lipscore.eval.tools.longrange.detect import detect
+from lipscore.eval.tools.longrange.detection import Detection, drift_sentence
+from lipscore.media import edit
+from lipscore.media.files.scratch import scratch
+from lipscore.syncnet.window import FRAME_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done: the verdict, a sentence that says why, what was found before and after the shift (None: none).
+
+    Only "fixed" leaves a file.
+    """
+
+    verdict: Verdict
+    message: str
+    before: Detection
+    after: Detection | None = None
+
+
+def mend(
+    path: Path,
+    target: Path,
+    setup: Setup,
+    options: DetectOptions,
+    on_stage: Callable[[str], None] | None = None,
+) -> Mended:
+    """Detect, shift, detect again; the target is written only where the offset is then 0, and sure again.
+
+    Where one frame is left, the audio is moved by that too, and searched again.
+
+    Raises:
+        UsageError: the target is the video itself.
+        MissingError, MediaError: the target cannot be written.
+    """
+    if target.resolve() == path.resolve():
+        raise UsageError.about("out", target, "is the video itself; name another file")
+    before = detect(path, setup, options, on_stage=on_stage)
+    offset = before.offset
+    if offset is None:
+        verdict: Verdict = "refused" if before.status == "unknown" else "not_scored"
+        return Mended(verdict, f"{before.status}: {before.reason}", before)
+    if before.drift is not None and before.drift.steady:
+        return Mended("refused", f"no single shift mends it: {drift_sentence(before.drift)}", before)
+    differ = {t.found.peak.offset for t in before.tracks if t.found.peak is not None and not t.found.trouble}
+    if differ and max(differ) - min(differ) > 1:
+        asked = ", ".join(f"{one:+d}" for one in sorted(differ))
+        return Mended(
+            "refused", f"its face tracks ask for different shifts ({asked}); cut the video, and fix the parts", before
+        )
+    if offset == 0:
+        return Mended("in_sync", "the offset is 0 already; nothing was written", before)
+    same_boxes = setup.with_detector(lambda _: setup.models.detector_for(path))  # the picture stays what it was
+    with scratch() as folder:
+        moved = folder / f"{path.stem}{target.suffix}"
+        shift, left = 0, offset
+        for _ in range(ATTEMPTS):
+            shift += left
+            copied = edit.shift_audio(path, moved, Fraction(shift, FRAME_RATE))
+            after = detect(moved, same_boxes, options, on_stage=on_stage)
+            left = after.offset or 0
+            if abs(left) != 1 or shift + left == 0:
+                break
+        did = (
+            f"moved the audio {abs(shift) * 1000 // FRAME_RATE} ms {'later' if shift > 0 else 'earlier'} "
+            f"({'copied' if copied else 'encoded'})"
+        )
+        if after.offset is None:
+            trouble = f"the result is {after.status} ({after.reason})"
+        else:
+            trouble = f"the offset is then {left:+d}, not 0" if left else ""
+        if trouble:
+            return Mended("not_better", f"{did}, but {trouble}; nothing was written", before, after)
+        edit.move(moved, target)
+    return Mended("fixed", f"{did}: offset {offset:+d} -> 0", before, after)

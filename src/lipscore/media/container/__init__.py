@@ -1,0 +1,1 @@
+"""What a file holds: its streams, packets and their times."""

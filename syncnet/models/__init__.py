@@ -1,0 +1,1 @@
+"""The networks that score lips against sound, and their passes over a video."""

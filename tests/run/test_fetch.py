@@ -1,0 +1,100 @@
+"""Videos from a manifest and from URLs: fetched, scored as the local file is, and removed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lipscore.errors import LipscoreError, MissingError, UsageError
+from lipscore.eval.run.inputs.fetch import fetched, path_of, restored, url_of
+from lipscore.eval.run.inputs.listing import read_manifest
+from lipscore.eval.run.inputs.paths import collect
+from lipscore.eval.run.jobs import Job
+from lipscore.eval.store.records import Record
+from lipscore.types import VideoScore
+
+
+def test_a_url_that_was_a_path_is_a_url_again() -> None:
+    for url in ("s3://bucket/a/b.mp4", "gs://b/c.mp4", "https://host/a.mp4?x=1"):
+        assert url_of(Path(url)) == url == url_of(url)
+    assert [url_of(path) for path in ("videos/s3.mp4", "/s3:/a.mp4", "s3", "c:/a.mp4")] == [""] * 4
+    assert path_of("https://host/some%20name.mp4?token=1/2").name == "some name.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("name\na\n", UsageError, "no column video"),
+        ("video,speaker\na.mp4,x\n", UsageError, "speaker"),
+        ("video,audio\na.mp4,a.wav\n", UsageError, "audio is not supported"),
+        ("video\n", MissingError, "no video"),
+        ("video,name\n,x\n", UsageError, "line 2 names no video"),
+        ("video\na.mp4,b\n", UsageError, "line 2 has more cells"),
+        ("video\na/c.mp4\nb/c.mp4\n", UsageError, "lines 2 and 3 are both named c"),
+    ],
+)
+def test_a_wrong_manifest_is_an_error_that_says_where(
+    tmp_path: Path, text: str, kind: type[LipscoreError], said: str
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(kind, match=said):
+        read_manifest(path)
+    with pytest.raises(MissingError, match="cannot be read"):
+        read_manifest(tmp_path / "none.csv")
+
+
+def test_a_manifest_names_files_beside_it_and_urls(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    path = tmp_path / "list.csv"
+    path.write_text(
+        "video,reference,name,group\na.mp4,r/a.mp4,first,ours\ns3://b//k/c.mp4?v=1,https://h/r.mp4,,\nb.mp4,,,\n"
+    )
+    first, second, third = read_manifest(path)
+    assert (first.path, first.reference, first.name, first.url) == (
+        tmp_path / "a.mp4",
+        tmp_path / "r" / "a.mp4",
+        "first",
+        "",
+    )
+    assert (second.url, second.reference_url, second.name) == ("s3://b//k/c.mp4?v=1", "https://h/r.mp4", "c")
+    assert [job.folder for job in (first, second, third)] == ["ours", "", ""]
+    assert (third.problem, third.reference) == ("no such file", None)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    pytest.importorskip("aiohttp", reason="fsspec's http needs aiohttp: pip install 'lipscore[remote]'")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "clip.mp4").write_bytes(b"video")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "site")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_url_is_fetched_named_in_the_record_and_removed(served: str) -> None:
+    (found,) = collect([Path(f"{served}/clip.mp4")])
+    job = Job(found.path, found.name, url=found.url)
+    assert (job.where, job.name) == (f"{served}/clip.mp4", "clip")
+    with fetched(job) as local:
+        assert local.path.read_bytes() == b"video" and not local.problem
+        score = VideoScore(str(local.path), "clip", "", "media_error", f"{local.path}: bad", "wav2lip", "mini", False)
+        record = restored(Record(score), job, local)
+    assert not local.path.exists()
+    assert (record.score.video, record.score.reason) == (job.where, f"{job.where}: bad")
+    with fetched(Job(Path("x.mp4"), "x", url=f"{served}/none.mp4")) as missing:
+        assert missing.problem.startswith("cannot be fetched (FileNotFoundError")
+    with fetched(Job(found.path, "x", url=found.url, reference_url=f"{served}/no.mp4")) as half:
+        assert half.problem.startswith(f"its reference {served}/no.mp4 cannot be fetched")
