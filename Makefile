@@ -60,9 +60,11 @@ eval: export OUT := $(OUT)
 eval: export MODEL := $(MODEL)
 eval: export SCORES := $(SCORES)
 
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile  # a process per core; a file stays on one of them
+
 .PHONY: test
 test: $(STAMP)  ## the quick tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-all
 test-all: $(STAMP)  ## all tests, the slow ones too

@@ -78,3 +78,21 @@ def under(protocol: str, path: Path, folder: Path) -> tuple[Source, Heed]:
     for _ in source.frames.packed():
         pass
     return source, heed
+
+
+def mux(target: Path, *inputs: Path, maps: str, options: str) -> Path:
+    """Write the streams that `maps` names (as FFmpeg's -map does) of these files, with FFmpeg's output options."""
+    args = [word for path in inputs for word in ffmpeg.input_args(path)]
+    args += [word for stream in maps.split() for word in ("-map", stream)]
+    ffmpeg.run_ffmpeg([*args, *options.split(), str(target)], target)
+    return target
+
+
+def patched(path: Path, target: Path, old: bytes, new: bytes, which: int = 0) -> Path:
+    """The file with the which-th occurrence of some bytes replaced."""
+    data = path.read_bytes()
+    at = -1
+    for _ in range(which + 1):
+        at = data.index(old, at + 1)
+    target.write_bytes(data[:at] + new + data[at + len(old) :])
+    return target

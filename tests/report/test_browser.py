@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_report import folder_of, run_of
+from report_files import folder_of, run_of
 from test_serve import Start, servers
 from typer.testing import CliRunner
 

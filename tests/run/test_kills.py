@@ -18,7 +18,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_runner import BLANK, jobs_in, scored
+from run_files import BLANK, jobs_in, scored
 from lipscore.eval.run.jobs import Silent, Task
 from lipscore.eval.run.runner import run
 from lipscore.eval.run.work import on_threads

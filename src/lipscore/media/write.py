@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
-import threading
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,17 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
-from lipscore.media.ffmpeg import (
-    ONE_DECODER,
-    Counts,
-    failure,
-    ffmpeg_command,
-    file_url,
-    input_args,
-    run_counted,
-    run_ffmpeg,
-    started,
-)
+from lipscore.media.encode import frame_sink
+from lipscore.media.ffmpeg import ONE_DECODER, Counts, file_url, input_args, run_counted, run_ffmpeg
 from lipscore.media.rates import SAMPLE_RATE
 from lipscore.types import Frame
 
@@ -55,44 +44,18 @@ def write_video(
     except StopIteration as error:
         raise MediaError(f"{path}: no frames to write") from error
     height, width = first.shape[:2]
-    args = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(Fraction(fps)), "-i", "pipe:0"]
-    read_end = write_end = -1
-    if pcm is not None:
-        read_end, write_end = os.pipe()
-        args += ["-f", "s16le", "-ar", str(rate), "-ac", "1", "-i", f"pipe:{read_end}", "-c:a", "aac"]
-    args += ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv444p" if width % 2 or height % 2 else "yuv420p"]
-    command = ffmpeg_command([*args, "-movflags", "+faststart", file_url(path)])
-    command.remove("-nostdin")
-    handed_on = [read_end] if pcm is not None else []
-    with tempfile.TemporaryFile() as said:
-        with started(command, stdin=subprocess.PIPE, stderr=said, pass_fds=handed_on) as process:
-            assert process.stdin is not None
-            feeder = None
-            if pcm is not None:
-                os.close(read_end)
-                feeder = threading.Thread(target=_feed, args=(write_end, pcm.astype("<i2").tobytes()), daemon=True)
-                feeder.start()
-            try:
-                process.stdin.write(first.tobytes())
-                for frame in stream:
-                    process.stdin.write(frame.tobytes())
-                process.stdin.close()
-            except BrokenPipeError:
-                pass
-            process.wait()
-        if feeder is not None:
-            feeder.join()
-        if process.returncode:
-            said.seek(0)
-            raise failure(path, said.read(), process.returncode)
-
-
-def _feed(descriptor: int, data: bytes) -> None:
-    with os.fdopen(descriptor, "wb") as pipe:
-        try:
-            pipe.write(data)
-        except BrokenPipeError:
-            return
+    options = ["-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv444p" if width % 2 or height % 2 else "yuv420p"]
+    with ExitStack() as stack:
+        inputs: list[str] = []
+        if pcm is not None:
+            sound = stack.enter_context(_as_wav(pcm, rate, path.parent))
+            inputs, options = input_args(sound), [*options, "-c:a", "aac"]
+        write = stack.enter_context(
+            frame_sink(path, (width, height), Fraction(fps), inputs, [*options, "-movflags", "+faststart"])
+        )
+        write(first)
+        for frame in stream:
+            write(frame)
 
 
 def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | None:
@@ -127,10 +90,17 @@ def mux_pcm(video: Path, pcm: NDArray[np.int16], rate: int, target: Path, codec:
     Raises:
         MediaError: FFmpeg cannot write the target.
     """
-    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".wav") as sound:
-        write_wav(Path(sound.name), pcm, rate)
-        inputs = [*input_args(video), *input_args(Path(sound.name))]
+    with _as_wav(pcm, rate, target.parent) as sound:
+        inputs = [*input_args(video), *input_args(sound)]
         run_ffmpeg([*inputs, "-c:v", "copy", "-c:a", codec, file_url(target)], target)
+
+
+@contextmanager
+def _as_wav(pcm: NDArray[np.int16], rate: int, folder: Path) -> Iterator[Path]:
+    """The samples as a WAV file in this folder, while the block runs."""
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".wav") as sound:
+        write_wav(Path(sound.name), pcm, rate)
+        yield Path(sound.name)
 
 
 def write_wav(path: Path, pcm: NDArray[np.int16], rate: int) -> None:
