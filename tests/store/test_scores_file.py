@@ -78,13 +78,15 @@ def test_files_of_the_older_scripts_and_what_is_wrong_in_them(tmp_path: Path) ->
 
 def test_a_video_scored_again_is_a_group_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "all_scores.txt"
-    for score in (SCORE, SCORE, replace(SCORE, protocol="joonson"), replace(SCORE, name="b", tracks=TRACKS[1:])):
+    other = replace(SCORE, name="b", tracks=TRACKS[1:])
+    for score in (SCORE, SCORE, replace(SCORE, protocol="joonson"), other, other):
         scores_file.append_lines(path, scores_file.lines_of(score))
     groups = scores_file.by_video(scores_file.read_scores(path).rows)
     assert [(group[0].name, group[0].protocol, len(group)) for group in groups] == [
         ("a", "wav2lip", 2),
         ("a", "wav2lip", 2),
         ("a", "joonson", 2),
+        ("b", "wav2lip", 1),
         ("b", "wav2lip", 1),
     ]
 
