@@ -81,9 +81,10 @@ def go(
     workers: int = 1,
     reference: Path | None = None,
     boxes: Path | None = None,
+    audio: Path | None = None,
 ) -> tuple[Outcome, Said]:
     said = Said()
-    jobs = [replace(job, reference=reference, boxes=boxes) for job in jobs_in(folder / "in")]
+    jobs = [replace(job, reference=reference, boxes=boxes, audio=audio) for job in jobs_in(folder / "in")]
     store = RecordStore(folder / "out")
     task = Task(BLANK, settings, folder / "all_scores.txt", resume)
     backend = on_threads(jobs, lambda job, _: score(job), task, store, said, workers=workers)
@@ -134,6 +135,11 @@ def test_changed_files_settings_and_references_are_scored_again(folder: Path) ->
     boxes = folder / "boxes.json"
     boxes.write_bytes(b"[]")
     assert go(folder, boxes=boxes)[0].resumed == 0
+    audio = folder / "speech.wav"
+    for content in (b"[]", b"sound"):
+        audio.write_bytes(content)
+        assert go(folder, audio=audio)[0].resumed == 0
+        assert go(folder, audio=audio)[0].resumed == 3
 
 
 def test_no_resume_appends_again(folder: Path) -> None:
