@@ -177,13 +177,15 @@ class InputOptions:
     """The inputs of a run.
 
     inputs: video files, or folders of videos. reference: the folder of references; None: INPUT/reference if it exists
-    and find_references is True. manifest: a CSV file that lists videos (`lipscore.eval.run.inputs.listing`).
+    and find_references is True. manifest: a CSV file that lists videos (`lipscore.eval.run.inputs.listing`). audio: the
+    sound to score in place of the videos' own: a file for one video, or a folder.
     """
 
     inputs: tuple[Path, ...]
     reference: Path | None = None
     find_references: bool = True
     manifest: Path | None = None
+    audio: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

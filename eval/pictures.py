@@ -57,7 +57,7 @@ def gather(path: Path, record: VideoScore, trace: Trace, setup: Setup) -> dict[s
         "size": [info.width, info.height],
         "duration_s": record.duration_s,
         "cuts": [round(float(shot.start / rate), 3) for shot in trace.shots[1:]],
-        "silence": silences(read.read_pcm(path)),
+        "silence": silences(read.read_pcm(path if record.audio is None else Path(record.audio.path))),
         "tracks": [_track(one) for one in kept],
         "crops": _crops(read.frames_at(path, rate), best, numbers, float(rate)),
     }
@@ -106,8 +106,9 @@ def read_kept(out: Path, record: VideoScore, settings: str) -> dict[str, Any] | 
 
 
 def place(out: Path, record: VideoScore, settings: str) -> Path:
-    """Where a video's pictures lie: named after the bytes of the file and the settings, never after the video."""
-    return out / FOLDER / f"{record.sha256[:16]}-{settings}.json"
+    """Where a video's pictures lie: named after the bytes of the file, the settings and a given sound's bytes."""
+    sound = "" if record.audio is None else f"-{record.audio.sha256[:16]}"
+    return out / FOLDER / f"{record.sha256[:16]}-{settings}{sound}.json"
 
 
 def _track(kept: TracedTrack) -> dict[str, Any]:

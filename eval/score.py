@@ -30,7 +30,7 @@ from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import Heed, Source, direct_input, prepare
 from lipscore.syncnet.tracks import find_tracks
-from lipscore.types import MediaInfo, SyncCurve, SyncPass, Track, TrackScore, VideoScore
+from lipscore.types import GivenSound, MediaInfo, SyncCurve, SyncPass, Track, TrackScore, VideoScore
 
 T = TypeVar("T")
 UNREAD = ("media_error", "too_large", "timed_out")  # statuses of what is not worth reading again
@@ -75,6 +75,7 @@ def score_video(
     path: Path | str,
     setup: Setup,
     reference: Path | str | None = None,
+    audio: Path | str | None = None,
     *,
     name: str | None = None,
     sha256: str | None = None,
@@ -87,7 +88,8 @@ def score_video(
 
     Args:
         path: the video file.
-            reference: the reference video for PSNR and SSIM.
+        reference: the reference video for PSNR and SSIM.
+        audio: a file whose sound is scored in place of the video's own, from the first frame on.
         name: the video's name in the record; default: its stem.
         sha256: the file's hash, if the caller knows it.
         trace: receives boxes, shots, tracks and curves.
@@ -102,6 +104,7 @@ def score_video(
     path = Path(path)
     stop = stop or Stop()
     watch = Stopwatch(on_stage, stop)
+    setup = setup.hearing([audio])
     record = replace(setup.blank(str(path), name if name is not None else path.stem), status="ok")
     job: _Job | None = None
     heed: Heed | None = None
@@ -111,6 +114,10 @@ def score_video(
             guard = Watch(limits or Limits(), path.stat().st_size, setup.protocol.frame_rate, stop.check)
             with watching(guard):
                 info = read.probe(path)
+                if audio is not None:
+                    given = given_sound(audio)
+                    guard.hearing(Path(audio).stat().st_size)
+                    info, record = read.hearing(info, Path(audio)), replace(record, audio=given)
             record = replace(record, sha256=sha256)
         record = replace(record, fps=float(info.fps), n_frames=info.n_frames, duration_s=round(info.duration_s, 4))
         guard.lasting(info.duration_s)
@@ -147,6 +154,15 @@ def score_video(
             alignment=compared.alignment,
         )
     return replace(record, seconds=watch.seconds)
+
+
+def given_sound(path: Path | str) -> GivenSound:
+    """What a record says of the file that a video is scored against.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    return GivenSound(str(path), read.file_sha256(Path(path)))
 
 
 def score_source(

@@ -79,20 +79,27 @@ class Scorer:
         return self.setup.comparable
 
     def score(
-        self, video: Pathlike, reference: Pathlike | None = None, *, name: str | None = None, trace: Trace | None = None
+        self,
+        video: Pathlike,
+        reference: Pathlike | None = None,
+        *,
+        audio: Pathlike | None = None,
+        name: str | None = None,
+        trace: Trace | None = None,
     ) -> VideoScore:
         """Score one video; a problem with it becomes the record's status and reason.
 
         Args:
             video: the video file.
             reference: the reference video for PSNR and SSIM.
+            audio: a file whose sound is scored in place of the video's own, from the first frame on.
             name: the video's name in the record; default: its stem.
             trace: receives boxes, shots, tracks and curves.
 
         Raises:
             MissingError: the temporary folder cannot be written.
         """
-        return stages.score_video(video, self.setup, reference, name=name, trace=trace)
+        return stages.score_video(video, self.setup, reference, audio, name=name, trace=trace)
 
     def score_frames(
         self,
@@ -130,6 +137,7 @@ class Scorer:
         out: Pathlike | None = None,
         *,
         reference: Pathlike | None = None,
+        audio: Pathlike | None = None,
         scores_file: Pathlike | None = None,
         workers: int | None = None,
         resume: bool = True,
@@ -140,6 +148,7 @@ class Scorer:
             inputs: a video or folder, or several of them.
             out: the folder for scores.jsonl and scores.csv; None: nothing is written.
             reference: the folder of references; default: INPUT/reference, if it exists.
+            audio: the folder of the sounds to score in place of the videos' own; for one video, the file.
             scores_file: a file to which a line per face track is appended.
             workers: videos at a time; default: one per core, at most 4.
             resume: reuse the results that `out` already contains.
@@ -148,15 +157,20 @@ class Scorer:
             MissingError: the inputs contain no video, or `out` cannot be written.
         """
         named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-        asked = InputOptions(tuple(map(Path, named)), None if reference is None else Path(reference))
+        asked = InputOptions(
+            tuple(map(Path, named)),
+            None if reference is None else Path(reference),
+            audio=None if audio is None else Path(audio),
+        )
         jobs = find_jobs(asked, self._models, RunOptions(), self.setup.protocol)
         store = None if out is None else RecordStore(Path(out))
         scores_path = None if scores_file is None else Path(scores_file)
         if scores_path is not None:
             check_appendable(scores_path)
         stop, silent = Stop(), Silent()
-        task = Task(self.setup.blank(), self.setup.settings(), scores_path, resume)
-        score = scorer_of(self.setup, stop, silent.stage)
+        setup = self.setup.hearing([job.audio for job in jobs])
+        task = Task(setup.blank(), setup.settings(), scores_path, resume)
+        score = scorer_of(setup, stop, silent.stage)
         backend = on_threads(jobs, score, task, store, silent, workers=at_a_time(len(jobs), workers), stop=stop)
         run = Run(jobs, backend, task, store, silent)
         try:
@@ -174,9 +188,10 @@ def score_video(
     models: Models,
     reference: Pathlike | None = None,
     *,
+    audio: Pathlike | None = None,
     name: str | None = None,
     reference_options: ReferenceOptions | None = None,
 ) -> VideoScore:
     """Score one video with models from `load_models`; otherwise like `Scorer.score`."""
     setup = Setup(protocol, models, reference_options or ReferenceOptions())
-    return stages.score_video(path, setup, reference, name=name)
+    return stages.score_video(path, setup, reference, audio, name=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from lipscore.pool import Pool
 from lipscore.syncnet.models.mini import WEIGHTS, load_mini, mini_sha256
 from lipscore.syncnet.models.v2 import SyncNetEmbedder
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, as_record
-from lipscore.types import Detector, SyncModel, VideoScore
+from lipscore.types import Detector, SyncModel, VideoScore, Whose, whose
 from lipscore.weights import catalogue, fetch
 
 FAST_STRIDE = 5  # frames; docs/measures/precision.md gives its effect on the numbers
@@ -79,13 +79,14 @@ class Models:
 class Setup:
     """A protocol, its models, and the reference options.
 
-    detections: whether face boxes come from files.
+    detections: whether face boxes come from files; audio: whose sound is scored, "mixed" only of a whole run.
     """
 
     protocol: Protocol
     models: Models
     reference: ReferenceOptions = field(default_factory=ReferenceOptions)
     detections: bool = False
+    audio: Whose = "own"
 
     @classmethod
     def load(
@@ -108,8 +109,8 @@ class Setup:
 
     @property
     def comparable(self) -> bool:
-        """Whether scores are comparable with published ones."""
-        return self.models.comparable(self.protocol)
+        """Whether scores are comparable with published ones; with another sound only where the original takes one."""
+        return self.models.comparable(self.protocol) and (self.audio == "own" or self.protocol.takes_sound)
 
     @property
     def detector(self) -> str:
@@ -119,7 +120,10 @@ class Setup:
     @property
     def changed(self) -> tuple[str, ...]:
         """Each setting that differs from the named protocol, or from exact arithmetic."""
-        return self.protocol.changed + self.models.changed
+        changed = self.protocol.changed + self.models.changed
+        if self.audio == "own" or self.protocol.takes_sound:
+            return changed
+        return (*changed, f"audio={self.audio} ({self.protocol.name}: own)")
 
     def blank(self, video: str = "", name: str = "") -> VideoScore:
         """A record without numbers: the start of every score, and the result for a video that fails before scoring."""
@@ -135,7 +139,7 @@ class Setup:
             protocol_hash=self.protocol.hash,
             detector=self.detector,
             changed=self.changed,
-            notes=self.models.weights_notes + ffmpeg_notes(),
+            notes=self.models.weights_notes + ffmpeg.build_notes(),
             signature=str(self.signature),
         )
 
@@ -154,6 +158,7 @@ class Setup:
                 "ffmpeg": ffmpeg.ffmpeg_version(),
                 "opencv": cv2.__version__,
                 **({"changed": "; ".join(self.changed)} if self.changed else {}),
+                **({"audio": self.audio} if self.audio != "own" else {}),
                 "psnr": f"{compared.region},{shift},{compared.resize}",
             }
         )
@@ -163,6 +168,7 @@ class Setup:
         return {
             **asdict(self.reference),
             "detections": self.detections,
+            **({"audio": "given"} if self.audio != "own" else {}),
             "changed": list(self.models.changed),
             "ffmpeg": ffmpeg.ffmpeg_version(),
             "lipscore": __version__,
@@ -187,19 +193,13 @@ class Setup:
         """The hash of everything that decides the numbers except the video's own files; resuming compares it."""
         return settings_hash(self, self.options_record())
 
+    def hearing(self, sounds: Collection[object | None]) -> Setup:
+        """The same setup for videos with these sounds; None is a video's own."""
+        return replace(self, audio=whose(sounds))
+
     def with_detector(self, detector_for: Callable[[Path], Detector]) -> Setup:
         """The same setup with another `detector_for`."""
         return replace(self, models=replace(self.models, detector_for=detector_for))
-
-
-def ffmpeg_notes() -> tuple[str, ...]:
-    """What every record says of an FFmpeg that the protocols were not checked with."""
-    if ffmpeg.is_measured():
-        return ()
-    return (
-        f"FFmpeg {ffmpeg.ffmpeg_version()} ({ffmpeg.ffmpeg_path()}) is not the build that the protocols were checked "
-        f"with, imageio-ffmpeg's {ffmpeg.MEASURED}: LSE-D and LSE-C can differ in the first decimal",
-    )
 
 
 def settings_hash(setup: Setup, options: Mapping[str, Any]) -> str:

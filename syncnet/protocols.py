@@ -130,6 +130,11 @@ class Protocol:
         return {name: getattr(self, name) for name in FIELDS if name != "batch_size"}
 
     @property
+    def takes_sound(self) -> bool:
+        """Whether the original scores a video against a sound of its own choice: MoChaBench's a speech WAV."""
+        return self.audio_from == "input" and not self.direct
+
+    @property
     def hash(self) -> str:
         """The first 12 hex digits of the settings' SHA-256; protocols with the same hash give the same numbers."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]

@@ -25,6 +25,8 @@ from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
+# Else FFmpeg repeats the first frame for as long as the file's own audio, or another stream, had begun earlier
+FROM_FIRST_FRAME = ["-vf", "setpts=PTS-STARTPTS"]
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
 
 
@@ -42,10 +44,12 @@ class Heed:
         self._counted_at_all = False
         self.counts = Decoded()
         self.silent = False
-        note = (info.own if self._ours else info.published).note
+        note = notes.streams(info, published=not self._ours)
         if note:
             self._said.append(note)
         self._said += notes.timing(info, self._ours)
+        if protocol.audio_from == "input" and protocol.transcode != "none":
+            self._said += notes.late_picture(info)
 
     def heard(self, pcm: NDArray[np.int16], cancelled: bool = False, n_errors: int = 0) -> None:
         """The audio; under the published protocols the channels are looked at only where the mix is quiet."""
@@ -122,17 +126,19 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None
             pcm = sound.pcm
             heed.heard(pcm, sound.cancelled, sound.n_errors)
         else:
-            pcm = read.pcm_pipe(path, [*map_args(theirs.audio), *PCM_OPTIONS])
+            pcm = _of_input(info)
             heed.heard(pcm)
         return Source(frames, frames.packed, pcm)
     video = folder / f"video.{protocol.transcode}"
     options = ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)]
-    heed.decoded(write.transcode(path, video, [*map_args(theirs.video, theirs.audio), *options]))
-    heed.settle()
-    if protocol.audio_from == "input":
-        pcm = read.pcm_pipe(path, [*map_args(theirs.audio), *PCM_OPTIONS])
+    if info.sound is not None and protocol.audio_from == "transcoded":
+        # as if the file had this audio
+        maps = [*map_args(theirs.video), *map_args(info.sound.published.audio, file=1), *FROM_FIRST_FRAME]
+        heed.decoded(write.transcode(path, video, [*maps, *options], info.sound.path))
     else:
-        pcm = read.pcm_pipe(video, PCM_OPTIONS)
+        heed.decoded(write.transcode(path, video, [*map_args(theirs.video, theirs.audio), *options]))
+    heed.settle()
+    pcm = _of_input(info) if protocol.audio_from == "input" else read.pcm_pipe(video, PCM_OPTIONS)
     heed.heard(pcm)
     jpegs = Stored(lambda: read.jpeg_pipe(video, ["-qscale:v", "2"]), folder)
     frames = FrameSource(jpegs, read.decode_jpeg)
@@ -151,13 +157,21 @@ def direct_input(
     """
     heed = heed or Heed(info, protocol)
     _need_audio(info, protocol)
-    pcm = read.pcm_pipe(info.path, [*map_args(info.published.audio), "-async", "1", *PCM_OPTIONS])
+    pcm = _of_input(info, "-async", "1")
     heed.heard(pcm)
-    options = map_args(info.published.video)
+    options = [*map_args(info.published.video), *(FROM_FIRST_FRAME if info.sound else ())]
     return pcm, lambda: (read.decode_jpeg(data) for data in read.jpeg_pipe(info.path, options, heed.decoded))
 
 
+def _of_input(info: MediaInfo, *options: str) -> NDArray[np.int16]:
+    """The audio of the file that is heard, as the published protocols read an input file: from its first sample."""
+    heard = info.heard
+    return read.pcm_pipe(heard.path, [*map_args(heard.published.audio), *options, *PCM_OPTIONS])
+
+
 def _need_audio(info: MediaInfo, protocol: Protocol) -> None:
-    streams = info.own if protocol.audio_from == "clock" else info.published
-    if streams.audio is None or info.sample_rate is None:
-        raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
+    heard = info.heard
+    streams = heard.own if protocol.audio_from == "clock" else heard.published
+    if streams.audio is None or heard.sample_rate is None:
+        what = "the file" if info.sound is None else f"the sound {heard.path}"
+        raise NotScoredError("no_audio", f"{what} has no audio stream; lips need speech to be compared with")

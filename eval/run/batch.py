@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from lipscore.eval.options import InputOptions, ModelOptions, Request, RunOption
 from lipscore.eval.reference import missing_reference
 from lipscore.eval.run import floor, pieces
 from lipscore.eval.run.backends import Backend, Made
+from lipscore.eval.run.inputs.fetch import url_of
 from lipscore.eval.run.inputs.listing import read_manifest
 from lipscore.eval.run.inputs.partners import Kind, expected, partners
 from lipscore.eval.run.inputs.paths import REFERENCE_FOLDER, Found, collect, shard_of
@@ -32,12 +33,15 @@ from lipscore.eval.store.records import RecordStore
 from lipscore.eval.trace import Trace
 from lipscore.faces.given import read_boxes
 from lipscore.media.limits import Limits
-from lipscore.media.read import VIDEO_SUFFIXES
+from lipscore.media.read import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from lipscore.syncnet import protocols
 from lipscore.types import VideoScore
 
 REFERENCES = Kind("reference", "reference", VIDEO_SUFFIXES)
 DETECTIONS = Kind("detections", "file of boxes", (".json",))
+# MoChaBench's speech of CATEGORY/NAME.mp4 is CATEGORY/NAME_speech.wav
+# (congwei1230/MoChaBench@043908d eval-lipsync/script/run_syncnet_pipeline_on_mocha_generation_on_mocha_bench.py)
+AUDIO = Kind("audio", "sound", (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES), tails=("", "_speech"), beside=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ class Threaded:
     """Threads of this process."""
 
     def __init__(self, request: Request, jobs: Sequence[Job], reporter: Reporter) -> None:
-        self._setup = Setup.load(request.protocol, request.models, request.reference, reporter.fetching)
+        setup = Setup.load(request.protocol, request.models, request.reference, reporter.fetching)
+        self._setup = setup.hearing([job.audio for job in jobs])
         self._request, self._jobs, self._reporter = request, jobs, reporter
         self.made = Made.of(self._setup)
         out = request.output
@@ -165,16 +170,19 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
         MissingError: there is no video to score.
     """
     if inputs.manifest is not None:
-        if inputs.inputs or inputs.reference is not None or models.detections is not None:
-            raise UsageError("--manifest: lists the videos itself; leave out INPUT, --reference and --detections")
+        if inputs.inputs or any(one is not None for one in (inputs.reference, inputs.audio, models.detections)):
+            raise UsageError(
+                "--manifest: lists the videos itself; leave out INPUT, --reference, --audio and --detections"
+            )
         jobs = read_manifest(inputs.manifest)
     else:
-        jobs = _jobs(collect(inputs.inputs, inputs.reference), inputs, models)
+        apart = [place for place in (inputs.reference, inputs.audio) if place is not None]
+        jobs = _jobs(collect(inputs.inputs, apart), inputs, models)
     if run_.shard:
         jobs = shard_of(jobs, run_.shard)
     if run_.chunk is None:
         return jobs
-    if any(job.url for job in jobs):
+    if any(job.url or job.audio_url for job in jobs):
         raise UsageError("--chunk: takes local files; fetch the videos first, or leave it out")
     if any(job.reference_folder or job.reference for job in jobs):
         raise UsageError("--chunk: takes no references; score them without it, or compare with `lipscore compare`")
@@ -216,7 +224,7 @@ def scorer_of(
             return pieces.score_piece(job, job.piece, own, sha256, stop=stop, on_stage=told, limits=limits)
         trace = Trace()
         how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": told, "limits": limits}
-        record = score_video(job.path, own, job.reference, trace=trace, **how)
+        record = score_video(job.path, own, job.reference, job.audio, trace=trace, **how)
         if pictures_in is not None and record.status == "ok":
             told("pictures")
             try:
@@ -246,6 +254,7 @@ def _jobs(found: Sequence[Found], inputs: InputOptions, models: ModelOptions) ->
     if models.detections is not None:
         boxes = {video.path: expected(video, models.detections, DETECTIONS) for video in found}
         boxes |= partners(found, models.detections, DETECTIONS)
+    sounds = _sounds(found, inputs.audio)
     return [
         Job(
             video.path,
@@ -254,11 +263,37 @@ def _jobs(found: Sequence[Found], inputs: InputOptions, models: ModelOptions) ->
             reference=references.get(video.path),
             reference_folder=places[video.folder],
             boxes=boxes.get(video.path),
-            problem=video.problem,
+            problem=video.problem or _lacks_sound(video, inputs.audio, sounds),
             url=video.url,
+            audio=sounds.get(video.path),
         )
         for video in found
     ]
+
+
+def _sounds(found: Sequence[Found], place: Path | None) -> dict[Path, Path]:
+    """The sound of each video that has one in `place`.
+
+    Raises:
+        MissingError: there is nothing there, or nothing for any of the videos.
+    """
+    if place is None:
+        return {}
+    if url_of(place):
+        problem = "name a local file or folder, or list the URLs in a manifest's column audio"
+        raise UsageError.about("audio", place, problem)
+    sounds = partners(found, place, AUDIO)
+    if not sounds:
+        problem = f"holds sound for none of the {len(found)} videos; name it after the video, as NAME.wav for NAME.mp4"
+        raise MissingError.about("audio", place, problem)
+    return sounds
+
+
+def _lacks_sound(video: Found, place: Path | None, sounds: Mapping[Path, Path]) -> str:
+    """Why a video cannot be scored that has no sound among others that have."""
+    if place is None or video.path in sounds:
+        return ""
+    return f"no sound for it in {place}; put it there as {expected(video, place, AUDIO)}"
 
 
 def _reference_folder(video: Found, inputs: InputOptions) -> Path | None:

@@ -92,7 +92,8 @@ class Kept:
     def path(self, score: VideoScore) -> Path:
         """Where a video's, or a piece's, embeddings lie."""
         piece = [str(second) for second in score.piece or ()]
-        return self._folder / f"{hash_of([self._settings, score.sha256, *piece])}.npz"
+        sound = [] if score.audio is None else [score.audio.sha256]
+        return self._folder / f"{hash_of([self._settings, score.sha256, *piece, *sound])}.npz"
 
     def scoring(self, setup: Setup, score: Callable[[Setup], VideoScore]) -> VideoScore:
         """Score a video, and keep its embeddings where it has a score.

@@ -27,9 +27,9 @@ class Job:
 
     folder: the input that contained it, as it was given, or its group in a manifest; reference: the reference video for
     PSNR and SSIM; reference_folder: the folder that was searched for it, or None; boxes: the file with the video's face
-    boxes; problem: why the path cannot be read, else empty; piece: the part of the video to score, None for all of it;
-    url, reference_url: where the two are fetched from, empty for local files: path and reference then only give the
-    name and the suffix.
+    boxes; audio: the file whose sound is scored in place of the video's own; problem: why the path cannot be read, else
+    empty; piece: the part of the video to score, None for all of it; url, reference_url, audio_url: where the three are
+    fetched from, empty for local files: path, reference and audio then only give the name and the suffix.
     """
 
     path: Path
@@ -42,6 +42,8 @@ class Job:
     piece: Piece | None = None
     url: str = ""
     reference_url: str = ""
+    audio: Path | None = None
+    audio_url: str = ""
 
     @property
     def where(self) -> str:

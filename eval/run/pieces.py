@@ -13,7 +13,7 @@ from typing import Any
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.reasons import MIN_FRAMES
 from lipscore.eval.run.jobs import Job, Piece
-from lipscore.eval.score import score_video
+from lipscore.eval.score import given_sound, score_video
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
 from lipscore.eval.trace import Trace
@@ -65,9 +65,11 @@ def split(job: Job, chunk_s: float, overlap_s: float, protocol: Protocol) -> lis
         return [job]
     try:
         info = read.probe(job.path)
+        if job.audio is not None:
+            info = read.hearing(info, job.audio)
     except MediaError:
         return [job]  # scoring it says what is wrong
-    if info.sample_rate is None:
+    if info.heard.sample_rate is None:
         return [job]
     pieces = plan(info, chunk_s, overlap_s, protocol)
     return [replace(job, name=f"{job.name}@{_span(piece)}", piece=piece) for piece in pieces] or [job]
@@ -104,6 +106,10 @@ def score_piece(
         found = edit.cut(piece.info, cut, piece.start, piece.seconds)
         how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": on_stage, "limits": limits}
         record = score_video(cut, there, trace=trace, **how)
+    if job.audio is not None:  # the piece has the given sound beneath it as its own
+        blank = setup.hearing([job.audio]).blank()
+        heard = replace(record, audio=given_sound(job.audio), comparable=blank.comparable, changed=blank.changed)
+        record = replace(heard, signature=blank.signature)
     return replace(
         record,
         notes=(*record.notes, *notes.of_piece(piece.info, found)),

@@ -130,7 +130,9 @@ class Work:
             return Record(replace(blank, status="error", reason=reason), settings)
 
     def _key(self, job: Job) -> str:
-        others = (job.reference, job.boxes)
+        others = [job.reference, job.boxes]
+        if job.audio is not None:  # only there, so that the keys of videos with their own sound stay what they were
+            others.append(job.audio)
         hashes = [self._hashes.of(path) if path is not None and path.is_file() else "" for path in others]
         return record_key(self._task.settings, [self._hashes.of(job.path), *hashes], job.piece)
 
@@ -141,7 +143,7 @@ def about(job: Job) -> tuple[str, str, str]:
 
 
 def record_key(settings: str, sha256s: Sequence[str], piece: Piece | None = None) -> str:
-    """What a record was made of: the settings hash, the SHA-256 of video, reference and boxes, and the piece."""
+    """What a record was made of: the settings hash, the SHA-256 of video, reference, boxes and sound, the piece."""
     part = [str(piece.start), str(piece.seconds)] if piece is not None else []
     return hash_of([settings, *sha256s, *part])
 

@@ -23,7 +23,7 @@ from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
 from lipscore.media.files.aside import replace_whole
 from lipscore.metrics import catalogue, standards
-from lipscore.types import Alignment, ReferenceScore, Shot, Status, TrackScore, VideoScore
+from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, Status, TrackScore, VideoScore
 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -49,7 +49,7 @@ _ABOUT = (
     "shots",
     "tracks",
 )
-_BEHIND = ("reference", "seconds", "signature", "offset_ms")  # new ones at its end, so that none before moves
+_BEHIND = ("reference", "seconds", "signature", "offset_ms", "audio")  # new ones at its end, so that none before moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def as_json(record: Record) -> dict[str, Any]:
     fields["tracks"] = [track_as_json(track) for track in score.tracks]
     fields["alignment"] = asdict(score.alignment) if score.alignment else None
     fields["reference"] = asdict(score.reference) if score.reference else None
+    fields["audio"] = asdict(score.audio) if score.audio else None
     if not score.scores:
         del fields["scores"]
     if score.offset_ms is not None:
@@ -105,6 +106,7 @@ def from_json(data: Mapping[str, Any]) -> Record:
         fields["tracks"] = tuple(_track_from_json(track) for track in data["tracks"])
         fields["alignment"] = _alignment(data["alignment"])
         fields["reference"] = _reference(data["reference"])
+        fields["audio"] = GivenSound(**data["audio"]) if data.get("audio") else None
         fields["scores"] = {name: _number(value) for name, value in data.get("scores", {}).items()}
         fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
         fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
@@ -234,6 +236,7 @@ def as_csv(records: Iterable[Record]) -> bytes:
             "tracks": len(record.score.tracks),
             "changed": "; ".join(record.score.changed),
             "reference": reference.reference or reference.status if reference else None,
+            "audio": record.score.audio.path if record.score.audio else None,
             "seconds": round(sum(record.score.seconds.values()), 3) if record.score.seconds else None,
         }
         writer.writerow([_cell(data.get(name)) for name in columns])

@@ -23,6 +23,7 @@ KEYS: dict[str, str] = {
     "ffmpeg": "the FFmpeg build that decodes and encodes",
     "opencv": "the OpenCV build that scales and crops",
     "changed": "each setting that differs from the named protocol or from exact arithmetic",
+    "audio": "whose sound was scored, where it was not the videos' own: given (other files'), or mixed",
     "psnr": "how PSNR and SSIM were measured: region, alignment, resizing",
     "n": "the number of videos scored, of how many",
 }

@@ -9,7 +9,7 @@ from lipscore.demo.clips import render_clip
 from lipscore.errors import LipscoreError
 from lipscore.eval.options import ModelOptions, ProtocolOptions
 from lipscore.eval.score import score_video
-from lipscore.eval.setup import Setup, ffmpeg_notes
+from lipscore.eval.setup import Setup
 from lipscore.eval.store.manifest import environment
 from lipscore.media import ffmpeg
 from lipscore.media.files.scratch import scratch
@@ -52,7 +52,7 @@ def _versions() -> tuple[State, str]:
 
 
 def _ffmpeg() -> tuple[State, str]:
-    if notes := ffmpeg_notes():
+    if notes := ffmpeg.build_notes():
         return "WARN", notes[0]
     return "ok", f"FFmpeg {ffmpeg.ffmpeg_version()} ({ffmpeg.ffmpeg_path()})"
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lipscore.errors import UsageError
+from lipscore.eval.run.batch import AUDIO
+from lipscore.eval.run.inputs.partners import expected, partners
+from lipscore.eval.run.inputs.paths import Found
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
 from lipscore.syncnet.models.published import Row
@@ -20,7 +23,11 @@ from lipscore.types import VideoScore
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published result: tolerance is the largest difference in LSE-D or LSE-C that still counts as the same."""
+    """A published result.
+
+    tolerance: the largest difference in LSE-D or LSE-C that still counts as the same; speech: whether the original took
+    each video's sound from a file of its own.
+    """
 
     name: str
     about: str
@@ -28,6 +35,7 @@ class Published:
     tolerance: float
     where: str
     rows: tuple[Row, ...] | None
+    speech: bool = False
 
 
 DEMO = Row("example.avi", (3,), 5.353, 10.021, "1724121b3a50141cfc9e77c034f7de914024d015b92762ae12d3e1a7151b8621")
@@ -49,6 +57,7 @@ PUBLISHED = {
             0.1,  # made with another FFmpeg build, which moves frames and samples: docs/measures/precision.md
             "https://github.com/congwei1230/MoChaBench (eval-lipsync)",
             None,
+            speech=True,
         ),
     )
 }
@@ -78,9 +87,24 @@ def get_published(name: str) -> Published:
 
 
 def reproduce(
-    published: Published, rows: tuple[Row, ...], videos: Path, setup: Setup, tolerance: float
+    published: Published,
+    rows: tuple[Row, ...],
+    videos: Path,
+    setup: Setup,
+    tolerance: float,
+    audio: Path | None = None,
 ) -> Iterator[Comparison]:
-    """Score each row's video and compare, in order; the verdict on an absent video is "missing"."""
+    """Score each row's video and compare, in order; the verdict on an absent video or sound is "missing".
+
+    Args:
+        audio: the folder of the sounds that the videos are scored against; None: each video's own.
+
+    Raises:
+        MissingError: that folder is not there.
+        UsageError: two files in it could be one video's.
+    """
+    named = [Found(videos / row.clip, videos) for row in rows]
+    sounds = {} if audio is None else partners(named, audio, AUDIO)
     for row in rows:
         path = videos / row.clip
         if not path.is_file():
@@ -93,7 +117,11 @@ def reproduce(
                     row, None, None, None, "missing", f"{path} is another file: SHA-256 {found}, published {row.sha256}"
                 )
                 continue
-        yield compare(row, score_video(path, setup), tolerance)
+        if audio is not None and path not in sounds:
+            lacking = expected(Found(path, videos), audio, AUDIO)
+            yield Comparison(row, None, None, None, "missing", f"no sound for {path} in {audio}, such as {lacking}")
+            continue
+        yield compare(row, score_video(path, setup, audio=sounds.get(path)), tolerance)
 
 
 def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:

@@ -6,7 +6,7 @@ count at the protocol's frame rate. Intervals are half-open unless a name says `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 Region = Literal["frame", "face", "mouth"]  # where PSNR and SSIM are measured
 Method = Literal["timestamp", "index", "shift"]  # how generated and reference frames are paired
 Resize = Literal["area", "bicubic"]  # how generated frames are brought to the reference's size
+Whose = Literal["own", "given", "mixed"]  # sound: the videos', other files', or some of both
 # "error": lipscore itself failed on the video; "worker_lost": its process on a cluster died, twice
 Status = Literal[
     "ok",
@@ -40,12 +41,15 @@ Status = Literal[
 class Streams:
     """Which streams of a file are read, by their index in it; audio is None where there is none to be read.
 
-    note: what a reader must know of the choice, else empty.
+    seen, heard, unread: what a reader must know of the choice of the picture, of the choice of the sound, and of
+    streams that no decoder exists for; else empty.
     """
 
     video: int = 0
     audio: int | None = None
-    note: str = ""
+    seen: str = ""
+    heard: str = ""
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class MediaInfo:
     turned: whether the display matrix exchanges width and height.
     channels: of the own audio stream, by FFmpeg's names.
     n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
+    sound: the file that is heard in place of this one's own audio, its sample 0 with this one's first frame; None: the
+    own audio.
     """
 
     path: Path
@@ -105,6 +111,26 @@ class MediaInfo:
     turned: bool = False
     n_left_out: int = 0
     channels: tuple[str, ...] = ()
+    sound: MediaInfo | None = None
+
+    @property
+    def heard(self) -> MediaInfo:
+        """The file whose audio is heard with this one's picture: mostly itself."""
+        return self.sound or self
+
+
+def whose(sounds: Collection[object | None]) -> Whose:
+    """Whose sound is scored of videos with these; None is a video's own."""
+    given = [sound is not None for sound in sounds]
+    return "own" if not any(given) else "given" if all(given) else "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSound:
+    """The file that a video was scored against, in place of its own audio; sha256: of its bytes, hex."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +259,8 @@ class VideoScore:
     is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
     nothing can be heard, so the numbers measure silence and are not part of any mean; signature says in one line what
     decides the numbers (`lipscore signature` explains it); folder is the input that the video was found in, as it was
-    given: `average` keeps what is in different folders apart.
+    given: `average` keeps what is in different folders apart; audio is the sound that the video was scored against,
+    None for its own.
     """
 
     video: str
@@ -267,6 +294,7 @@ class VideoScore:
     signature: str = ""
     offset_ms: float | None = None
     folder: str = ""
+    audio: GivenSound | None = None
 
 
 class Detector(Protocol):

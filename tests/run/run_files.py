@@ -69,9 +69,10 @@ def go(
     workers: int = 1,
     reference: Path | None = None,
     boxes: Path | None = None,
+    audio: Path | None = None,
 ) -> tuple[Outcome, Said]:
     said = Said()
-    jobs = [replace(job, reference=reference, boxes=boxes) for job in jobs_in(folder / "in")]
+    jobs = [replace(job, reference=reference, boxes=boxes, audio=audio) for job in jobs_in(folder / "in")]
     store = RecordStore(folder / "out")
     task = Task(BLANK, settings, folder / "all_scores.txt", resume)
     backend = on_threads(jobs, lambda job, _: score(job), task, store, said, workers=workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ from lipscore.eval.run.inputs.listing import read_manifest
 from lipscore.eval.run.inputs.paths import collect
 from lipscore.eval.run.jobs import Job
 from lipscore.eval.store.records import Record
-from lipscore.types import VideoScore
+from lipscore.types import GivenSound, VideoScore
 
 
 def test_a_url_that_was_a_path_is_a_url_again() -> None:
@@ -31,7 +32,6 @@ def test_a_url_that_was_a_path_is_a_url_again() -> None:
     [
         ("name\na\n", UsageError, "no column video"),
         ("video,speaker\na.mp4,x\n", UsageError, "speaker"),
-        ("video,audio\na.mp4,a.wav\n", UsageError, "audio is not supported"),
         ("video\n", MissingError, "no video"),
         ("video,name\n,x\n", UsageError, "line 2 names no video"),
         ("video\na.mp4,b\n", UsageError, "line 2 has more cells"),
@@ -53,9 +53,10 @@ def test_a_manifest_names_files_beside_it_and_urls(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     path = tmp_path / "list.csv"
     path.write_text(
-        "video,reference,name,group\na.mp4,r/a.mp4,first,ours\ns3://b//k/c.mp4?v=1,https://h/r.mp4,,\nb.mp4,,,\n"
+        "video,reference,name,group,audio\na.mp4,r/a.mp4,first,ours,\ns3://b//k/c.mp4?v=1,https://h/r.mp4,,,gs://b/s.wav\n"
+        "b.mp4,,,,\na.mp4,,second,,a.mp4\na.mp4,,third,,gone.wav\n"
     )
-    first, second, third = read_manifest(path)
+    first, second, third, fourth, fifth = read_manifest(path)
     assert (first.path, first.reference, first.name, first.url) == (
         tmp_path / "a.mp4",
         tmp_path / "r" / "a.mp4",
@@ -64,7 +65,10 @@ def test_a_manifest_names_files_beside_it_and_urls(tmp_path: Path) -> None:
     )
     assert (second.url, second.reference_url, second.name) == ("s3://b//k/c.mp4?v=1", "https://h/r.mp4", "c")
     assert [job.folder for job in (first, second, third)] == ["ours", "", ""]
-    assert (third.problem, third.reference) == ("no such file", None)
+    assert (third.problem, third.reference, third.audio) == ("no such file", None, None)
+    assert (second.audio_url, second.problem, first.audio_url, first.audio) == ("gs://b/s.wav", "", "", None)
+    assert (fourth.audio, fourth.problem) == (tmp_path / "a.mp4", "")
+    assert fifth.problem == f"its audio {tmp_path / 'gone.wav'} is not there"
 
 
 @pytest.fixture
@@ -98,3 +102,10 @@ def test_a_url_is_fetched_named_in_the_record_and_removed(served: str) -> None:
         assert missing.problem.startswith("cannot be fetched (FileNotFoundError")
     with fetched(Job(found.path, "x", url=found.url, reference_url=f"{served}/no.mp4")) as half:
         assert half.problem.startswith(f"its reference {served}/no.mp4 cannot be fetched")
+    with fetched(Job(Path("here.mp4"), "x", audio=Path("clip.mp4"), audio_url=f"{served}/clip.mp4")) as heard:
+        assert heard.path == Path("here.mp4") and heard.audio is not None and heard.audio.read_bytes() == b"video"
+        score = replace(score, audio=GivenSound(str(heard.audio), "ab"))
+        record = restored(Record(score), Job(Path("x"), "x", audio_url=f"{served}/clip.mp4"), heard)
+    assert not heard.audio.exists() and record.score.audio == GivenSound(f"{served}/clip.mp4", "ab")
+    with fetched(Job(Path("x.mp4"), "x", audio_url=f"{served}/no.wav")) as deaf:
+        assert deaf.problem.startswith(f"its audio {served}/no.wav cannot be fetched")

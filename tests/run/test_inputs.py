@@ -28,7 +28,7 @@ def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (tmp_path / "sub" / "round").symlink_to(tmp_path)
-    found = collect([tmp_path], reference=tmp_path / "refs")
+    found = collect([tmp_path], [tmp_path / "refs"])
     paths = [str(video.path.relative_to(tmp_path)) for video in found]
     assert paths == ["a.AVI", "b.mp4", "sub/b.mp4", "sub/reference/c.mov"]
     assert [video.name for video in found] == ["a", "b.mp4", "sub/b.mp4", "c"]

@@ -28,7 +28,7 @@ def touched(folder: Path, *names: str) -> Path:
 
 
 def matched(inputs: Path, place: Path) -> dict[str, str]:
-    found = partners(collect([inputs], place), place, VIDEOS)
+    found = partners(collect([inputs], [place]), place, VIDEOS)
     return {str(a.relative_to(inputs)): str(b.relative_to(place)) for a, b in found.items()}
 
 

@@ -56,6 +56,11 @@ def test_changed_files_settings_and_references_are_scored_again(folder: Path) ->
     boxes = folder / "boxes.json"
     boxes.write_bytes(b"[]")
     assert go(folder, boxes=boxes)[0].resumed == 0
+    audio = folder / "speech.wav"
+    for content in (b"[]", b"sound"):
+        audio.write_bytes(content)
+        assert go(folder, audio=audio)[0].resumed == 0
+        assert go(folder, audio=audio)[0].resumed == 3
 
 
 def test_no_resume_appends_again(folder: Path) -> None:

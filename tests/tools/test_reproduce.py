@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.cli.commands.results import reproduce
 from lipscore.eval.tools import reproduce as task
+from lipscore.media import ffmpeg, read, write
 from lipscore.syncnet.models.published import Row, read_table
 from lipscore.types import Status, TrackScore, VideoScore
 
@@ -58,6 +60,37 @@ def test_a_missing_video_exits_3(run: Any, golden: dict[str, Any], tmp_path: Pat
     assert done.exit_code == 3
     assert "gone.mp4" in done.stderr
     assert "missing 1" in done.stdout
+
+
+@pytest.mark.slow
+def test_mochabenchs_speech_files_give_the_published_numbers(
+    run: Any, golden: dict[str, Any], shared: Path, tmp_path: Path
+) -> None:
+    """Laid out as MoChaBench's speeches/ is; another's speech gives other numbers."""
+    speech = tmp_path / "speeches" / CLIP.replace(".mp4", "_speech.wav")
+    speech.parent.mkdir(parents=True)
+    clip = shared / "clips" / CLIP
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-vn", "-c:a", "pcm_f32le", str(speech)], clip)
+    table = write_table(tmp_path / "table.csv", golden)
+    asked = ("mochabench", "--table", table, "--tolerance", "0.001", "--audio", str(tmp_path / "speeches"))
+    done = run(*asked)
+    assert done.exit_code == 0 and "same 1, differs 0, missing 0" in done.stdout, done.output
+    write.write_wav(speech, np.roll(read.read_pcm(clip), 16000), 16000)
+    assert run(*asked).exit_code == 1
+
+
+def test_speech_that_is_not_there_is_missing_and_never_the_videos_own(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"a")
+    (tmp_path / "speeches").mkdir()
+    published = task.get_published("mochabench")
+    (got,) = task.reproduce(published, (ROW,), tmp_path, None, 1.0, tmp_path / "speeches")  # type: ignore[arg-type]
+    assert got.verdict == "missing" and "no sound for" in got.why
+    with pytest.raises(MissingError, match="no such file or folder"):
+        list(task.reproduce(published, (ROW,), tmp_path, None, 1.0, tmp_path / "gone"))  # type: ignore[arg-type]
+    app = typer.Typer()
+    app.command()(reproduce)
+    done = CliRunner().invoke(app, ["syncnet-demo", "--audio", str(tmp_path)])
+    assert done.exit_code == 2 and "made with the videos' own sound" in done.output
 
 
 def recorded(lse_d: float | None, lse_c: float | None, *offsets: int, status: Status = "ok") -> VideoScore:

@@ -73,6 +73,9 @@ def reproduce(
     videos: Annotated[Path, typer.Option(help="Folder with the videos.")] = Path("eval/data"),
     table: Annotated[Path | None, typer.Option(help="The published CSV; default: VIDEOS/published_scores.csv.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Largest difference in LSE that counts as equal.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="With mochabench: folder with each video's speech, as MoChaBench's speeches.")
+    ] = None,
     *,
     models: ModelOptions,
 ) -> None:
@@ -85,6 +88,8 @@ def reproduce(
 
     if models.model == "mini":
         raise UsageError("--model mini: published results are those of the official weights")
+    if audio is not None and name is not None and not task.get_published(name).speech:
+        raise UsageError.about("audio", audio, f"{name} was made with the videos' own sound; leave it out")
     out, say = Console(), Console(stderr=True)
     counts = {"same": 0, "differs": 0, "missing": 0}
     for published in [task.get_published(name)] if name else list(task.PUBLISHED.values()):
@@ -92,7 +97,8 @@ def reproduce(
         setup = load_setup(ProtocolOptions(published.protocol), replace(models, model="vgg"))
         limit = published.tolerance if tolerance is None else tolerance
         done = []
-        for comparison in task.reproduce(published, rows, videos, setup, limit):
+        sounds = audio if published.speech else None
+        for comparison in task.reproduce(published, rows, videos, setup, limit, sounds):
             counts[comparison.verdict] += 1
             done.append(comparison)
             say.print(f"{comparison.row.clip}: {comparison.verdict} {comparison.why}", highlight=False, soft_wrap=True)

@@ -35,7 +35,14 @@ def score(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file that lists the videos (columns video, reference, name, group), instead of INPUT.",
+            help="CSV file that lists the videos (columns video, audio, reference, name, group), not INPUT.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score against this sound, not the video's own: a file for one video, or a folder matched by name.",
             rich_help_panel="Input",
         ),
     ] = None,
@@ -67,7 +74,7 @@ def score(
     judge = Judge.prepare(verdict)
     if not inputs and manifest is None:
         raise UsageError("nothing to score: name videos or folders, or give --manifest FILE")
-    asked = replace(inputs_of(inputs or [], reference), manifest=manifest)
+    asked = replace(inputs_of(inputs or [], reference), manifest=manifest, audio=audio)
     request = Request(asked, protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
     report(ran, output.out, as_json)

@@ -28,6 +28,7 @@ from lipscore.eval.run.runner import Outcome
 from lipscore.eval.run.work import Done, about
 from lipscore.eval.store.records import Record, RecordStore
 from lipscore.pool import available_cores
+from lipscore.types import whose
 
 EXAMINE_S = 120.0  # a node that does not answer so long is refused
 OTHERS_S = 60.0  # how long other workers are waited for where one cannot load the networks
@@ -121,7 +122,8 @@ class Cluster:
         models = request.models
         if models.cores is None:
             models = replace(models, cores=max(1, math.floor(run.cpus_per_worker)))
-        return Order(request.protocol, models, request.reference, str(Path.cwd()), request.run.limits)
+        audio = whose([job.audio for job in self._jobs])
+        return Order(request.protocol, models, request.reference, str(Path.cwd()), request.run.limits, audio)
 
     def _spawn(self) -> Any:
         run = self._request.run
@@ -193,7 +195,7 @@ class Cluster:
     def _paths(self) -> list[str]:
         """What must be there on every node: the inputs and folders that were named, where the driver sees them."""
         inputs, models = self._request.inputs, self._request.models
-        named = [*inputs.inputs, inputs.reference, models.detections, models.weights_dir]
+        named = [*inputs.inputs, inputs.reference, inputs.audio, models.detections, models.weights_dir]
         here = [path for path in named if path is not None and not url_of(path) and path.exists()]
         return [str(path.absolute()) for path in here]
 

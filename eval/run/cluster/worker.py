@@ -27,17 +27,19 @@ from lipscore.eval.stop import Stop, Stopped
 from lipscore.eval.store.records import Record
 from lipscore.media import ffmpeg
 from lipscore.media.limits import Limits
+from lipscore.types import Whose
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker scores with; folder: the driver's, which relative paths start from."""
+    """What a worker scores with; folder: the driver's, which relative paths start from; audio: whose sound."""
 
     protocol: ProtocolOptions
     models: ModelOptions
     reference: ReferenceOptions
     folder: str
     limits: Limits = field(default_factory=Limits)
+    audio: Whose = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,10 @@ class Worker:
         """Load the networks; what they make."""
         order = self._order
         try:
-            self._setup = Setup.load(order.protocol, order.models, order.reference)
+            loaded = Setup.load(order.protocol, order.models, order.reference)
         except LipscoreError as error:
             return Failure.of(error)
+        self._setup = replace(loaded, audio=order.audio)
         return Made.of(self._setup)
 
     def begin(self, made: Made, keys: frozenset[str]) -> str:
@@ -194,9 +197,11 @@ class Worker:
     def work(self, job: Job) -> Reply:
         """Score a video."""
         assert self._work is not None
-        if not (job.problem or job.url or os.path.exists(job.path)):  # noqa: PTH110
-            problem = f"is not there on node {host()}; put it on a file system that all nodes share"
-            job = replace(job, problem=problem)
+        local = [(job.path, job.url, ""), (job.audio, job.audio_url, f"its audio {job.audio} ")]
+        for path, url, what in local:
+            if not (job.problem or url or path is None or os.path.exists(path)):  # noqa: PTH110
+                problem = f"{what}is not there on node {host()}; put it on a file system that all nodes share"
+                job = replace(job, problem=problem)
         try:
             done = self._work(job)
         except Stopped:

@@ -65,25 +65,25 @@ def fetched(job: Job) -> Iterator[Job]:
     Raises:
         MissingError: the package for this kind of URL is not installed.
     """
-    if not (job.url or job.reference_url):
+    wanted = {"path": job.url, "reference": job.reference_url, "audio": job.audio_url}
+    if not any(wanted.values()):
         yield job
         return
     with tempfile.TemporaryDirectory(prefix="lipscore-") as folder:
         local = job
-        try:
-            if job.url:
-                local = replace(local, path=_fetch(job.url, Path(folder, "video")))
-            if job.reference_url:
-                local = replace(local, reference=_fetch(job.reference_url, Path(folder, "reference")))
-        except MediaError as error:
-            what = "" if local.path == job.path and job.url else f"its reference {job.reference_url} "
-            local = replace(local, problem=f"{what}{error}")
+        for field, url in wanted.items():
+            try:
+                if url and not local.problem:
+                    local = replace(local, **{field: _fetch(url, Path(folder, field))})  # type: ignore[arg-type]
+            except MediaError as error:
+                what = "" if field == "path" else f"its {field} {url} "
+                local = replace(local, problem=f"{what}{error}")
         yield local
 
 
 def restored(record: Record, job: Job, local: Job) -> Record:
     """The record with the job's URLs where the temporary files are named."""
-    places = {str(local.path): job.url, str(local.reference): job.reference_url}
+    places = {str(local.path): job.url, str(local.reference): job.reference_url, str(local.audio): job.audio_url}
     score = record.score
 
     def named(text: str | None) -> Any:
@@ -96,6 +96,8 @@ def restored(record: Record, job: Job, local: Job) -> Record:
     if score.reference is not None:
         where = replace(score.reference, reference=named(score.reference.reference))
         score = replace(score, reference=replace(where, reason=named(where.reason)))
+    if score.audio is not None:
+        score = replace(score, audio=replace(score.audio, path=named(score.audio.path)))
     return replace(record, score=score)
 
 

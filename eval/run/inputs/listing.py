@@ -1,7 +1,7 @@
 """`--manifest FILE`: the videos of a run from a CSV file, with a header and one video per line.
 
-Columns: video (needed), reference, name, group. Paths are relative to the file's folder; video and reference may be
-URLs. `average` keeps groups apart, as it does folders.
+Columns: video (needed), audio (a sound to score in place of the video's own), reference, name, group. Paths are
+relative to the file's folder; video, audio and reference may be URLs. `average` keeps groups apart, as it does folders.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from lipscore.errors import MissingError, UsageError
 from lipscore.eval.run.inputs.fetch import path_of, url_of
 from lipscore.eval.run.jobs import Job
 
-COLUMNS = ("video", "reference", "name", "group")
-NOT_YET = ("audio",)
+COLUMNS = ("video", "audio", "reference", "name", "group")
 
 
 def read_manifest(path: Path) -> list[Job]:
@@ -52,8 +51,6 @@ def _jobs(path: Path, rows: csv.DictReader[str]) -> list[Job]:
 def _check_columns(path: Path, names: object) -> None:
     columns = list(names) if isinstance(names, list | tuple) else []
     for name in columns:
-        if name in NOT_YET:
-            raise UsageError.about("manifest", path, f"the column {name} is not supported yet; leave it out")
         if name not in COLUMNS:
             raise UsageError.about("manifest", path, f"unknown column {name!r}; columns are {', '.join(COLUMNS)}")
     if "video" not in columns:
@@ -64,17 +61,31 @@ def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[Job]:
     for row in rows:
         if None in row:
             raise UsageError.about("manifest", path, f"line {rows.line_num} has more cells than the first line")
-        video, reference = row["video"] or "", row.get("reference") or ""
-        if not video:
+        if not row["video"]:
             raise UsageError.about("manifest", path, f"line {rows.line_num} names no video")
-        url, reference_url = url_of(video), url_of(reference)
-        place = path_of(url) if url else path.parent / video
+        video, url = _place(path.parent, row["video"])
+        reference, reference_url = _place(path.parent, row.get("reference"))
+        audio, audio_url = _place(path.parent, row.get("audio"))
+        assert video is not None
+        problem = "" if url or video.exists() else "no such file"
+        if not problem and audio is not None and not (audio_url or audio.exists()):
+            problem = f"its audio {audio} is not there"
         yield Job(
-            place,
-            row.get("name") or place.stem,
+            video,
+            row.get("name") or video.stem,
             folder=row.get("group") or "",
-            reference=path_of(reference_url) if reference_url else path.parent / reference if reference else None,
-            problem="" if url or place.exists() else "no such file",
+            reference=reference,
+            problem=problem,
             url=url,
             reference_url=reference_url,
+            audio=audio,
+            audio_url=audio_url,
         )
+
+
+def _place(folder: Path, cell: str | None) -> tuple[Path | None, str]:
+    """The path that a cell names, and its URL where it is one."""
+    if not cell:
+        return None, ""
+    url = url_of(cell)
+    return path_of(url) if url else folder / cell, url

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,15 @@ from lipscore.eval.run.inputs.paths import Found
 class Kind:
     """What is looked for.
 
-    option: the command line's; what: in words; suffixes: of its files.
+    option: the command line's; what: in words; suffixes: of its files; tails: what its stem may end with besides the
+    video's own, the first that fits; beside: it may lie among the videos, which are then none of each other's.
     """
 
     option: str
     what: str
     suffixes: tuple[str, ...]
+    tails: tuple[str, ...] = ("",)
+    beside: bool = False
 
 
 def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Path]:
@@ -45,23 +48,54 @@ def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Pat
         return {video.path: place for video in videos}
     if not os.path.isdir(place):  # noqa: PTH112
         raise MissingError.about(kind.option, place, "no such file or folder; name what is there")
+    videos_there = {os.path.realpath(video.path) for video in videos} if kind.beside else set()
     by_path: dict[Path, list[Path]] = defaultdict(list)
     for path in _files(place, kind.suffixes):
-        by_path[path.relative_to(place).with_name(path.stem)].append(path)
+        if not videos_there or os.path.realpath(path) not in videos_there:
+            by_path[path.relative_to(place).with_name(path.stem)].append(path)
     found: dict[Path, list[Path]] = {}
+    for tail in kind.tails:
+        found |= _of_path(videos, by_path, found, tail)
+    for tail in kind.tails:
+        found |= _of_stem(videos, by_path, found, tail, place, kind)
+    return {video: _only(video, paths, kind) for video, paths in found.items()}
+
+
+def _of_path(
+    videos: Sequence[Found], by_path: Mapping[Path, list[Path]], found: Mapping[Path, list[Path]], tail: str
+) -> dict[Path, list[Path]]:
+    """The candidates with the video's own path, of those videos that have none yet."""
+    left = _without(by_path, found)
+    more: dict[Path, list[Path]] = {}
     for video in videos:
-        if same := by_path.get(_below(video)):
-            found[video.path] = same
-    taken = {path for paths in found.values() for path in paths}
+        below = _below(video)
+        if video.path not in found and (same := left.get(below.with_name(below.name + tail))):
+            more[video.path] = same
+    return more
+
+
+def _of_stem(
+    videos: Sequence[Found],
+    by_path: Mapping[Path, list[Path]],
+    found: Mapping[Path, list[Path]],
+    tail: str,
+    place: Path,
+    kind: Kind,
+) -> dict[Path, list[Path]]:
+    """The candidates with the video's stem.
+
+    Raises:
+        UsageError: several videos have the stem.
+    """
     by_stem: dict[str, list[Path]] = defaultdict(list)
-    for paths in by_path.values():
+    for paths in _without(by_path, found).values():
         for path in paths:
-            if path not in taken:
-                by_stem[path.stem].append(path)
+            by_stem[path.stem].append(path)
     rivals: dict[str, list[Path]] = defaultdict(list)
     for video in videos:
         if video.path not in found:
-            rivals[video.path.stem].append(video.path)
+            rivals[video.path.stem + tail].append(video.path)
+    more: dict[Path, list[Path]] = {}
     for stem, several in rivals.items():
         if stem not in by_stem:
             continue
@@ -70,8 +104,14 @@ def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Pat
                 f"{_list(by_stem[stem])}: {_list(several)} have its stem; give each a {kind.what} "
                 f"at the same path below {place}"
             )
-        found[several[0]] = by_stem[stem]
-    return {video: _only(video, paths, kind) for video, paths in found.items()}
+        more[several[0]] = by_stem[stem]
+    return more
+
+
+def _without(by_path: Mapping[Path, list[Path]], found: Mapping[Path, list[Path]]) -> dict[Path, list[Path]]:
+    """The files that are nobody's yet."""
+    taken = {path for paths in found.values() for path in paths}
+    return {below: left for below, paths in by_path.items() if (left := [p for p in paths if p not in taken])}
 
 
 def expected(video: Found, place: Path, kind: Kind) -> Path:

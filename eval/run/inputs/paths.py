@@ -43,11 +43,11 @@ class Found:
     url: str = ""
 
 
-def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found]:
+def collect(inputs: Sequence[Path], apart: Sequence[Path] = ()) -> list[Found]:
     """The videos that the inputs name, in their order, those of a folder sorted by path.
 
     A folder means the videos in it and in the folders below, by suffix or, where that says nothing, by the file's first
-    bytes; hidden files and folders, its `reference` folder, and the folder of references are left out. A file is taken
+    bytes; hidden files and folders, its `reference` folder, and folders that are `apart` are left out. A file is taken
     whatever its suffix, and once if named twice. An input that is not there, or a folder that holds no video, is found
     with a problem.
 
@@ -63,7 +63,7 @@ def collect(inputs: Sequence[Path], reference: Path | None = None) -> list[Found
                 found.append(Found(path_of(url), path_of(url).parent, problem=str(error), url=url))
             continue
         if os.path.isdir(given):  # noqa: PTH112 - Path's raises for an over-long name
-            videos, problems = _in_folder(given, reference)
+            videos, problems = _in_folder(given, apart)
             found += [Found(path, given) for path in videos]
             found += [Found(path, given, problem=problem) for path, problem in problems]
         elif os.path.exists(given):  # noqa: PTH110
@@ -90,9 +90,9 @@ def shard_of(found: Sequence[T], shard: str) -> list[T]:
     return list(found[int(first) - 1 :: int(count)])
 
 
-def _in_folder(folder: Path, reference: Path | None) -> tuple[list[Path], list[tuple[Path, str]]]:
+def _in_folder(folder: Path, apart: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
     problems: list[tuple[Path, str]] = []
-    left_out = {os.path.realpath(folder / REFERENCE_FOLDER)} | ({os.path.realpath(reference)} if reference else set())
+    left_out = {os.path.realpath(place) for place in (folder / REFERENCE_FOLDER, *apart)}
     seen = {os.path.realpath(folder)}
     videos: list[Path] = []
 

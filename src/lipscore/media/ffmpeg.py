@@ -94,19 +94,29 @@ def is_measured() -> bool:
     return not os.environ.get("LIPSCORE_FFMPEG") and ffmpeg_version() == MEASURED
 
 
+def build_notes() -> tuple[str, ...]:
+    """What every record says of an FFmpeg that the protocols were not checked with."""
+    if is_measured():
+        return ()
+    return (
+        f"FFmpeg {ffmpeg_version()} ({ffmpeg_path()}) is not the build that the protocols were checked with, "
+        f"imageio-ffmpeg's {MEASURED}: LSE-D and LSE-C can differ in the first decimal",
+    )
+
+
 def file_url(path: Path) -> str:
     """A form that FFmpeg takes for a file name whatever characters it has (a leading dash, a colon)."""
     return f"file:{path}"
 
 
-def input_args(path: Path) -> list[str]:
-    """`-i` and the file, safe for any name."""
-    return ["-i", file_url(path)]
+def input_args(*paths: Path) -> list[str]:
+    """`-i` and the file, safe for any name; of several, the arguments of each."""
+    return [word for path in paths for word in ("-i", file_url(path))]
 
 
-def map_args(*streams: int | None) -> list[str]:
-    """`-map` for these streams of the first input; None is left out."""
-    return [word for stream in streams if stream is not None for word in ("-map", f"0:{stream}")]
+def map_args(*streams: int | None, file: int = 0) -> list[str]:
+    """`-map` for these streams of an input, the first unless told otherwise; None is left out."""
+    return [word for stream in streams if stream is not None for word in ("-map", f"{file}:{stream}")]
 
 
 def ffmpeg_command(args: Sequence[str], level: str = "error") -> list[str]:

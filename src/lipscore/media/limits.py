@@ -52,13 +52,18 @@ class Watch:
     ) -> None:
         self._stopped = stopped
         self._limits, self._frame_rate, self.max_pixels = limits, frame_rate, limits.max_pixels
-        self._bytes = n_bytes
+        self._bytes = self._heard_bytes = n_bytes
         self.max_frames = n_bytes // BYTES_PER_FRAME + FRAMES_SPARE if limits.max_frames is None else limits.max_frames
         self.max_audio = (
             n_bytes / BYTES_PER_SECOND + SECONDS_SPARE if limits.max_audio is None else float(limits.max_audio)
         )
         self.seconds = float(WALL_SPARE if limits.max_seconds is None else limits.max_seconds)
         self._end = time.monotonic() + self.seconds
+
+    def hearing(self, n_bytes: int) -> None:
+        """The audio is another file's, of so many bytes."""
+        if self._limits.max_audio is None:
+            self._heard_bytes, self.max_audio = n_bytes, n_bytes / BYTES_PER_SECOND + SECONDS_SPARE
 
     def check(self) -> None:
         """Raise NotScoredError (timed_out) where the video has taken too long, or what `stopped` raises."""
@@ -84,14 +89,16 @@ class Watch:
         """
         for number, item in enumerate(items, start=1):
             if number > self.max_frames:
-                raise NotScoredError("too_large", self._too_many("frames", self.max_frames, "frames"))
+                raise NotScoredError("too_large", self._too_many("frames", self.max_frames, "frames", self._bytes))
             self.check()
             yield item
 
     def heard(self, seconds: float) -> None:
         """Raise NotScoredError where there is more audio than that (too_large), or the time is up (timed_out)."""
         if seconds > self.max_audio:
-            raise NotScoredError("too_large", self._too_many("seconds of audio", self.max_audio, "audio"))
+            raise NotScoredError(
+                "too_large", self._too_many("seconds of audio", self.max_audio, "audio", self._heard_bytes)
+            )
         self.check()
 
     @contextmanager
@@ -106,9 +113,9 @@ class Watch:
             timer.cancel()
         self.check()
 
-    def _too_many(self, what: str, limit: float, option: str) -> str:
+    def _too_many(self, what: str, limit: float, option: str, n_bytes: int) -> str:
         asked = getattr(self._limits, f"max_{option}") is not None
-        why = "the limit" if asked else f"all that a file of {self._bytes} bytes can plausibly hold"
+        why = "the limit" if asked else f"all that a file of {n_bytes} bytes can plausibly hold"
         return f"more than {limit:.0f} {what}, {why}; is a timestamp wrong? --max-{option} {_more(limit)} reads on"
 
 

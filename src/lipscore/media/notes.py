@@ -67,8 +67,23 @@ def of_piece(info: MediaInfo, counts: Decoded) -> tuple[str, ...]:
         counts: of the piece, with the packets that lie in it.
     """
     whole = replace(info, n_frames=counts.n_packets, n_expected=counts.n_packets)
-    said = [info.own.note, shortfall(whole, counts), cut_short(info)]
+    said = [streams(info, published=False), shortfall(whole, counts), cut_short(info)]
     return tuple(note for note in said if note)
+
+
+def streams(info: MediaInfo, *, published: bool) -> str:
+    """Which streams of the file were read where that is a choice, and of the file that is heard in its place.
+
+    Args:
+        published: those that the published protocols read, else lipscore's own.
+    """
+    chosen = info.published if published else info.own
+    if info.sound is None:
+        said = [chosen.seen, chosen.heard, chosen.unread]
+    else:
+        other = info.sound.published if published else info.sound.own
+        said = [chosen.seen, chosen.unread, *(f"of the sound, {note}" for note in (other.heard, other.unread) if note)]
+    return "; ".join(note for note in said if note)
 
 
 def silence(cancelled: bool) -> str:
@@ -85,20 +100,32 @@ CANCELLED = "the audio channels cancel each other in the protocol's mix (antipha
 ONE_CHANNEL = "the audio channels cancel each other (antiphase); one of them alone was heard"
 
 
+def late_picture(info: MediaInfo) -> list[str]:
+    """What is to be said where another file's sound starts with the file and not with its picture, as mochabench's."""
+    start = info.published_audio_start_s
+    if info.sound is None or start is None or start >= -LATE:
+        return []
+    return [
+        f"the picture starts {-start:.2f} s after the file's own audio; this protocol repeats the first frame until "
+        "then and starts the given sound with the file, as its original does, so the offset is that much larger"
+    ]
+
+
 def timing(info: MediaInfo, delay_kept: bool) -> list[str]:
     """What is to be said of audio that starts late or ends early."""
     said = []
-    start = info.audio_start_s if delay_kept else info.published_audio_start_s
+    heard = info.heard
+    start = heard.audio_start_s if delay_kept else heard.published_audio_start_s
     if not delay_kept and start is not None and start > LATE:
         said.append(
-            f"the audio starts {start:.2f} s after the picture; this protocol throws the delay away, as its original "
-            "does, so the offset is not the one that a player shows"
+            f"the audio starts {start:.2f} s after {'the' if info.sound is None else 'its own'} picture; this protocol "
+            "throws the delay away, as its original does, so the offset is not the one that a player shows"
         )
-    if info.audio_end_s is not None:
-        lacking = info.duration_s - info.audio_end_s
+    if heard.audio_end_s is not None:
+        lacking = info.duration_s - heard.audio_end_s
         if lacking > max(SHORT[0], SHORT[1] * info.duration_s):
-            heard = max(0.0, info.audio_end_s)
+            end = max(0.0, heard.audio_end_s)
             said.append(
-                f"the audio ends at {heard:.2f} s, the picture at {info.duration_s:.2f} s; the rest is not scored"
+                f"the audio ends at {end:.2f} s, the picture at {info.duration_s:.2f} s; the rest is not scored"
             )
     return said

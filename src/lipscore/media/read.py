@@ -7,6 +7,7 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,8 +18,7 @@ from numpy.typing import NDArray
 from lipscore.media import limits
 from lipscore.media.container.probe import file_sha256 as file_sha256
 from lipscore.media.container.probe import probe as probe
-from lipscore.media.container.probe import probe_sound
-from lipscore.media.container.streams import NoVideoError
+from lipscore.media.container.probe import probe_heard as probe_heard
 from lipscore.media.decode import frames, sound
 from lipscore.media.decode.frames import Decoded as Decoded
 from lipscore.media.decode.frames import count_frames as count_frames
@@ -27,6 +27,11 @@ from lipscore.media.ffmpeg import ONE_DECODER, PIPE_BYTES, Counts, input_args, o
 from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
+# What is taken for sound in a folder, besides videos
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".mka", ".aiff", ".aif", ".w64"),
+    *(".ac3", ".caf", ".amr", ".alac", ".weba", ".mp2"),
+)
 # What is taken for a video in a folder; any other file is looked into (see eval/run/inputs/paths.py)
 VIDEO_SUFFIXES = (
     *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts"),
@@ -78,13 +83,17 @@ def read_pcm(source: Path | MediaInfo, rate: int = SAMPLE_RATE) -> NDArray[np.in
         NotScoredError: there is no audio (status no_audio).
         MediaError: the file cannot be opened.
     """
-    if isinstance(source, MediaInfo):
-        return sound.clocked(source, rate).pcm
-    try:
-        info = probe(source)
-    except NoVideoError:
-        info = probe_sound(source)
+    info = source if isinstance(source, MediaInfo) else probe_heard(source)
     return sound.clocked(info, rate).pcm
+
+
+def hearing(info: MediaInfo, sound: Path) -> MediaInfo:
+    """The video, to be heard with the sound of another file: WAV, FLAC, MP3, whatever has an audio stream.
+
+    Raises:
+        MediaError: that file cannot be read.
+    """
+    return replace(info, sound=probe_heard(sound))
 
 
 def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:

@@ -58,8 +58,11 @@ def write_video(
             write(frame)
 
 
-def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | None:
+def transcode(source: Path, target: Path, options: Sequence[str], sound: Path | None = None) -> Counts | None:
     """FFmpeg's own choice of codecs for the target's suffix, with these output options.
+
+    Args:
+        sound: the second input, if there is one.
 
     Returns:
         What FFmpeg decoded of the source, None where it does not say.
@@ -68,7 +71,8 @@ def transcode(source: Path, target: Path, options: Sequence[str]) -> Counts | No
         MediaError: FFmpeg fails, and says why.
     """
     # no -frames:v as a bound: with it FFmpeg ends the audio with the picture, which changes published numbers
-    args = [*ONE_DECODER, *input_args(source), *options, "-threads", ENCODER_THREADS, file_url(target)]
+    inputs = input_args(source) if sound is None else input_args(source, sound)
+    args = [*ONE_DECODER, *inputs, *options, "-threads", ENCODER_THREADS, file_url(target)]
     return run_counted(args, source)
 
 

@@ -17,9 +17,10 @@ from lipscore.errors import MediaError
 from lipscore.media import limits
 from lipscore.media.container import clock as clocks
 from lipscore.media.container.packets import NO_TIME, AvStream, Line, opened, scan
-from lipscore.media.container.streams import PICTURES, best_video, choose, first_default
+from lipscore.media.container.streams import PICTURES, NoVideoError, best_video, choose, choose_sound
 from lipscore.media.decode.frames import (
     Decoded,
+    decoded_frames,
     nothing_decoded,
     sane_sar,
     square_size,
@@ -140,26 +141,52 @@ def probe(path: Path) -> MediaInfo:
     )
 
 
-def probe_sound(path: Path) -> MediaInfo:
-    """What a file without a video holds: its clock starts with its audio, and all that is of pictures is 0.
+def probe_heard(path: Path) -> MediaInfo:
+    """What a file that is to be heard holds; a video's sound has the clock of its picture.
 
     Raises:
         MediaError: it is no media file, or has a clock that is broken.
     """
+    try:
+        return probe(path)
+    except NoVideoError:
+        return _probe_sound(path)
+
+
+def _probe_sound(path: Path) -> MediaInfo:
+    """What a file without a video holds: its clock starts with its audio, and all that is of pictures is 0."""
     with opened(path) as container:
         lines = scan(container)
-        stream = first_default([stream for stream in container.streams.audio if stream.codec_context is not None])
-        span = None if stream is None else _span(lines[stream.index], stream.index, ())
-        if stream is None or span is None:
-            return MediaInfo(path, Fraction(25), 0, 0, 0, None, 0.0)
-        rate, channels = _sample_rate(path, container, stream.index)
-        line = lines[stream.index]
-        clocks.check_holes(path, "audio", line, clocks.corrected(line, stream.index, ()))
-        chosen = Streams(0, stream.index)
-        origin = int(line.display_times.min()) * line.time_base
-    clock = Clock(max(origin, Fraction(0)))  # what lies before 0 is an encoder's priming
+        own, published = choose_sound(path, container, lines)
+        span = None if own.audio is None else _span(lines[own.audio], own.audio, ())
+        if own.audio is None or span is None:
+            return MediaInfo(path, Fraction(25), 0, 0, 0, None, 0.0, own=own, published=published)
+        rate, channels = _sample_rate(path, container, own.audio)
+        line = lines[own.audio]
+        clocks.check_holes(path, "audio", line, clocks.corrected(line, own.audio, ()))
+    with opened(path) as container:
+        stream = container.streams[own.audio]
+        assert isinstance(stream, av.AudioStream)
+        first = next(decoded_frames(container, stream, Clock(), Decoded()), None)
+        if first is None:
+            raise nothing_decoded(path)
+        # the packets' own start is an encoder's priming, which a decoder cuts off (MP3: 25 ms)
+        origin = max(Fraction(0), (first.pts or 0) * Fraction(stream.time_base or 1))
     return MediaInfo(
-        path, Fraction(25), 0, 0, 0, rate, 0.0, own=chosen, published=chosen, clock=clock, channels=channels
+        path,
+        Fraction(25),
+        0,
+        0,
+        0,
+        rate,
+        0.0,
+        own=own,
+        published=published,
+        clock=Clock(origin),
+        audio_start_s=0.0,
+        audio_end_s=span[1] - float(origin),
+        published_audio_start_s=0.0,
+        channels=channels,
     )
 
 

@@ -44,15 +44,34 @@ def choose(path: Path, container: av.container.InputContainer, lines: Mapping[in
     assert video is not None
     audio = first_default(heard)
     their_video = max(readable, key=lambda stream: _ffmpeg_rank(stream, _area(stream), lines))
-    their_audio = max(heard, key=lambda stream: _ffmpeg_rank(stream, _channels(stream), lines), default=None)
-    unread = _unread(path, videos, sounds)
+    their_audio = _their_audio(heard, lines)
+    seen, unread = _seen(video, readable), _unread(path, videos, sounds)
+    their_seen = _seen(their_video, readable)
     return (
-        Streams(video.index, audio.index if audio else None, _note(video, audio, readable, heard, unread)),
+        Streams(video.index, audio.index if audio else None, seen, _heard(audio, heard), unread),
         Streams(
             their_video.index,
             their_audio.index if their_audio else None,
-            _note(their_video, their_audio, readable, heard, unread),
+            their_seen,
+            _heard(their_audio, heard),
+            unread,
         ),
+    )
+
+
+def choose_sound(
+    path: Path, container: av.container.InputContainer, lines: Mapping[int, Line]
+) -> tuple[Streams, Streams]:
+    """The same for a file that is only heard: `video` is the audio stream too, where there is one."""
+    sounds = list(container.streams.audio)
+    heard = [stream for stream in sounds if stream.codec_context is not None]
+    own, theirs = first_default(heard), _their_audio(heard, lines)
+    unread = _unread(path, sounds)
+    if own is None or theirs is None:
+        return Streams(unread=unread), Streams(unread=unread)
+    return (
+        Streams(own.index, own.index, heard=_heard(own, heard), unread=unread),
+        Streams(theirs.index, theirs.index, heard=_heard(theirs, heard), unread=unread),
     )
 
 
@@ -97,19 +116,20 @@ def _ffmpeg_rank(stream: AvStream, size: int, lines: Mapping[int, Line]) -> int:
     return size + PACKETS_BONUS * (len(lines[stream.index]) > 0) + DEFAULT_BONUS * default
 
 
-def _note(
-    video: av.VideoStream,
-    audio: av.AudioStream | None,
-    videos: Sequence[av.VideoStream],
-    sounds: Sequence[av.AudioStream],
-    unread: str,
-) -> str:
-    said = []
-    if len(videos) > 1:
-        said.append(f"{len(videos)} video streams: stream {video.index} was read ({_describe_video(video)})")
-    if audio is not None and len(sounds) > 1:
-        said.append(f"{len(sounds)} audio streams: stream {audio.index} was read ({_describe_audio(audio)})")
-    return "; ".join([*said, unread] if unread else said)
+def _their_audio(streams: Sequence[av.AudioStream], lines: Mapping[int, Line]) -> av.AudioStream | None:
+    return max(streams, key=lambda stream: _ffmpeg_rank(stream, _channels(stream), lines), default=None)
+
+
+def _seen(video: av.VideoStream, videos: Sequence[av.VideoStream]) -> str:
+    if len(videos) <= 1:
+        return ""
+    return f"{len(videos)} video streams: stream {video.index} was read ({_describe_video(video)})"
+
+
+def _heard(audio: av.AudioStream | None, sounds: Sequence[av.AudioStream]) -> str:
+    if audio is None or len(sounds) <= 1:
+        return ""
+    return f"{len(sounds)} audio streams: stream {audio.index} was read ({_describe_audio(audio)})"
 
 
 def _describe_video(stream: av.VideoStream) -> str:

@@ -32,8 +32,9 @@ def write_piece(info: MediaInfo, target: Path, start: Fraction, seconds: Fractio
         video: av.VideoStream | None = None
         upright: _Upright | None = None
         sound = None
-        if info.own.audio is not None and info.sample_rate is not None:
-            sound = out.add_stream("pcm_s16le", rate=info.sample_rate, layout=_layout(info))
+        heard = info.heard
+        if heard.own.audio is not None and heard.sample_rate is not None:
+            sound = out.add_stream("pcm_s16le", rate=heard.sample_rate, layout=_layout(heard))
         for frame, time in _frames(info, start - half, counts):
             if time >= start - half + seconds:
                 break
@@ -54,7 +55,7 @@ def write_piece(info: MediaInfo, target: Path, start: Fraction, seconds: Fractio
             raise MediaError(f"{info.path}: no frame can be decoded from {float(start):.2f} s on")
         out.mux(video.encode(None))
         if sound is not None:
-            _write_sound(info, out, sound, start, seconds, lead)
+            _write_sound(heard, out, sound, start, seconds, lead)
     return counts
 
 

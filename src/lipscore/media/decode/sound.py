@@ -48,6 +48,7 @@ def clocked(info: MediaInfo, rate: int) -> Sound:
     Raises:
         NotScoredError: there is no audio (status no_audio).
     """
+    info = info.heard
     if info.own.audio is None or info.sample_rate is None:
         raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
     levels = _Levels(info.channels)
@@ -61,6 +62,7 @@ def clocked(info: MediaInfo, rate: int) -> Sound:
 
 def channels_cancel(info: MediaInfo) -> bool:
     """Whether the channels of the published protocols' audio stream cancel each other in a mix."""
+    info = info.heard
     if info.published.audio is None:
         return False
     levels = _Levels(_layout(info.path, info.published.audio))
