@@ -8,6 +8,7 @@ import numpy as np
 
 from lipscore.errors import NotScoredError
 from lipscore.faces.scan import Faces
+from lipscore.syncnet.motion import is_still
 from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.tracks import Tracking
 from lipscore.syncnet.window import N_FRAMES, SAMPLE_RATE
@@ -67,6 +68,20 @@ def edge_notes(tracks: Sequence[TrackScore]) -> tuple[str, ...]:
         f"the best shift, {found} frames, lies at the edge of what was tried; the true one may lie beyond: "
         f"--vshift {wider}",
     )
+
+
+def still_notes(tracks: Sequence[TrackScore], estimated: bool) -> tuple[str, ...]:
+    """A note where a track's mouth does not move.
+
+    Args:
+        estimated: whether the scores are a model's estimates, which such tracks do not get.
+    """
+    still = [track for track in tracks if track.n_windows and is_still(track.mouth_motion)]
+    if not still:
+        return ()
+    which = "" if len(still) == len(tracks) else f" in track {', '.join(str(track.track_id) for track in still)}"
+    scores = "LSE-D and LSE-C are those of unrelated lips" if estimated else "LSE-D and LSE-C measure no lip sync"
+    return (f"no speech-like motion{which}: the mouth does not move; {scores}, and the offset means nothing",)
 
 
 def _shorter(longest: int) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError, NotScoredError
-from lipscore.eval.reasons import check_length, edge_notes, no_track, too_few_windows
+from lipscore.eval.reasons import check_length, edge_notes, no_track, still_notes, too_few_windows
 from lipscore.eval.reference import score_reference
 from lipscore.eval.setup import Setup
 from lipscore.eval.stop import Stop
@@ -27,6 +27,7 @@ from lipscore.media.limits import Limits, Watch, current, watching
 from lipscore.metrics import catalogue, lse, subframe
 from lipscore.metrics.reduce import most_confident
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
+from lipscore.syncnet.motion import MouthMotion, is_still
 from lipscore.syncnet.shots import find_shots
 from lipscore.syncnet.source import Heed, Source, direct_input, prepare
 from lipscore.syncnet.tracks import find_tracks
@@ -190,7 +191,7 @@ def score_source(
 def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
     lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
     found_ms = subframe.reduce_ms(tracks, most_confident(tracks), setup.protocol.reduce)
-    notes = record.notes + edge_notes(tracks)
+    notes = record.notes + edge_notes(tracks) + still_notes(tracks, setup.models.sync.unrelated is not None)
     return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, offset_ms=found_ms, notes=notes)
 
 
@@ -286,16 +287,18 @@ class _InMemory:
 
     def __init__(self, track: Track, pcm: NDArray[np.int16], job: _Job) -> None:
         self._track, self._job = track, job
-        self._pass = job.open_pass(pcm, len(track.frames))
+        self._pass, self._motion = job.open_pass(pcm, len(track.frames)), MouthMotion()
 
     def feed(self, chunk: NDArray[np.uint8]) -> None:
         """The track's next crops."""
         with self._job.watch.stage("embed"):
             self._pass.feed(chunk)
+            self._motion.feed(chunk)
 
     def finish(self) -> TrackScore:
         """The track's score, once all crops were fed."""
-        return _scored(self._track, self._track.first_frame, self._track.last_frame, self._pass, self._job)
+        ends = self._track.first_frame, self._track.last_frame
+        return _scored(self._track, *ends, self._pass, self._motion, self._job)
 
 
 class _ThroughFile:
@@ -315,7 +318,7 @@ class _ThroughFile:
         track, job = self._track, self._job
         with job.watch.stage("crops"):
             self._file.finish(self._pcm)
-        sync, n_read = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
+        sync, motion, n_read = _run_pass(self._file.pcm(), self._file.chunks, len(track.frames), job)
         if n_read < len(track.frames):
             # OpenCV's writer does not say that the disk was full while it wrote
             raise NotScoredError(
@@ -326,16 +329,16 @@ class _ThroughFile:
         if job.trace.on_crop is not None:
             job.trace.on_crop(track, self._file.path)
         self._file.path.unlink()
-        return _scored(track, track.first_frame, track.last_frame, sync, job)
+        return _scored(track, track.first_frame, track.last_frame, sync, motion, job)
 
 
 def _score_crop(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
     """The whole file as one track, under a protocol that takes the file itself as the crop."""
     with job.watch.stage("transcode"):
         pcm, frames = direct_input(info, job.protocol, heed)
-    sync, n_frames = _run_pass(pcm, lambda: chunked(_through(job.stop, frames())), info.n_frames, job)
+    sync, motion, n_frames = _run_pass(pcm, lambda: chunked(_through(job.stop, frames())), info.n_frames, job)
     heed.settle()
-    score = _scored(None, 0, n_frames - 1, sync, job)
+    score = _scored(None, 0, n_frames - 1, sync, motion, job)
     if not score.n_windows:
         raise too_few_windows(len(pcm), job.protocol)
     return (score,)
@@ -343,25 +346,30 @@ def _score_crop(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...
 
 def _run_pass(
     pcm: NDArray[np.int16], chunks: Callable[[], Iterator[NDArray[np.uint8]]], n_frames: int, job: _Job
-) -> tuple[SyncPass, int]:
+) -> tuple[SyncPass, MouthMotion, int]:
     """A pass over crops that are read from a file, and their number; repeated where another one was expected."""
     while True:
-        sync = job.open_pass(pcm, n_frames)
+        sync, motion = job.open_pass(pcm, n_frames), MouthMotion()
         read_ = 0
         for chunk in job.watch.each("crops", chunks()):
             read_ += len(chunk)
             with job.watch.stage("embed"):
                 sync.feed(chunk)
+                motion.feed(chunk)
         if read_ == n_frames:
-            return sync, n_frames
+            return sync, motion, n_frames
         n_frames = read_
 
 
-def _scored(track: Track | None, first: int, last: int, sync: SyncPass, job: _Job) -> TrackScore:
+def _scored(track: Track | None, first: int, last: int, sync: SyncPass, motion: MouthMotion, job: _Job) -> TrackScore:
     """A track's score; it is also added to the trace."""
-    curve = sync.curve()
-    score = track_score(0 if track is None else track.id, first, last, curve, sync.scores)
-    job.trace.add(TracedTrack(track, score, curve, sync.scores, job.models.sync.name))
+    curve, unrelated, scores = sync.curve(), job.models.sync.unrelated, sync.scores
+    if unrelated is not None and is_still(motion.value):
+        fixed = unrelated  # an estimate of what SyncNet says must not take a photograph for a speaker
+        scores = lambda _: fixed  # noqa: E731
+    score = track_score(0 if track is None else track.id, first, last, curve, scores)
+    score = replace(score, mouth_motion=motion.value)
+    job.trace.add(TracedTrack(track, score, curve, scores, job.models.sync.name))
     return score
 
 

@@ -56,6 +56,11 @@ class Keeping:
         """The model's."""
         return self._model.name
 
+    @property
+    def unrelated(self) -> tuple[float, float] | None:
+        """The model's."""
+        return self._model.unrelated
+
     def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:
         """The model's own pass, told to keep.
 

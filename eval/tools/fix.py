@@ -16,6 +16,7 @@ from lipscore.media import edit
 from lipscore.media.files.scratch import scratch
 from lipscore.metrics import lse
 from lipscore.metrics.reduce import most_confident
+from lipscore.syncnet.motion import is_still
 from lipscore.types import SyncCurve, TrackScore, VideoScore
 
 MIN_CONFIDENCE = 3.0  # LSE-C; below this, the position of the curve's minimum is unreliable
@@ -116,6 +117,8 @@ def fix(
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     """The reason not to move the audio on the evidence of these tracks, or ""."""
     best = most_confident(tracks)
+    if is_still(best.mouth_motion):
+        return f"no speech-like motion: the mouth does not move, so that the offset {best.offset:+d} means nothing"
     if best.lse_c < min_confidence:
         return (
             f"LSE-C {best.lse_c:.3f} is too low to trust the offset {best.offset:+d}; "
@@ -127,7 +130,8 @@ def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
             f"the best shift, {best.offset:+d}, lies at the edge of what was tried, so the true one may lie beyond; "
             f"search wider with --vshift {2 * vshift}"
         )
-    others = {track.offset for track in tracks if track.lse_c >= min_confidence and abs(track.offset - best.offset) > 1}
+    sure = [track for track in tracks if track.lse_c >= min_confidence and not is_still(track.mouth_motion)]
+    others = {track.offset for track in sure if abs(track.offset - best.offset) > 1}
     if others:
         offsets = ", ".join(f"{offset:+d}" for offset in sorted({best.offset, *others}))
         return f"its face tracks ask for different shifts ({offsets}); cut the video, and fix the parts"

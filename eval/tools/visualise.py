@@ -23,6 +23,7 @@ from lipscore.media import edit, read, write
 from lipscore.media.files.aside import replace_whole
 from lipscore.media.files.scratch import scratch
 from lipscore.metrics.catalogue import lse_text
+from lipscore.syncnet.motion import is_still
 from lipscore.types import Floats, Frame, MediaInfo, VideoScore
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -161,7 +162,7 @@ def _label(kept: TracedTrack, width: int, height: int) -> Label:
         boxes = kept.track.boxes_xyxy.astype(np.float32)
     else:
         boxes = np.tile(np.array([0, 0, width - 1, height - 1], np.float32), (len(confidence), 1))
-    pale = kept.score.lse_c < NO_SYNC
+    pale = kept.score.lse_c < NO_SYNC or is_still(kept.score.mouth_motion)
     return Label(kept.score.track_id, kept.score.first_frame, boxes, confidence, pale)
 
 

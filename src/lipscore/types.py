@@ -191,6 +191,8 @@ class TrackScore:
     between frames, in milliseconds, None in records of older versions.
 
     lse_d and lse_c are SyncNet's own with model vgg and estimates of them with model mini; curve is always the raw one.
+    mouth_motion is how much the mouth moves (`lipscore.syncnet.motion`), None in records of older versions and for
+    tracks that are too short to tell.
     """
 
     track_id: int
@@ -202,6 +204,7 @@ class TrackScore:
     n_windows: int
     curve: tuple[float, ...]
     offset_ms: float | None = None
+    mouth_motion: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +367,11 @@ class SyncModel(Protocol):
     @property
     def name(self) -> str:
         """As the records call it."""
+        ...
+
+    @property
+    def unrelated(self) -> tuple[float, float] | None:
+        """(LSE-D, LSE-C) of a mouth that does not move, where the model only estimates; None: as the pass says."""
         ...
 
     def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:

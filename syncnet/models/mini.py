@@ -219,6 +219,7 @@ class MiniEmbedder:
     """
 
     name = "mini"
+    unrelated = APART
     pads = False
     context = max(LIP_CONTEXT, -(-(AUDIO_CONTEXT + AUDIO_LAG) // MFCC_PER_FRAME))
 

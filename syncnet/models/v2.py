@@ -153,6 +153,7 @@ class SyncNetEmbedder:
     name = "vgg"
     pads = True
     context = 0
+    unrelated = None  # a still mouth has the score that SyncNet gives it
 
     def __init__(
         self,

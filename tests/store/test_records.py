@@ -52,7 +52,7 @@ SCORE = VideoScore(
 # ../shared/design/architecture.md, Formats
 SHARED_FIELDS = "schema video name sha256 status reason protocol model comparable fps n_frames duration_s shots tracks"
 NUMBER_FIELDS = "lse_d lse_c offset psnr ssim alignment seconds"
-TRACK_FIELDS = "track first_frame last_frame offset lse_d lse_c n_windows curve offset_ms"
+TRACK_FIELDS = "track first_frame last_frame offset lse_d lse_c n_windows curve offset_ms mouth_motion"
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
