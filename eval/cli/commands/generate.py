@@ -21,9 +21,7 @@ def generate(
     *,
     face: Annotated[Path | None, typer.Option(help="The video, or still image, whose lips are made to move.")] = None,
     audio: Annotated[Path | None, typer.Option(help="The sound that they follow; a sound file or a video.")] = None,
-    out: Annotated[Path, typer.Option(help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")] = Path(
-        "results/result_voice.mp4"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Wav2Lip's weights: wav2lip_gan.pth, wav2lip.pth.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Or by name: wav2lip, wav2lip-gan, wav2lip-sd-gan; never fetched unasked.")
@@ -80,11 +78,12 @@ def generate(
         typer.Option(help="Folder with STEM.json: boxes at the protocol's frame rate.", rich_help_panel=SCORING),
     ] = None,
     results: Annotated[
-        Path, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
-    ] = Path("eval/results"),
+        Path | None, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
+    ] = None,
     scores_file: Annotated[
-        Path, typer.Option(help="File that gets a line per face track.", rich_help_panel=SCORING)
-    ] = Path("all_scores.txt"),
+        Path | None,
+        typer.Option(help="File that gets a line per face track; default: in --results.", rich_help_panel=SCORING),
+    ] = None,
 ) -> None:
     """Make the lips of a video, or of a still image, follow a sound, with Wav2Lip.
 

@@ -15,7 +15,7 @@ def report(
     results: Annotated[
         list[str], typer.Argument(metavar="RESULTS...", help="What `score --out` wrote, each FOLDER or NAME=FOLDER.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")],
     real: Annotated[str | None, typer.Option(help="The name of the results of the real videos: drawn grey.")] = None,
     pictures: Annotated[
         int, typer.Option(help="How many videos, worst and best, show what `score --keep-pictures` kept.", min=0)

@@ -46,9 +46,9 @@ def average(
 @command
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `score --out` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")] = Path(
-        "eval/results"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")
+    ],
 ) -> None:
     """Merge several --out folders into one, each video once; exit 1 if a video is missing or was not scored.
 

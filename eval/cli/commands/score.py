@@ -86,7 +86,7 @@ def _print_json(record: Record) -> None:
     sys.stdout.flush()
 
 
-def report(ran: Ran, out: Path, as_json: bool = False) -> None:
+def report(ran: Ran, out: Path | None, as_json: bool = False) -> None:
     """The table and the means on standard output, or on standard error where the former carries JSON."""
     from lipscore.eval.cli.progress import plain, say
     from lipscore.eval.report import drift
@@ -114,13 +114,12 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
     drifts = drift.drifts([record.score for record in records])
     lines += [drift.sentence(one) for one in drifts]
     print("\n".join(lines), file=stream, flush=True)
-    for chart in drift.write_charts(drifts, out):
+    for chart in [] if out is None else drift.write_charts(drifts, out):
         say(f"wrote {chart}")
     if ran.outcome.interrupted is not None:
-        say(
-            f"interrupted; {len(records)} of {ran.counts.total} videos are in {out}: "
-            "the same command continues from there"
-        )
+        kept = "with --out DIR, the same command continues" if out is None else "the same command continues from there"
+        where = "were scored" if out is None else f"are in {out}"
+        say(f"interrupted; {len(records)} of {ran.counts.total} videos {where}: {kept}")
 
 
 @command
@@ -155,7 +154,7 @@ def filter_(
     if run.chunk is not None:
         raise UsageError("--chunk: filter sorts whole videos; leave it out")
     limit = task.limits(preset, min_confidence, max_abs_offset)
-    output = OutputOptions(output_dir, output_dir / "all_scores.txt")
+    output = OutputOptions(output_dir)
     request = Request(inputs_of(inputs, find_references=False), protocol, models, run=run, output=output)
     place = "none" if keep_all else "copy" if copy else "link"
     settings = {"preset": preset, "place": place}

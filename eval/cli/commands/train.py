@@ -59,9 +59,7 @@ def mini(
 def fcn(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder of videos of people who talk, in sync.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
-    out: Annotated[Path, typer.Option(help="The head's file; its training record is written beside it.")] = Path(
-        "fcn.safetensors"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The head's file; its training record is written beside it.")],
     epochs: Annotated[int, typer.Option(min=1, help="Of each training; 8 files per clip an epoch.")] = 10,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 3e-3,
     batch_size: Annotated[int, typer.Option(min=1, help="Files a step.")] = 8,
