@@ -92,7 +92,9 @@ class Run:
         self._backend.stop()
 
 
-def run(jobs: Sequence[Job], backend: Backend[Done], task: Task, store: RecordStore | None, progress: Progress) -> Outcome:
+def run(
+    jobs: Sequence[Job], backend: Backend[Done], task: Task, store: RecordStore | None, progress: Progress
+) -> Outcome:
     """Score the jobs, and write each result as soon as it is there; a signal ends the run between two writes.
 
     The arguments are those of `Run`. scores.csv is written at the end, also of an interrupted run.

@@ -95,7 +95,8 @@ def test_a_run_and_what_it_leaves(here: Path, clip: Path) -> None:
     result = lipscore_("score", "in", *DIRECT, "--out", "out")
     assert result.exit_code == 1, result.stderr
     header, *rows = result.stdout.splitlines()
-    assert header.split() == ["video", "tracks", "offset", "ms", "LSE-D~", "LSE-C~", "PSNR", "SSIM", "status"]
+    titles = ["video", "tracks", "offset", "ms", "LSE-D~ ↓", "LSE-C~ ↑", "PSNR ↑", "SSIM ↑", "status"]
+    assert re.split(" {2,}", header) == titles
     table = {row.split()[0]: row.split()[-1] for row in rows[:3]}
     assert table == {"a": "ok", "b": "ok", "c": "media_error"}
     assert "2 scored / 3 total" in result.stdout and "model=mini comparable=false" in result.stdout
@@ -314,7 +315,7 @@ def test_a_terminal_gets_a_bar_and_colour_unless_no_color(here: Path, clip: Path
     videos_in(here / "in", clip, "a.mp4")
     arguments = process("score", "in", *DIRECT, "--no-resume")
     said = on_terminal(arguments, here, NO_COLOR="")
-    assert ESCAPE in said and "0/1" in said and "left" in said
+    assert ESCAPE in said and "0/1" in said and "[1/1] a: 1 track" in said
     said = on_terminal(arguments, here, NO_COLOR="1")
     assert ESCAPE not in said and "[1/1] a: 1 track" in said
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import command
+from lipscore.eval.cli.options import quietable
+from lipscore.eval.cli.output import say, show
 from lipscore.eval.options import MODELS, InputOptions, ModelOptions, OutputOptions, ProtocolOptions, Request
 
 Four = tuple[int, int, int, int]
@@ -16,7 +17,7 @@ SIDES = "T B L R"
 SCORING = "With --score"
 
 
-@command
+@quietable
 def generate(
     *,
     face: Annotated[Path | None, typer.Option(help="The video, or still image, whose lips are made to move.")] = None,
@@ -136,7 +137,7 @@ def generate(
     where = runtime.pick_device(device)
     runtime.tune_process()
     loaded = task.load_checkpoint(model, checkpoint, weights_dir, allow_unverified)
-    progress.say(task.LICENCE)
+    say(task.LICENCE)
     setup = task.load_setup(
         loaded,
         detector if options.box is None else None,
@@ -150,9 +151,9 @@ def generate(
 
     def told(made: task.Made) -> None:
         if made.failed:
-            progress.say(f"not generated: {made.status}: {made.message}")
+            say(f"not generated: {made.status}: {made.message}")
         else:
-            typer.echo(made.message)
+            show(made.message)
 
     try:
         with Interruption():
@@ -166,11 +167,11 @@ def generate(
                 told=told,
             )
     except Interrupted as signal_:
-        progress.say("interrupted; what was made is there whole, and the same command goes on from there")
+        say("interrupted; what was made is there whole, and the same command goes on from there")
         raise typer.Exit(signal_.exit_status) from None
     failed = sum(one.failed for one in made)
     if len(made) > 1:
-        typer.echo(f"{len(made) - failed} of {len(made)} generated")
+        show(f"{len(made) - failed} of {len(made)} generated")
     status = 1 if failed else 0
     there = [one.pair.target for one in made if not one.failed]
     if score and there:
