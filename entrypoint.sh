@@ -79,12 +79,12 @@ choose_out() {
     local folder
     [ -z "${LIPSCORE_OUT:-}" ] || return 0
     LIPSCORE_OUT=${TMPDIR:-/tmp}/lipscore-results
-    if writable_folder eval/results; then
+    if writable_folder "$home/eval/results"; then
         LIPSCORE_OUT=eval/results
     fi
     for folder in tmp eval/results; do
         if mounted "$folder"; then
-            writable_folder "$folder" || fail "$home/$folder is not writable for $(user)." \
+            writable_folder "$home/$folder" || fail "$home/$folder is not writable for $(user)." \
                 "On the host: chown or chmod it, or run with --user \$(id -u):\$(id -g)."
             LIPSCORE_OUT=$folder
         fi
@@ -92,9 +92,35 @@ choose_out() {
     export LIPSCORE_OUT
 }
 
+# `score` with arguments writes where something is mounted to be written to, unless the arguments say where: it prints its
+# scores otherwise, and a mounted all_scores.txt would stay as it is.
+score_into_mounts() {
+    local word into=()
+    for word in "$@"; do
+        case $word in
+        --out | --out=* | -o* | --scores-file | --scores-file=*) exec lipscore score "$@" ;;
+        --) break ;;
+        esac
+    done
+    choose_out
+    for word in tmp eval/results; do
+        if mounted "$word" && [ "$LIPSCORE_OUT" = "$word" ]; then
+            into+=(--out "$home/$word")
+        fi
+    done
+    if mounted "$scores"; then
+        into+=(--scores-file "$home/$scores")
+    fi
+    exec lipscore score ${into[@]+"${into[@]}"} "$@"
+}
+
 check_no_directory
 if [ -n "${LIPSCORE_ALLOW_UNVERIFIED:-}" ]; then
     note "this image holds weights that are not the published ones (ALLOW_UNVERIFIED): scores are not comparable."
+fi
+if [ "${1:-}" = score ]; then
+    shift
+    score_into_mounts "$@"
 fi
 if [ $# -gt 0 ]; then
     exec lipscore "$@"

@@ -22,6 +22,7 @@ DETECTORS = ("auto", "s3fd", "yunet", "hog")
 METHODS = ("auto", "root-n", "head")
 BACKENDS = ("threads", "ray")
 MAX_SHIFT = 15  # frames; SyncNet's range
+SCORES_FILE = "all_scores.txt"
 
 
 def option(default: Any, help: str, *flags: str, panel: str = "", least: float | None = None, metavar: str = "") -> Any:
@@ -231,14 +232,32 @@ class RunOptions:
 class OutputOptions:
     """What a run writes: out gets scores.jsonl, scores.csv and run.json, scores_file a line per face track.
 
-    floor: out gets floor.json, and in floor/ the embeddings that it is computed from. keep_pictures: out/pictures gets
-    what `lipscore report` shows of each video next to its numbers.
+    Without either, nothing. floor: out gets floor.json, and in floor/ the embeddings that it is computed from.
+    keep_pictures: out/pictures gets what `lipscore report` shows of each video next to its numbers.
+
+    Raises:
+        UsageError: floor or keep_pictures lacks the folder that it writes to, or scores_file is "-".
     """
 
-    out: Path = option(Path("eval/results"), "Folder for scores.jsonl, scores.csv and run.json.", "--out", "-o")
-    scores_file: Path = option(Path("all_scores.txt"), "File that gets a line per face track.")
+    out: Path | None = option(
+        None, "Folder for scores.jsonl, scores.csv, run.json; without it a run keeps nothing to resume.", "--out", "-o"
+    )
+    scores_file: Path | None = option(None, "File that gets a line per face track; default: OUT/all_scores.txt.")
     floor: bool = option(False, "Also score each video's lips with another video's sound: the set's own zero.")
     keep_pictures: bool = option(False, "Keep face crops, boxes and framewise confidence in OUT/pictures for `report`.")
+
+    def __post_init__(self) -> None:
+        """Check that what writes has a place to write to."""
+        for name in ("floor", "keep_pictures"):
+            if getattr(self, name) and self.out is None:
+                raise UsageError(f"--{name.replace('_', '-')}: is written into the output folder; give --out DIR too")
+        if self.scores_file == Path("-"):
+            raise UsageError.about("scores_file", "-", "name a file; --json prints records on standard output")
+
+    @property
+    def lines_to(self) -> Path | None:
+        """The file that gets a line per face track; None: none does."""
+        return self.scores_file or (None if self.out is None else self.out / SCORES_FILE)
 
 
 @dataclass(frozen=True, slots=True)

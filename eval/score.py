@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ from lipscore.media.decode.passes import FrameSource
 from lipscore.media.files.scratch import scratch
 from lipscore.media.limits import Limits, Watch, current, watching
 from lipscore.metrics import catalogue, lse, subframe
-from lipscore.metrics.reduce import most_confident
+from lipscore.metrics.reduce import most_confident, reduce_tracks
 from lipscore.syncnet.crops import CropFile, chunked, cut_tracks, track_pcm
 from lipscore.syncnet.motion import MouthMotion, is_still
 from lipscore.syncnet.shots import find_shots
@@ -363,14 +364,18 @@ def _run_pass(
 
 def _scored(track: Track | None, first: int, last: int, sync: SyncPass, motion: MouthMotion, job: _Job) -> TrackScore:
     """A track's score; it is also added to the trace."""
-    curve, unrelated, scores = sync.curve(), job.models.sync.unrelated, sync.scores
-    if unrelated is not None and is_still(motion.value):
-        fixed = unrelated  # an estimate of what SyncNet says must not take a photograph for a speaker
-        scores = lambda _: fixed  # noqa: E731
+    curve, unrelated = sync.curve(), job.models.sync.unrelated
+    scores: Callable[[SyncCurve], tuple[float, float]] = sync.scores
+    if unrelated is not None and is_still(motion.value):  # an estimate must not take a photograph for a speaker
+        scores = partial(_always, unrelated)
     score = track_score(0 if track is None else track.id, first, last, curve, scores)
     score = replace(score, mouth_motion=motion.value)
     job.trace.add(TracedTrack(track, score, curve, scores, job.models.sync.name))
     return score
+
+
+def _always(scores: tuple[float, float], _: SyncCurve) -> tuple[float, float]:
+    return scores
 
 
 def track_score(
@@ -388,18 +393,3 @@ def track_score(
     mean = tuple(round(float(v), 6) for v in curve.mean)
     offset, found_ms = lse.sync_of(curve.mean).offset, round(subframe.offset_ms(curve.mean), 3)
     return TrackScore(track_id, first, last, offset, lse_d, lse_c, len(curve.distances), mean, found_ms)
-
-
-def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:
-    """A video's (LSE-D, LSE-C, offset) from its tracks, by the protocol's `reduce`.
-
-    The offset is the most confident track's, except under mean_offset (LatentSync), which takes the truncated mean.
-    """
-    lse_d, lse_c = [track.lse_d for track in tracks], [track.lse_c for track in tracks]
-    if rule == "extremes":
-        numbers = min(lse_d), max(lse_c)
-    else:
-        numbers = float(np.mean(lse_d)), float(np.mean(lse_c))
-    if rule == "mean_offset":
-        return *numbers, int(np.mean([track.offset for track in tracks]))
-    return *numbers, most_confident(tracks).offset

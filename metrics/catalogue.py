@@ -9,6 +9,7 @@ entry here:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -73,6 +74,15 @@ class Score:
     def text(self, value: float) -> str:
         """A value, formatted as in tables."""
         return format(value, self.form)
+
+    def cell(self, value: float | None) -> str:
+        """A value, or "-" where there is none."""
+        return "-" if value is None or math.isnan(value) else self.text(value)
+
+    @property
+    def arrow(self) -> str:
+        """The direction in which the score is better; empty where that is towards zero."""
+        return {"lower": "↓", "higher": "↑", "zero": ""}[self.better]
 
 
 _LSE_WEIGHTS = (SYNCNET, S3FD)

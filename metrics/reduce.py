@@ -1,4 +1,4 @@
-"""Summary statistics: means with their n, confidence intervals over videos, paired comparison of two runs.
+"""How tracks become a video; means with their n, confidence intervals over videos, paired comparison of two runs.
 
 Rows of one video are not independent, because its face tracks share speaker, sound and generator. Intervals therefore
 resample videos, not rows: the percentile bootstrap of Efron & Tibshirani (1993), chapter 13, on whole clusters.
@@ -62,6 +62,21 @@ def mean(values: Sequence[float]) -> Mean:
     """
     finite = [value for value in values if math.isfinite(value)]
     return Mean(math.fsum(finite) / len(finite) if finite else math.nan, len(finite))
+
+
+def reduce_tracks(tracks: Sequence[TrackScore], rule: str) -> tuple[float, float, int]:
+    """A video's (LSE-D, LSE-C, offset) from its tracks, by the protocol's `reduce`.
+
+    The offset is the most confident track's, except under mean_offset (LatentSync), which takes the truncated mean.
+    """
+    lse_d, lse_c = [track.lse_d for track in tracks], [track.lse_c for track in tracks]
+    if rule == "extremes":
+        numbers = min(lse_d), max(lse_c)
+    else:
+        numbers = float(np.mean(lse_d)), float(np.mean(lse_c))
+    if rule == "mean_offset":
+        return *numbers, int(np.mean([track.offset for track in tracks]))
+    return *numbers, most_confident(tracks).offset
 
 
 def most_confident(tracks: Sequence[TrackScore]) -> TrackScore:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -264,6 +265,18 @@ def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Proto
         if getattr(protocol, field) != value and field != "batch_size"
     )
     return replace(protocol, **values, changed=protocol.changed + notes)
+
+
+def mean_to_report(protocol: Mapping[str, Any]) -> Literal["rows", "videos"]:
+    """Which mean of LSE a protocol's original reports: over its face tracks' rows, or over videos.
+
+    Wav2Lip's scripts average rows. MoChaBench and LatentSync reduce a video's tracks first, and lipscore-1, which has
+    no original, weighs videos alike.
+
+    Args:
+        protocol: what as_record gives.
+    """
+    return "rows" if protocol["reduce"] == "mean" and protocol["audio_from"] != "clock" else "videos"
 
 
 POSITIVE = ("frame_rate", "facedet_scale", "shot_threshold", "vshift", "batch_size")

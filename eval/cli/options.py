@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, g
 import typer
 
 from lipscore.errors import LipscoreError
+from lipscore.eval.cli.output import quieted, say
 from lipscore.eval.options import (
     DetectOptions,
     DetectProtocol,
@@ -50,6 +51,15 @@ PANELS: dict[type, str] = {
 
 PANEL_ORDER = ("Input", "Search", "Model", "Protocol", "Reference", "Output", "Verdict", "Speed")
 
+QUIET: dict[str, Any] = {
+    "default": False,
+    "annotation": Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="No progress and no table; errors, warnings, --json stay.", rich_help_panel="Output"
+        ),
+    ],
+}
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of videos.")]
 SomeInputs = Annotated[
@@ -59,6 +69,15 @@ SomeInputs = Annotated[
 
 def command(function: F) -> F:
     """Make a command: spread its option classes into flags, and end the program on known errors without a traceback."""
+    return _made(function)
+
+
+def quietable(function: F) -> F:
+    """The same with the flag --quiet, for a command that shows its progress (see `lipscore.eval.cli.output`)."""
+    return _made(function, quiet=inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, **QUIET))
+
+
+def _made(function: F, quiet: inspect.Parameter | None = None) -> F:
     hints = get_type_hints(function, include_extras=True)
     spread = {name: kind for name, kind in hints.items() if kind in PANELS}
 
@@ -67,7 +86,8 @@ def command(function: F) -> F:
         try:
             for name, kind in spread.items():
                 given[name] = kind(**{item.name: given.pop(item.name) for item in fields(kind)})
-            return function(**given)
+            with quieted(quiet is not None and given.pop(quiet.name)):
+                return function(**given)
         except LipscoreError as error:
             end(f"lipscore: {error.flagged}", error.exit_status)
         except KeyboardInterrupt:
@@ -76,7 +96,7 @@ def command(function: F) -> F:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
 
-    parameters: list[inspect.Parameter] = []
+    parameters: list[inspect.Parameter] = [] if quiet is None else [quiet]
     for name, parameter in inspect.signature(function).parameters.items():
         if name in spread:
             parameters += [_parameter(spread[name], item) for item in fields(spread[name])]
@@ -92,7 +112,7 @@ def command(function: F) -> F:
 
 def end(text: str, status: int) -> NoReturn:
     """End the program with a message and an exit status."""
-    typer.echo(text, err=True)
+    say(text)
     raise typer.Exit(status) from None
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from lipscore.eval.cli.output import is_quiet, plain, say, tell, visible
 from lipscore.eval.run.jobs import Job, Progress
 from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import one_line, quote_name
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
 QUIET_SECONDS, REDRAW_SECONDS = 10.0, 0.1  # between two lines of a log, two states of a line on a terminal
 
 
-def say(text: str) -> None:
-    """Print a line on standard error; characters that it cannot show become escapes."""
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    with suppress(OSError, ValueError):  # a full disk or a closed stream behind it is no reason to stop scoring
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
-
-
-def plain(terminal: bool) -> bool:
-    """Whether to omit colour and bars: NO_COLOR is set (https://no-color.org), or the output is not a terminal."""
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not terminal
-
-
 class Lines:
     """A line per video, for logs and pipes."""
 
@@ -46,18 +35,55 @@ class Lines:
 
     def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
         """Print one line with the result."""
-        say(f"[{done}/{total}] {result_line(record)} ({'scored before' if resumed else f'{seconds:.1f} s'})")
+        tell(finished_line(done, total, record, resumed, seconds))
 
     def trouble(self, text: str) -> None:
         """Print the text as it is."""
         say(text.rstrip())
 
 
-class Live:
-    """A bar with the video's name and stage, the count and the remaining time; failures stay above it."""
+class Quiet(Lines):
+    """Only what went wrong, and what the reader of a video's numbers must know."""
 
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self._bar, self._task = bar, task
+    def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
+        """Print failures and warnings."""
+        said = warnings_of(record)
+        if record.score.status != "ok":
+            say(reason_of(record))
+        elif said:
+            say(f"{quote_name(record.score.name)}: {'; '.join(said)}")
+
+
+class Pace:
+    """How long a run has to go, by what it scored itself: what an earlier run scored took it no time.
+
+    Args:
+        clock: seconds, as time.monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = self._last = clock()
+        self._scored = self._rest = 0
+
+    def finished(self, done: int, total: int, resumed: bool) -> None:
+        """The done-th of total videos has its record."""
+        self._scored += not resumed
+        self._rest, self._last = total - done, self._clock()
+
+    def left(self) -> str:
+        """The time that is left, as "0:12:30 left"; empty as long as nothing can be said of it."""
+        if not self._scored or not self._rest:
+            return ""
+        seconds = (self._last - self._began) / self._scored * self._rest - (self._clock() - self._last)
+        return f"{timedelta(seconds=round(seconds))} left" if seconds >= 1 else ""
+
+
+class Live:
+    """A bar with the count, the remaining time, and the video's name and stage; results stay above it."""
+
+    def __init__(self, bar: Bar, task: TaskID, pace: Pace) -> None:
+        self._bar, self._task, self._pace = bar, task, pace
 
     def started(self, job: Job) -> None:
         """Show the video's name in the bar."""
@@ -67,40 +93,52 @@ class Live:
         """Show the video and its stage in the bar; with several videos, the one that changed last."""
         self._bar.update(self._task, video=f"{quote_name(video)}: {name}")
 
-    def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
-        """Advance the bar; a video without a score gets a line."""
-        if record.score.status != "ok":
-            self.trouble(reason_of(record))
+    def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:
+        """Print the result above the bar, and advance the bar."""
+        self.trouble(finished_line(done, total, record, resumed, seconds))
+        self._pace.finished(done, total, resumed)
         self._bar.update(self._task, total=total, completed=done)
 
     def trouble(self, text: str) -> None:
         """Print a line above the bar."""
         from rich.text import Text
 
-        self._bar.console.print(Text(text.rstrip()), soft_wrap=True)
+        self._bar.console.print(Text(visible(text.rstrip())), soft_wrap=True)
 
 
 @contextmanager
 def shown(total: int) -> Iterator[Lines | Live]:
     """The progress that suits standard error."""
-    if plain(sys.stderr.isatty()):
-        yield Lines()
+    if is_quiet() or plain(sys.stderr):
+        yield Quiet() if is_quiet() else Lines()
         return
     from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn
     from rich.progress import Progress as RichProgress
     from rich.text import Text
+
+    pace = Pace()
+
+    class Left(ProgressColumn):
+        """The time that is left, where something is known of it."""
+
+        def render(self, _: object) -> Text:
+            return Text(pace.left(), no_wrap=True)
 
     class Video(ProgressColumn):
         """The video's name, without interpreting brackets as markup."""
 
         def render(self, task: object) -> Text:
-            return Text(str(task.fields["video"]), overflow="ellipsis", no_wrap=True)  # type: ignore[attr-defined]
+            return Text(visible(str(task.fields["video"])), overflow="ellipsis", no_wrap=True)  # type: ignore[attr-defined]
 
-    columns = (MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), TextColumn(escape("left")), Video())
+    columns = (MofNCompleteColumn(), BarColumn(20), Left(), Video())
     with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield Live(bar, bar.add_task("", total=total, video=""))
+        yield Live(bar, bar.add_task("", total=total, video=""), pace)
+
+
+def finished_line(done: int, total: int, record: Record, resumed: bool, seconds: float) -> str:
+    """What a run says of each video that is done."""
+    return f"[{done}/{total}] {result_line(record)} ({'scored before' if resumed else f'{seconds:.1f} s'})"
 
 
 def result_line(record: Record) -> str:
@@ -121,15 +159,21 @@ def result_line(record: Record) -> str:
     reference = score.reference
     if reference is not None and reference.status == "no_reference":
         parts.append("no reference")  # common, so without the reason, which the record has
-    elif reference is not None and reference.status != "ok":
-        parts.append(f"reference: {reference.status}: {one_line(reference.reason)}")
+    return "; ".join([f"{quote_name(score.name)}: {', '.join(parts)}", *warnings_of(record)])
+
+
+def warnings_of(record: Record) -> list[str]:
+    """What the reader of a video's numbers must know; the record has what is the same for every video of a run."""
+    score, found = record.score, []
+    reference = score.reference
+    if reference is not None and reference.status not in ("ok", "no_reference"):
+        found.append(f"reference: {reference.status}: {reference.reason}")
     elif reference is not None and reference.alignment is not None and reference.alignment.warning:
-        parts.append(f"reference: {one_line(reference.alignment.warning)}")
+        found.append(f"reference: {reference.alignment.warning}")
     if score.silent:
-        parts.append("silent")
-    # what is the same for every video of a run is left to the record
-    said = [note for note in score.notes if not note.startswith(("weights not verified", f"{score.detector} looked"))]
-    return "; ".join([f"{quote_name(score.name)}: {', '.join(parts)}", *map(one_line, said)])
+        found.append("silent")
+    found += [note for note in score.notes if not note.startswith(("weights not verified", f"{score.detector} looked"))]
+    return [one_line(text) for text in found]
 
 
 class Terminal:
@@ -177,7 +221,7 @@ def left_progress(what: str) -> Callable[[str, int, int], None]:
 
     On a terminal in one place, else a line every QUIET_SECONDS.
     """
-    terminal = not plain(sys.stderr.isatty())
+    terminal = not plain(sys.stderr)
     began: dict[str, float] = {}
     told = time.monotonic()
 
@@ -188,13 +232,8 @@ def left_progress(what: str) -> Callable[[str, int, int], None]:
         if now - told < (REDRAW_SECONDS if terminal else QUIET_SECONDS) and not (terminal and done >= total):
             return
         told = now
-        text = (
-            f"{quote_name(what)}: {stage} {done} of {total}, {(now - start) / done * max(0, total - done):.0f} s left"
-        )
-        if terminal:
-            print(f"\r{text}  ", end="\n" if done >= total else "", file=sys.stderr, flush=True)
-        else:
-            say(text)
+        left = (now - start) / done * max(0, total - done)
+        _in_place(f"{quote_name(what)}: {stage} {done} of {total}, {left:.0f} s left  ", terminal, done >= total)
 
     return tell
 
@@ -202,14 +241,21 @@ def left_progress(what: str) -> Callable[[str, int, int], None]:
 def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int], None]:
     """A line for every tenth of each task; on a terminal one line that is updated at every step."""
     last_tenth: dict[str, int] = {}
-    terminal = not plain(sys.stderr.isatty())
+    terminal = not plain(sys.stderr)
 
     def report(name: str, have: int, size: int) -> None:
         tenth = 10 * have // max(1, size)
-        if terminal:
-            print(f"\r{text_of(name, have, size)}", end="\n" if have >= size else "", file=sys.stderr, flush=True)
-        elif last_tenth.get(name) != tenth:
+        if terminal or last_tenth.get(name) != tenth:
             last_tenth[name] = tenth
-            say(text_of(name, have, size))
+            _in_place(text_of(name, have, size), terminal, have >= size)
 
     return report
+
+
+def _in_place(text: str, terminal: bool, last: bool) -> None:
+    """A line of progress: on a terminal over the one before it, else below."""
+    if not terminal:
+        tell(text)
+    elif not is_quiet():
+        with suppress(OSError, ValueError):
+            print(f"\r{visible(text)}", end="\n" if last else "", file=sys.stderr, flush=True)

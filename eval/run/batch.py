@@ -62,7 +62,7 @@ class Ran:
 
 
 def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ()) -> Ran:
-    """Score the inputs into the output folder.
+    """Score the inputs, into the output folder where there is one.
 
     Everything that can be known to be wrong is said before the first video is touched.
 
@@ -83,27 +83,31 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     jobs = find_jobs(request.inputs, request.models, request.run, protocol)
     if request.inputs.reference is not None and not any(job.reference for job in jobs):
         reporter.say(f"{request.inputs.reference}: holds a reference of none of the {len(jobs)} videos")
-    store = RecordStore(request.output.out)
-    check_appendable(request.output.scores_file)
-    for line, problem in store.problems:
-        reporter.say(f"{store.path}, line {line}: {problem}; passed over")
+    out, lines_to = request.output.out, request.output.lines_to
+    store = None if out is None else RecordStore(out)
+    if lines_to is not None:
+        check_appendable(lines_to)
+    if store is not None:
+        for line, problem in store.problems:
+            reporter.say(f"{store.path}, line {line}: {problem}; passed over")
     with _engine(request, jobs, reporter) as engine:
         made = engine.made
         if made.note:
             reporter.say(made.note)
-        task = Task(made.blank, made.settings, request.output.scores_file, request.run.resume)
+        task = Task(made.blank, made.settings, lines_to, request.run.resume)
         with reporter.videos(len(jobs)) as progress:
             outcome = run(jobs, engine.backend(task, store, progress), task, store, progress)
     counts = summary.summarise(outcome.records, len(jobs))
-    write_manifest(
-        request.output.out / manifest_name(request.run.shard),
-        made.record | {"signature": str(made.signature.with_n(counts.scored, len(jobs)))},
-        command=command,
-        times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
-        interrupted=outcome.interrupted is not None,
-        resumed=outcome.resumed,
-        counts=summary.as_json(counts),
-    )
+    if out is not None:
+        write_manifest(
+            out / manifest_name(request.run.shard),
+            made.record | {"signature": str(made.signature.with_n(counts.scored, len(jobs)))},
+            command=command,
+            times=(started.isoformat(timespec="seconds"), datetime.now(UTC).isoformat(timespec="seconds")),
+            interrupted=outcome.interrupted is not None,
+            resumed=outcome.resumed,
+            counts=summary.as_json(counts),
+        )
     floors = [] if outcome.interrupted is not None else engine.floors(outcome)
     return Ran(outcome, counts, made, tuple(floors))
 
@@ -113,7 +117,7 @@ class Engine(Protocol):
 
     made: Made
 
-    def backend(self, task: Task, store: RecordStore, progress: Progress) -> Backend[Done]:
+    def backend(self, task: Task, store: RecordStore | None, progress: Progress) -> Backend[Done]:
         """The work on all jobs."""
 
     def floors(self, outcome: Outcome) -> list[floor.Floor]:
@@ -129,10 +133,10 @@ class Threaded:
         self._request, self._jobs, self._reporter = request, jobs, reporter
         self.made = Made.of(self._setup)
         out = request.output
-        self._kept = floor.Kept(out.out, self.made.settings) if out.floor else None
+        self._kept = floor.Kept(out.out, self.made.settings) if out.floor and out.out is not None else None
         self._score: Score
 
-    def backend(self, task: Task, store: RecordStore, progress: Progress) -> Backend[Done]:
+    def backend(self, task: Task, store: RecordStore | None, progress: Progress) -> Backend[Done]:
         """The jobs on threads."""
         out, stop = self._request.output, Stop()
         pictures_in = out.out if out.keep_pictures else None
@@ -143,10 +147,11 @@ class Threaded:
 
     def floors(self, outcome: Outcome) -> list[floor.Floor]:
         """Each video's lips with another's sound."""
-        if self._kept is None:
+        out = self._request.output.out
+        if self._kept is None or out is None:
             return []
         found = floor.of_run(outcome.records, self._jobs, self._kept, self._score, self._setup, self._reporter)
-        floor.write(found, self._request.output.out, str(self._setup.signature))
+        floor.write(found, out, str(self._setup.signature))
         return found
 
 

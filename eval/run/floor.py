@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from lipscore.errors import UsageError
 from lipscore.eval.run.jobs import Job, Reporter
-from lipscore.eval.score import reduce_tracks, track_score
+from lipscore.eval.score import track_score
 from lipscore.eval.setup import Setup
 from lipscore.eval.store.records import Record, hash_of
 from lipscore.media.files.aside import replace_whole, written_aside
 from lipscore.metrics.catalogue import LSE_C, LSE_D
-from lipscore.metrics.reduce import mean
+from lipscore.metrics.reduce import mean, reduce_tracks
 from lipscore.syncnet.models.sync_pass import WindowPass
 from lipscore.syncnet.window import SAMPLES_PER_FRAME
 from lipscore.types import Floats, SyncModel, SyncPass, VideoScore

@@ -92,7 +92,9 @@ class Run:
         self._backend.stop()
 
 
-def run(jobs: Sequence[Job], backend: Backend[Done], task: Task, store: RecordStore, progress: Progress) -> Outcome:
+def run(
+    jobs: Sequence[Job], backend: Backend[Done], task: Task, store: RecordStore | None, progress: Progress
+) -> Outcome:
     """Score the jobs, and write each result as soon as it is there; a signal ends the run between two writes.
 
     The arguments are those of `Run`. scores.csv is written at the end, also of an interrupted run.
@@ -120,7 +122,8 @@ def run(jobs: Sequence[Job], backend: Backend[Done], task: Task, store: RecordSt
             under_way.close()
             raise
         finally:
-            store.write_csv()
+            if store is not None:
+                store.write_csv()
     written = [under_way.written[index] for index in sorted(under_way.written)]
     return Outcome(tuple(done.record for done in written), sum(done.held is not None for done in written), interrupted)
 

@@ -1,11 +1,11 @@
-"""The summary of a run: means over rows and over videos, counts, and the table."""
+"""The summary of a run: means over rows and over videos, and counts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import one_line, quote_name
@@ -13,9 +13,6 @@ from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import Score
 from lipscore.metrics.reduce import Mean, mean
 from lipscore.types import TrackScore, VideoScore
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,10 @@ def summarise(records: Sequence[Record], total: int) -> Summary:
     )
 
 
+def _same(a: Mean, b: Mean) -> bool:
+    return a.n == b.n and (a.n == 0 or math.isclose(a.value, b.value, rel_tol=1e-12))
+
+
 def _mean_of(score: Score, found: Sequence[VideoScore] | Sequence[TrackScore]) -> Mean:
     values = [score.of(one) for one in found]
     return mean([math.nan if value is None else value for value in values])
@@ -83,29 +84,23 @@ def as_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def lines(summary: Summary) -> list[str]:
-    """The summary as text: a line for the rows, one for the videos, one with the counts."""
-    titles = {score.name: score.title_for(summary.models) for score in catalogue.SCORES}
-    found = []
-    for what, means in (("rows", summary.rows), ("videos", summary.videos)):
-        parts = [f"{titles[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
-        if parts:
-            found.append(f"mean over {what}: {'  '.join(parts)}")
-    apart = f" ({summary.silent} silent: no audible speech, not part of the means)" if summary.silent else ""
-    return [*found, f"{summary.scored} scored{apart} / {summary.total} total"]
-
-
-def print_table(records: Sequence[Record], file: IO[str], colour: bool, width: int | None) -> None:
-    """A row per video: video, tracks, offset, the averaged scores, status.
+def lines(summary: Summary, to_report: str = "") -> list[str]:
+    """The summary as text: the means over rows and over videos, on one line where they are the same, and the counts.
 
     Args:
-        width: the terminal's width; None if the output is not a terminal, and then no line is folded.
+        to_report: "rows" or "videos": the mean of LSE to report, which is said if the two differ.
     """
-    from rich.console import Console
-
-    # force_terminal: with NO_COLOR alone, rich would still write escape codes for bold
-    console = Console(file=file, force_terminal=colour, highlight=False, width=width or 1000, soft_wrap=width is None)
-    console.print(_table(records, folded=width is not None))
+    titles = {score.name: score.title_for(summary.models) for score in catalogue.SCORES}
+    same = all(_same(value, summary.videos[name]) for name, value in summary.rows.items())
+    found = []
+    both = [("rows and videos", summary.videos)] if same else [("rows", summary.rows), ("videos", summary.videos)]
+    for what, means in both:
+        parts = [f"{titles[name]} {value.value:.6f} (n={value.n})" for name, value in means.items() if value.n]
+        if parts:
+            mark = "  <- report this one" if what == to_report else ""
+            found.append(f"mean over {what}: {'  '.join(parts)}{mark}")
+    apart = f" ({summary.silent} silent: no audible speech, not part of the means)" if summary.silent else ""
+    return [*found, f"{summary.scored} scored{apart} / {summary.total} total"]
 
 
 def reason_of(record: Record) -> str:
@@ -117,35 +112,5 @@ def reason_of(record: Record) -> str:
 def offsets_of(record: Record) -> str:
     """The video's offset, or its tracks' offsets if they differ."""
     offsets = [track.offset for track in record.score.tracks]
-    return ", ".join(map(str, offsets)) if len(set(offsets)) > 1 else _number(catalogue.OFFSET, record.score.offset)
-
-
-def _table(records: Sequence[Record], folded: bool) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD if folded else None, pad_edge=False)
-    table.add_column("video", overflow="fold", no_wrap=not folded)
-    scores = catalogue.averaged(record.score for record in records)
-    models = {record.score.model for record in records if record.score.status == "ok"}
-    between = any(record.score.offset_ms is not None for record in records)
-    offset = (catalogue.OFFSET.title, *([catalogue.OFFSET_MS.unit] if between else []))
-    for title in ("tracks", *offset, *(score.title_for(models) for score in scores)):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for record in records:
-        score = record.score
-        table.add_row(
-            Text(quote_name(score.name)),
-            str(len(score.tracks)),
-            offsets_of(record),
-            *([_number(catalogue.OFFSET_MS, score.offset_ms)] if between else []),
-            *(_number(one, one.of(score)) for one in scores),
-            Text(score.status, style="green" if score.status == "ok" else "red"),
-        )
-    return table
-
-
-def _number(score: Score, value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else score.text(value)
+    several = len(set(offsets)) > 1
+    return ", ".join(map(str, offsets)) if several else catalogue.OFFSET.cell(record.score.offset)

@@ -105,6 +105,7 @@ def filter_videos(
         LipscoreError: as `run_batch`.
     """
     out = request.output.out
+    assert out is not None
     _check(out, request.inputs.inputs)
     ran = run_batch(request, reporter, command)
     videos = []

@@ -340,7 +340,8 @@ def check_scoring(scoring: Request) -> None:
     scoring.protocol.resolve()
     if scoring.models.detections is not None:
         GivenBoxes(scoring.models.detections)
-    check_appendable(scoring.output.scores_file)
+    if scoring.output.lines_to is not None:
+        check_appendable(scoring.output.lines_to)
 
 
 def score_made(videos: Sequence[Path], scoring: Request, reporter: Reporter) -> Ran:

@@ -101,11 +101,14 @@ def sample(found: Sequence[Found], size: int, seed: int) -> list[Found]:
     return [found[place] for place in sorted(drawn)]
 
 
-def measure(videos: Sequence[Found], setup: Setup, say: Callable[[str], object]) -> Noise:
+def measure(
+    videos: Sequence[Found], setup: Setup, say: Callable[[str], object], tell: Callable[[str], object] | None = None
+) -> Noise:
     """Score each video as it is and under every change.
 
     Args:
-        say: told a line per video.
+        say: told what could not be scored.
+        tell: told a line per other video; default: say.
 
     Raises:
         UsageError: no video can be scored as it is.
@@ -129,7 +132,7 @@ def measure(videos: Sequence[Found], setup: Setup, say: Callable[[str], object])
                 before, after = of(original), of(changed)
                 if before is not None and after is not None:
                     differences[change.name][key].append(after - before)
-        say(f"[{place}/{len(videos)}] {video.name}: scored as it is and under {len(changes)} changes")
+        (tell or say)(f"[{place}/{len(videos)}] {video.name}: scored as it is and under {len(changes)} changes")
     if len(not_scored) == len(videos):
         raise UsageError(f"none of {len(videos)} videos can be scored, the last: {not_scored[-1].reason}")
     moved = tuple(Moved(change, differences[change.name], tuple(failed[change.name])) for change in changes)

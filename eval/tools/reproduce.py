@@ -7,9 +7,10 @@ example.avi). The MoChaBench table is the CSV that congwei1230/MoChaBench publis
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lipscore.errors import UsageError
 from lipscore.eval.run.batch import AUDIO
@@ -75,6 +76,24 @@ class Comparison:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the comparisons of a published table come to.
+
+    n: videos with an LSE on both sides, over which the differences (ours minus published, without sign) are taken; the
+    differences are None if n is 0.
+    """
+
+    same: int
+    differs: int
+    missing: int
+    n: int
+    max_lse_d: float | None
+    max_lse_c: float | None
+    mean_lse_d: float | None
+    mean_lse_c: float | None
+
+
 def get_published(name: str) -> Published:
     """A published result by name.
 
@@ -137,3 +156,47 @@ def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:
     why = "" if offsets == row.offsets else f"offsets {list(offsets)}, published {list(row.offsets)}"
     within = max(abs(d_lse_d), abs(d_lse_c)) <= tolerance
     return Comparison(row, record, d_lse_d, d_lse_c, "same" if within and not why else "differs", why)
+
+
+def summarise(done: Sequence[Comparison]) -> Summary:
+    """Count the verdicts, and take the largest and the mean difference."""
+    verdicts = [comparison.verdict for comparison in done]
+    off_d = [abs(comparison.d_lse_d) for comparison in done if comparison.d_lse_d is not None]
+    off_c = [abs(comparison.d_lse_c) for comparison in done if comparison.d_lse_c is not None]
+    return Summary(
+        same=verdicts.count("same"),
+        differs=verdicts.count("differs"),
+        missing=verdicts.count("missing"),
+        n=len(off_d),
+        max_lse_d=max(off_d, default=None),
+        max_lse_c=max(off_c, default=None),
+        mean_lse_d=sum(off_d) / len(off_d) if off_d else None,
+        mean_lse_c=sum(off_c) / len(off_c) if off_c else None,
+    )
+
+
+def sentence(summary: Summary) -> str:
+    """The differences as a line of text."""
+    if not summary.n:
+        return "no video has an LSE both here and published"
+    return (
+        f"difference over {summary.n} video{'s' * (summary.n != 1)}: LSE-D largest {summary.max_lse_d:.6f}, "
+        f"mean {summary.mean_lse_d:.6f}; LSE-C largest {summary.max_lse_c:.6f}, mean {summary.mean_lse_c:.6f}"
+    )
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON-ready data."""
+    record, row = comparison.record, comparison.row
+    return {
+        "video": row.clip,
+        "verdict": comparison.verdict,
+        "why": comparison.why,
+        "status": record.status if record else None,
+        "offsets": [track.offset for track in record.tracks] if record else None,
+        "lse_d": record.lse_d if record else None,
+        "lse_c": record.lse_c if record else None,
+        "published": {"offsets": list(row.offsets), "lse_d": row.lse_d, "lse_c": row.lse_c},
+        "d_lse_d": comparison.d_lse_d,
+        "d_lse_c": comparison.d_lse_c,
+    }

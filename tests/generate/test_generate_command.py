@@ -284,11 +284,12 @@ def test_what_is_made_is_scored_as_by_score(here: Path, checkpoint: Path, talk: 
     score = records[0].score
     assert (score.name, score.status, len(score.tracks)) == ("out", "ok", 1)
     assert any("min_track" in change for change in score.changed)
-    rows = [line for line in (here / "all_scores.txt").read_text().splitlines() if not line.startswith("#")]
+    rows = [line for line in (here / "results" / "all_scores.txt").read_text().splitlines() if not line.startswith("#")]
     assert len(rows) == 1 and "# out track=0" in rows[0]
     alone = ["score", "out.mp4", "--model", "mini", "--min-track", "20", "--out", "alone", "--scores-file", "alone.txt"]
     assert CliRunner().invoke(app, [*alone, "--device", "cpu"]).exit_code == 0
-    assert (here / "alone.txt").read_text() == (here / "all_scores.txt").read_text()
+    assert (here / "alone.txt").read_text() == (here / "results" / "all_scores.txt").read_text()
+    assert not (here / "all_scores.txt").exists()
     assert "out" in result.stdout and "LSE-D" in result.stdout
 
 

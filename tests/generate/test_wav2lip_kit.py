@@ -221,7 +221,7 @@ def test_a_video_is_generated_and_scored_a_row_per_passage(
     assert not problems and [one.score.name for one in held] == ["out"]
     score = held[0].score
     assert (score.status, len(score.tracks), score.model, score.comparable) == ("ok", 3, "vgg", False)
-    rows = [line for line in Path("all_scores.txt").read_text().splitlines() if not line.startswith("#")]
+    rows = [line for line in Path("results/all_scores.txt").read_text().splitlines() if not line.startswith("#")]
     assert [row.split("# ")[1].split()[:2] for row in rows] == [["out", f"track={k}"] for k in range(3)]
     for row, track in zip(rows, score.tracks, strict=True):
         assert [float(word) for word in row.split()[:2]] == pytest.approx([track.lse_d, track.lse_c], abs=1e-4)

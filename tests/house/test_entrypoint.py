@@ -94,6 +94,29 @@ def test_with_arguments_it_is_lipscore(app: App) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "mounts", "given"),
+    [
+        ("eval/data", (), ""),
+        ("eval/data", ("all_scores.txt",), "--scores-file {home}/all_scores.txt "),
+        ("eval/data", ("eval/results",), "--out {home}/eval/results "),
+        ("eval/data", ("tmp", "all_scores.txt"), "--out {home}/tmp --scores-file {home}/all_scores.txt "),
+        ("eval/data --out=x", ("eval/results", "all_scores.txt"), ""),
+        ("eval/data -o x", ("eval/results",), ""),
+        ("eval/data --scores-file x", ("eval/results", "all_scores.txt"), ""),
+    ],
+)
+def test_score_with_arguments_writes_into_what_is_mounted(
+    app: App, asked: str, mounts: tuple[str, ...], given: str
+) -> None:
+    binds = "".join(f"mount --bind '{app.home}/{name}' '{app.home}/{name}' && " for name in mounts)
+    app.before = ("unshare", "-m", "sh", "-c", f'{binds}exec "$@"', "sh")
+    if subprocess.run([*app.before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
+    status, _, err = app.run("score", *asked.split())
+    assert (status, err, app.called()) == (0, "", [f"lipscore score {given.format(home=app.home)}{asked}"])
+
+
+@pytest.mark.parametrize(
     ("score", "average", "status", "averaged"),
     [(0, 0, 0, True), (1, 0, 1, True), (0, 1, 1, True), (2, 0, 2, False), (3, 0, 3, False), (130, 0, 130, False)],
 )

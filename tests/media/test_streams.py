@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -177,3 +178,28 @@ def test_the_cause_is_named_not_the_aftermath(tmp_path: Path) -> None:
     text.write_text("no video")
     with pytest.raises(MediaError, match=r"text\.mp4: FFmpeg cannot process it: .*Invalid data"):
         read.pcm_pipe(text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ffconcat version 1.0\nfile other.mp4\n", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.ts\n"],
+    ids=["concat", "hls"],
+)
+def test_what_a_playlist_lists_is_not_opened(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "list.mp4"
+    path.write_text(text)
+    for name in ("other.mp4", "other.ts"):
+        os.mkfifo(tmp_path / name)  # who opens it to read waits for ever
+
+    def read_it() -> None:
+        with pytest.raises(MediaError, match="list of other files"):
+            read.probe(path)
+        with pytest.raises(MediaError, match="FFmpeg cannot process it"):
+            ffmpeg.run_ffmpeg([*ffmpeg.input_args(path), "-f", "null", "-"], path)
+        done.append(True)
+
+    done: list[bool] = []
+    reader = threading.Thread(target=read_it, daemon=True)
+    reader.start()
+    reader.join(60)
+    assert done, "it waits for what the list names"

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lipscore.demo.clips import make_clip
+from lipscore.eval.cli import tables
 from lipscore.eval.cli.main import app
 from lipscore.eval.cli.progress import result_line
 from lipscore.eval.store import average, scores_file, summary
@@ -76,15 +77,15 @@ def test_a_toy_metric_appears_everywhere(with_toy: None, tmp_path: Path, monkeyp
         "tracks",
         "offset",
         "ms",
-        "LSE-D~",
-        "LSE-C~",
-        "PSNR",
-        "SSIM",
-        "MAD",
+        "LSE-D~ ↓",
+        "LSE-C~ ↑",
+        "PSNR ↑",
+        "SSIM ↑",
+        "MAD ↓",
         "status",
     ]
     assert re.split(r" {2,}", row.strip())[-2:] == [f"{want:.2f}", "ok"]
-    assert f"MAD {want:.6f} (n=1)" in means[1] and "MAD" not in means[0]
+    assert f"MAD {want:.6f} (n=1)" in means[0] and "mean over" not in means[1]
     ((record,), problems) = read_records(tmp_path / "out" / "scores.jsonl")
     assert record.score.scores == {"mad": pytest.approx(want, abs=1e-9)} and not problems
     assert record.score.reference is not None
@@ -134,8 +135,8 @@ def test_records_without_further_scores_are_what_they_were() -> None:
     assert result_line(Record(SCORED)) == "a: 1 track, offset 2, LSE-D 7.250, LSE-C 6.500, PSNR 31.500, SSIM 0.900"
     found = summary.summarise([Record(SCORED)], 1)
     assert summary.lines(found) == [
-        "mean over rows: LSE-D 7.250000 (n=1)  LSE-C 6.500000 (n=1)",
-        "mean over videos: LSE-D 7.250000 (n=1)  LSE-C 6.500000 (n=1)  PSNR 31.500000 (n=1)  SSIM 0.900000 (n=1)",
+        "mean over rows and videos: LSE-D 7.250000 (n=1)  LSE-C 6.500000 (n=1)  PSNR 31.500000 (n=1)  "
+        "SSIM 0.900000 (n=1)",
         "1 scored / 1 total",
     ]
     means = summary.as_json(found)
@@ -144,24 +145,22 @@ def test_records_without_further_scores_are_what_they_were() -> None:
 
 
 def table_of(*scores: VideoScore) -> list[str]:
-    text = io.StringIO()
-    summary.print_table([Record(score) for score in scores], text, False, None)
-    return text.getvalue().splitlines()
+    return tables.results([Record(score) for score in scores], io.StringIO()).splitlines()
 
 
 def test_the_table_keeps_its_form() -> None:
     faceless = replace(SCORED, name="b", status="no_face", tracks=(), lse_d=None, lse_c=None, offset=None)
     assert [line.rstrip() for line in table_of(SCORED, faceless)] == [
-        "video  tracks  offset  LSE-D  LSE-C    PSNR   SSIM  status",
-        "a           1       2  7.250  6.500  31.500  0.900  ok",
-        "b           0       -      -      -  31.500  0.900  no_face",
+        "video  tracks  offset  LSE-D ↓  LSE-C ↑  PSNR ↑  SSIM ↑  status",
+        "a           1       2    7.250    6.500  31.500   0.900  ok",
+        "b           0       -        -        -  31.500   0.900  no_face",
     ]
 
 
 def test_estimates_are_marked_where_they_are_printed_and_nowhere_else(tmp_path: Path) -> None:
     mini = replace(SCORED, model="mini")
     assert "LSE-D~ 7.250, LSE-C~ 6.500, PSNR 31.500" in result_line(Record(mini))
-    assert "offset  LSE-D~  LSE-C~    PSNR   SSIM" in table_of(mini)[0]
+    assert "offset  LSE-D~ ↓  LSE-C~ ↑  PSNR ↑  SSIM ↑" in table_of(mini)[0]
     assert "LSE-D~ 7.250000 (n=1)  LSE-C~ 6.500000" in summary.lines(summary.summarise([Record(mini)], 1))[0]
     (tmp_path / "mini").write_text(scores_file.lines_of(mini)[0] + "\n")
     (tmp_path / "vgg").write_text(scores_file.lines_of(SCORED)[0] + "\n")

@@ -26,12 +26,12 @@ from lipscore.eval.cli.main import app
 from lipscore.eval.options import ReferenceOptions
 from lipscore.eval.run.jobs import Piece
 from lipscore.eval.run.work import record_key
-from lipscore.eval.score import reduce_tracks
 from lipscore.eval.setup import Setup, settings_hash
 from lipscore.eval.store.manifest import DECIDING, deciding_versions
 from lipscore.eval.store.records import Record, read_records
 from lipscore.eval.store.summary import lines, summarise
 from lipscore.media import ffmpeg
+from lipscore.metrics.reduce import reduce_tracks
 from lipscore.syncnet.protocols import PROTOCOLS, Protocol, change
 from lipscore.types import MediaInfo, TrackScore, VideoScore
 from lipscore.weights.catalogue import S3FD, SYNCNET, WeightFile

@@ -26,6 +26,7 @@ from lipscore.eval.store.scores_file import read_scores
 from lipscore.syncnet.protocols import PROTOCOLS
 
 DIRECT = ("--protocol", "wav2lip-lrs", "--model", "mini", "--device", "cpu")
+KEPT = ("--out", "eval/results", "--scores-file", "all_scores.txt")  # as make and the container call it
 COMMANDS = "score average weights protocols doctor merge compare reproduce demo train"
 ESCAPE = "\x1b["
 
@@ -94,7 +95,8 @@ def test_a_run_and_what_it_leaves(here: Path, clip: Path) -> None:
     result = lipscore_("score", "in", *DIRECT, "--out", "out")
     assert result.exit_code == 1, result.stderr
     header, *rows = result.stdout.splitlines()
-    assert header.split() == ["video", "tracks", "offset", "ms", "LSE-D~", "LSE-C~", "PSNR", "SSIM", "status"]
+    titles = ["video", "tracks", "offset", "ms", "LSE-D~ ↓", "LSE-C~ ↑", "PSNR ↑", "SSIM ↑", "status"]
+    assert re.split(" {2,}", header) == titles
     table = {row.split()[0]: row.split()[-1] for row in rows[:3]}
     assert table == {"a": "ok", "b": "ok", "c": "media_error"}
     assert "2 scored / 3 total" in result.stdout and "model=mini comparable=false" in result.stdout
@@ -109,9 +111,9 @@ def test_a_run_and_what_it_leaves(here: Path, clip: Path) -> None:
     assert b.reference is not None and b.reference.status == "no_reference" and b.psnr is None
     with (here / "out" / "scores.csv").open(newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["a", "b", "c"]
-    rows_by_name = sorted(read_scores(here / "all_scores.txt").rows, key=lambda row: str(row.name))
+    rows_by_name = sorted(read_scores(here / "out" / "all_scores.txt").rows, key=lambda row: str(row.name))
     assert [row.name for row in rows_by_name] == ["a", "b"]
-    numbers = np.loadtxt(here / "all_scores.txt")
+    numbers = np.loadtxt(here / "out" / "all_scores.txt")
     numbers = numbers[np.argsort(np.isnan(numbers[:, 2]))]  # a has a reference, b has none
     assert numbers[:, :2] == pytest.approx(np.array([[s.lse_d, s.lse_c] for s in (a, b)], float), abs=1e-6)
     assert numbers[0, 2] == pytest.approx(a.psnr, abs=1e-6) and np.isnan(numbers[1, 2])
@@ -128,23 +130,39 @@ def test_a_run_and_what_it_leaves(here: Path, clip: Path) -> None:
 
 def test_json_is_all_that_stands_on_standard_output(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4", "b.mp4")
-    first = lipscore_("score", "in", *DIRECT, "--json")
+    first = lipscore_("score", "in", *DIRECT, *KEPT, "--json")
     assert first.exit_code == 0, first.stderr
     records = [json.loads(line) for line in first.stdout.splitlines()]
     assert sorted(record["name"] for record in records) == ["a", "b"]
     assert "2 scored / 2 total" in first.stderr
-    second = lipscore_("score", "in", *DIRECT, "--json")
+    second = lipscore_("score", "in", *DIRECT, *KEPT, "--json")
     assert sorted(second.stdout.splitlines()) == sorted(first.stdout.splitlines())
     assert second.stderr.count("scored before") == 2
     assert (here / "all_scores.txt").read_text().count("\n") == 2
-    lipscore_("score", "in", *DIRECT, "--no-resume")
+    lipscore_("score", "in", *DIRECT, *KEPT, "--no-resume")
     assert (here / "all_scores.txt").read_text().count("\n") == 4
-    assert not lipscore_("score", "in", *DIRECT, "--vshift", "10").stderr.count("scored before")
+    assert not lipscore_("score", "in", *DIRECT, *KEPT, "--vshift", "10").stderr.count("scored before")
+
+
+def test_without_an_output_nothing_is_written(here: Path, clip: Path) -> None:
+    videos_in(here / "in", clip, "a.mp4", "b.mp4")
+    before = sorted(here.rglob("*"))
+    for more in ((), ("--json",), ("--shard", "1/2")):
+        result = lipscore_("score", "in", *DIRECT, *more)
+        assert result.exit_code == 0 and "scored before" not in result.stderr and "LSE-D~" in result.output
+    assert sorted(here.rglob("*")) == before
+    result = lipscore_("score", "in", *DIRECT, "--scores-file", "lines.txt")
+    assert result.exit_code == 0 and len(read_scores(here / "lines.txt").rows) == 2
+    assert sorted({*here.rglob("*")} - {*before}) == [here / "lines.txt"]
+    for command in (("merge", "in"), ("report", "in"), ("generate", "--face", "a", "--audio", "b")):
+        result = lipscore_(*command)
+        assert result.exit_code == 2 and "Missing option '--out'" in result.stderr, command
+    assert sorted({*here.rglob("*")} - {*before}) == [here / "lines.txt"]
 
 
 def test_a_changed_protocol_is_reported(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4")
-    result = lipscore_("score", "in", *DIRECT, "--vshift", "10")
+    result = lipscore_("score", "in", *DIRECT, *KEPT, "--vshift", "10")
     assert "changed: vshift=10 (wav2lip-lrs: 15)" in result.stdout
     record = read_records(here / "eval" / "results" / "scores.jsonl")[0][0].score
     assert len(record.tracks[0].curve) == 21 and record.changed and not record.comparable
@@ -156,7 +174,7 @@ def test_names_of_every_kind(here: Path, clip: Path) -> None:
         path = here / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, path)  # equal files: one is scored, the others have its numbers under their own names
-    result = lipscore_("score", "in", *DIRECT)
+    result = lipscore_("score", "in", *DIRECT, *KEPT)
     assert result.exit_code == 0, result.stdout + result.stderr
     stems = {Path(name).stem for name in (*names, "%05d", os.fsdecode(b"caf\xe9.mp4"))}
     rows = read_scores(here / "all_scores.txt").rows
@@ -170,7 +188,7 @@ def test_shards_together_are_the_whole(here: Path, clip: Path) -> None:
     videos_in(here / "in", clip, "a.mp4", "b.mp4", "c.mp4")
     for shard in ("1/2", "2/2"):
         assert lipscore_("score", "in", *DIRECT, "--shard", shard, "--out", "out").exit_code == 0
-    assert sorted(str(row.name) for row in read_scores(here / "all_scores.txt").rows) == ["a", "b", "c"]
+    assert sorted(str(row.name) for row in read_scores(here / "out" / "all_scores.txt").rows) == ["a", "b", "c"]
     assert (here / "out" / "scores.csv").read_text().count("\n") == 4
     counts = [json.loads((here / "out" / f"run-{k}-of-2.json").read_text())["videos"] for k in (1, 2)]
     assert counts == [2, 1]
@@ -187,11 +205,14 @@ def test_wrong_usage_ends_with_2(here: Path, clip: Path) -> None:
         (("in", "--shard", "3/2"), "--shard 3/2"),
         (("in", "--vshift", "-1"), "vshift"),
         (("in", "--region", "nose"), "'nose'"),
+        (("in", "--floor"), "--floor: is written into the output folder; give --out DIR too"),
+        (("in", "--keep-pictures"), "--keep-pictures: is written into the output folder; give --out DIR too"),
+        (("in", "--scores-file", "-"), "--scores-file -: name a file"),
     ):
         result = lipscore_("score", *arguments)
         assert (result.exit_code, said in result.stderr) == (2, True), (arguments, result.stderr)
         assert result.stdout == "" and "Traceback" not in result.stderr
-    assert not (here / "all_scores.txt").exists() or (here / "all_scores.txt").read_text() == ""
+    assert sorted(here.iterdir()) == [here / "in"]
 
 
 def test_two_references_for_one_video_are_both_named(here: Path, clip: Path) -> None:
@@ -263,7 +284,7 @@ def test_unverified_weights_are_named_in_the_manifest(here: Path, clip: Path, ki
     videos_in(here / "in", clip, "a.mp4")
     arguments = ("score", "in", "--protocol", "wav2lip-lrs", "--model", "vgg", "--weights-dir", kit_weights)
     assert lipscore_(*arguments).exit_code == 3
-    result = lipscore_(*arguments, "--allow-unverified")
+    result = lipscore_(*arguments, *KEPT, "--allow-unverified")
     assert result.exit_code == 0, result.stderr
     assert "not verified" in result.stderr and "comparable=false" in result.stdout
     run = json.loads((here / "eval" / "results" / "run.json").read_text())
@@ -294,7 +315,7 @@ def test_a_terminal_gets_a_bar_and_colour_unless_no_color(here: Path, clip: Path
     videos_in(here / "in", clip, "a.mp4")
     arguments = process("score", "in", *DIRECT, "--no-resume")
     said = on_terminal(arguments, here, NO_COLOR="")
-    assert ESCAPE in said and "0/1" in said and "left" in said
+    assert ESCAPE in said and "0/1" in said and "[1/1] a: 1 track" in said
     said = on_terminal(arguments, here, NO_COLOR="1")
     assert ESCAPE not in said and "[1/1] a: 1 track" in said
 
@@ -318,7 +339,7 @@ def test_an_interrupted_run_cleans_up_and_goes_on(here: Path, clip: Path, signum
     assert list(scratch.iterdir()) == []
     done, problems = read_records(here / "out" / "scores.jsonl")
     assert 2 <= len(done) < 40 and not problems
-    assert len(read_scores(here / "all_scores.txt").rows) == len(done)
+    assert len(read_scores(here / "out" / "all_scores.txt").rows) == len(done)
     run = json.loads((here / "out" / "run.json").read_text())
     assert run["interrupted"] is True and run["not_reached"] == 40 - len(done)
     assert f"{len(done)} scored / 40 total" in out

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lipscore.eval.cli.options import command
+from lipscore.eval.cli.options import command, quietable
+from lipscore.eval.cli.output import show
 
 WeightsDir = Annotated[Path | None, typer.Option(help="Folder to search first.")]
 
@@ -20,7 +21,7 @@ def protocols(
     """List the protocols; with a name, print every setting with its meaning and source."""
     from lipscore.eval.cli import tables
 
-    typer.echo(tables.protocol(name, as_json) if name else tables.protocols(as_json))
+    show(tables.protocol(name, as_json) if name else tables.protocols(as_json))
 
 
 @command
@@ -28,7 +29,7 @@ def doctor() -> None:
     """Check this installation: versions, FFmpeg, device, weights, and a rendered clip whose offset is known."""
     from lipscore.eval.tools.doctor import examine
 
-    raise typer.Exit(examine(typer.echo))
+    raise typer.Exit(examine(show))
 
 
 @command
@@ -36,7 +37,7 @@ def weights_list(weights_dir: WeightsDir = None) -> None:
     """List the official files, where each was found, and its licence."""
     from lipscore.eval.cli import tables
 
-    typer.echo(tables.weights(weights_dir)[0])
+    show(tables.weights(weights_dir)[0])
 
 
 @command
@@ -45,11 +46,11 @@ def weights_verify(weights_dir: WeightsDir = None) -> None:
     from lipscore.eval.cli import tables
 
     text, complete = tables.weights(weights_dir)
-    typer.echo(text)
+    show(text)
     raise typer.Exit(0 if complete else 3)
 
 
-@command
+@quietable
 def weights_fetch(names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None) -> None:
     """Download the files into the cache and verify them."""
     from lipscore.eval.cli.progress import Terminal
@@ -58,7 +59,7 @@ def weights_fetch(names: Annotated[list[str] | None, typer.Argument(help="Defaul
     search = fetch.Search.from_environment()
     for name in names or list(catalogue.PUBLISHED):
         file = fetch.fetch(name, search, Terminal().fetching)
-        typer.echo(f"{file.name}: {file.path} (SHA-256 verified)")
+        show(f"{file.name}: {file.path} (SHA-256 verified)")
 
 
 @command
@@ -73,8 +74,8 @@ def demo(folder: Annotated[Path, typer.Argument(help="Folder for the clips; crea
 
     kept = {clip.path for clip in demo_clips(folder) if clip.path.exists()}
     for clip in render_demo(folder):
-        typer.echo(
+        show(
             f"{'kept' if clip.path in kept else 'rendered'} {clip.path}: offset {clip.expected_offset:+d}; {clip.truth}"
         )
         if clip.reference is not None:
-            typer.echo(f"  its reference: {clip.reference}")
+            show(f"  its reference: {clip.reference}")

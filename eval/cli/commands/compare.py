@@ -15,6 +15,7 @@ import typer
 
 from lipscore.errors import MediaError, UsageError
 from lipscore.eval.cli.options import command
+from lipscore.eval.cli.output import emit, say, show
 from lipscore.eval.options import ReferenceOptions
 from lipscore.media.files.aside import written_aside
 from lipscore.metrics.catalogue import unit_of
@@ -53,11 +54,11 @@ def compare(
     if score.status == "media_error":
         raise MediaError(score.reason)
     if as_json:
-        typer.echo(json.dumps({"generated": str(generated), **asdict(score)}, ensure_ascii=False))
+        emit(json.dumps({"generated": str(generated), **asdict(score)}))
     else:
         _print(score)
     if score.status != "ok":
-        typer.echo(f"{generated}: not compared ({score.status}): {score.reason}", err=True)
+        say(f"{generated}: not compared ({score.status}): {score.reason}")
         raise typer.Exit(1)
 
 
@@ -96,15 +97,15 @@ def _print(score: ReferenceScore) -> None:
     if score.status != "ok" or score.alignment is None:
         return
     for name, value in score.values.items():
-        typer.echo(f"{name}: {value:.4f} {unit_of(name)}".rstrip())
+        show(f"{name}: {value:.4f} {unit_of(name)}".rstrip())
     a = score.alignment
-    typer.echo(
+    show(
         f"region: {score.region}; aligned by {a.method}, shift {a.shift:+d}: {a.n_compared} pairs of {a.n_generated} "
         f"generated and {a.n_reference} reference frames"
     )
     if score.n_identical:
-        typer.echo(f"identical frames: {score.n_identical} (each counts as 100 dB)")
+        show(f"identical frames: {score.n_identical} (each counts as 100 dB)")
     if a.resized:
-        typer.echo(f"the generated frames were resized to the reference's size ({a.resized})")
+        show(f"the generated frames were resized to the reference's size ({a.resized})")
     if a.warning:
-        typer.echo(f"warning: {a.warning}", err=True)
+        say(f"warning: {a.warning}")

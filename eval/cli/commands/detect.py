@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import Inputs, command, load_setup, stages
+from lipscore.eval.cli.options import Inputs, load_setup, quietable, stages
+from lipscore.eval.cli.output import emit, is_quiet, say, show, tell
 from lipscore.eval.options import DetectOptions, DetectProtocol, ModelOptions
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = ("video", "status", "offset_frames", "offset_seconds", "confidence", "reason")
 
 
-@command
+@quietable
 def detect(
     inputs: Inputs,
     *,
@@ -39,7 +40,6 @@ def detect(
 
     Example: lipscore detect talk.mp4 --json
     """
-    from lipscore.eval.cli.progress import say
     from lipscore.eval.run.inputs.paths import collect
 
     found = collect(inputs)
@@ -59,13 +59,13 @@ def detect(
                 result = search_in(video.path, setup, search, on_stage=on_stage)
         done.append(result)
         if as_json:
-            typer.echo(json.dumps(result.as_json(), allow_nan=False))
+            emit(json.dumps(result.as_json(), allow_nan=False))
         else:
-            typer.echo("\n".join(lines_of(result, verbose)))
+            (say if is_quiet() and result.status != "found" else show)("\n".join(lines_of(result, verbose)))
         if output is not None:
             _write(output, done)
     if len(done) > 1:
-        say(_summary(done))
+        tell(_summary(done))
     raise typer.Exit(0 if all(result.status == "found" for result in done) else 1)
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import command
+from lipscore.eval.cli.options import quietable
+from lipscore.eval.cli.output import say, show
 from lipscore.eval.options import MODELS, InputOptions, ModelOptions, OutputOptions, ProtocolOptions, Request
 
 Four = tuple[int, int, int, int]
@@ -16,14 +17,12 @@ SIDES = "T B L R"
 SCORING = "With --score"
 
 
-@command
+@quietable
 def generate(
     *,
     face: Annotated[Path | None, typer.Option(help="The video, or still image, whose lips are made to move.")] = None,
     audio: Annotated[Path | None, typer.Option(help="The sound that they follow; a sound file or a video.")] = None,
-    out: Annotated[Path, typer.Option(help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")] = Path(
-        "results/result_voice.mp4"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Wav2Lip's weights: wav2lip_gan.pth, wav2lip.pth.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Or by name: wav2lip, wav2lip-gan, wav2lip-sd-gan; never fetched unasked.")
@@ -80,11 +79,12 @@ def generate(
         typer.Option(help="Folder with STEM.json: boxes at the protocol's frame rate.", rich_help_panel=SCORING),
     ] = None,
     results: Annotated[
-        Path, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
-    ] = Path("eval/results"),
+        Path | None, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
+    ] = None,
     scores_file: Annotated[
-        Path, typer.Option(help="File that gets a line per face track.", rich_help_panel=SCORING)
-    ] = Path("all_scores.txt"),
+        Path | None,
+        typer.Option(help="File that gets a line per face track; default: in --results.", rich_help_panel=SCORING),
+    ] = None,
 ) -> None:
     """Make the lips of a video, or of a still image, follow a sound, with Wav2Lip.
 
@@ -137,7 +137,7 @@ def generate(
     where = runtime.pick_device(device)
     runtime.tune_process()
     loaded = task.load_checkpoint(model, checkpoint, weights_dir, allow_unverified)
-    progress.say(task.LICENCE)
+    say(task.LICENCE)
     setup = task.load_setup(
         loaded,
         detector if options.box is None else None,
@@ -151,9 +151,9 @@ def generate(
 
     def told(made: task.Made) -> None:
         if made.failed:
-            progress.say(f"not generated: {made.status}: {made.message}")
+            say(f"not generated: {made.status}: {made.message}")
         else:
-            typer.echo(made.message)
+            show(made.message)
 
     try:
         with Interruption():
@@ -167,11 +167,11 @@ def generate(
                 told=told,
             )
     except Interrupted as signal_:
-        progress.say("interrupted; what was made is there whole, and the same command goes on from there")
+        say("interrupted; what was made is there whole, and the same command goes on from there")
         raise typer.Exit(signal_.exit_status) from None
     failed = sum(one.failed for one in made)
     if len(made) > 1:
-        typer.echo(f"{len(made) - failed} of {len(made)} generated")
+        show(f"{len(made) - failed} of {len(made)} generated")
     status = 1 if failed else 0
     there = [one.pair.target for one in made if not one.failed]
     if score and there:

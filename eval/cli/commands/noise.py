@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from lipscore.eval.cli.options import Inputs, command, load_setup
+from lipscore.eval.cli.options import Inputs, load_setup, quietable
+from lipscore.eval.cli.output import say, show, tell
 from lipscore.eval.options import ModelOptions, ProtocolOptions
 
 
-@command
+@quietable
 def noise(
     inputs: Inputs,
     *,
@@ -28,14 +29,13 @@ def noise(
     Example: lipscore noise videos --sample 20 --out results
     """
     setup = load_setup(protocol, models)
-    from lipscore.eval.cli.progress import say
     from lipscore.eval.run.inputs.paths import collect
     from lipscore.eval.tools import noise as task
 
     drawn = task.sample(collect(inputs), sample, seed)
-    found = task.measure(drawn, setup, say)
+    found = task.measure(drawn, setup, say, tell)
     path = task.write(found, out, setup, seed)
-    typer.echo("\n".join(task.lines(found, [setup.models.sync.name])))
-    typer.echo(f"signature: {setup.signature.with_n(found.n, len(drawn))}")
-    typer.echo(str(path))
+    show("\n".join(task.lines(found, [setup.models.sync.name])))
+    show(f"signature: {setup.signature.with_n(found.n, len(drawn))}")
+    show(str(path))
     raise typer.Exit(1 if found.not_scored else 0)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lipscore.eval.cli.options import command
+from lipscore.eval.cli.output import say, show
 
 
 @command
@@ -15,7 +16,7 @@ def report(
     results: Annotated[
         list[str], typer.Argument(metavar="RESULTS...", help="What `score --out` wrote, each FOLDER or NAME=FOLDER.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")],
     real: Annotated[str | None, typer.Option(help="The name of the results of the real videos: drawn grey.")] = None,
     pictures: Annotated[
         int, typer.Option(help="How many videos, worst and best, show what `score --keep-pictures` kept.", min=0)
@@ -25,7 +26,6 @@ def report(
 
     Example: lipscore report results --out report.html
     """
-    from lipscore.eval.cli.progress import say
     from lipscore.eval.report.page.page import report as make
     from lipscore.media.files.aside import replace_whole
 
@@ -33,4 +33,4 @@ def report(
     for warning in made.warnings:
         say(warning)
     replace_whole(out, made.html)
-    typer.echo(str(out))
+    show(str(out))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import command
+from lipscore.eval.cli.options import command, quietable
+from lipscore.eval.cli.output import emit, say, show, tell
 from lipscore.eval.options import ModelOptions, ProtocolOptions
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from lipscore.eval.tools.reproduce import Comparison, Published
+    from lipscore.eval.tools.reproduce import Comparison
 
 
 @command
@@ -38,17 +38,17 @@ def average(
 
     result = task.average(file, bootstrap, mixed) if file_b is None else task.compare(file, file_b, mixed)
     for warning in result.warnings:
-        typer.echo(warning, err=True)
-    typer.echo("\n".join(result.lines))
+        say(warning)
+    show("\n".join(result.lines))
     raise typer.Exit(1 if result.incomplete else 0)
 
 
 @command
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `score --out` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")] = Path(
-        "eval/results"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")
+    ],
 ) -> None:
     """Merge several --out folders into one, each video once; exit 1 if a video is missing or was not scored.
 
@@ -61,13 +61,13 @@ def merge(
 
     merged = task.merge(folders, out, sys.argv)
     for text in (*merged.warnings, *map(summary.reason_of, merged.counts.not_scored)):
-        typer.echo(text, err=True)
-    typer.echo("\n".join(summary.lines(merged.counts)))
-    typer.echo(f"merged into {out}", err=True)
+        say(text)
+    show("\n".join(summary.lines(merged.counts)))
+    say(f"merged into {out}")
     raise typer.Exit(1 if merged.warnings or merged.counts.not_scored else 0)
 
 
-@command
+@quietable
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="The published result; default: all of them.")] = None,
     videos: Annotated[Path, typer.Option(help="Folder with the videos.")] = Path("eval/data"),
@@ -76,12 +76,15 @@ def reproduce(
     audio: Annotated[
         Path | None, typer.Option(help="With mochabench: folder with each video's speech, as MoChaBench's speeches.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an object per video, and the summary.")] = False,
     *,
     models: ModelOptions,
 ) -> None:
-    """Score the videos of published results and compare; exit 1 outside the tolerance, 3 if something is missing."""
-    from rich.console import Console
+    """Score the videos of published results and compare; exit 1 outside the tolerance, 3 if something is missing.
 
+    Example: lipscore reproduce mochabench --videos clips --table published_scores.csv
+    """
+    from lipscore.eval.cli import tables
     from lipscore.eval.cli.options import load_setup
     from lipscore.eval.tools import reproduce as task
     from lipscore.syncnet.models.published import read_table
@@ -90,42 +93,27 @@ def reproduce(
         raise UsageError("--model mini: published results are those of the official weights")
     if audio is not None and name is not None and not task.get_published(name).speech:
         raise UsageError.about("audio", audio, f"{name} was made with the videos' own sound; leave it out")
-    out, say = Console(), Console(stderr=True)
-    counts = {"same": 0, "differs": 0, "missing": 0}
+    everything: list[Comparison] = []
     for published in [task.get_published(name)] if name else list(task.PUBLISHED.values()):
         rows = published.rows or read_table(table or videos / "published_scores.csv")
         setup = load_setup(ProtocolOptions(published.protocol), replace(models, model="vgg"))
         limit = published.tolerance if tolerance is None else tolerance
-        done = []
+        done: list[Comparison] = []
         sounds = audio if published.speech else None
         for comparison in task.reproduce(published, rows, videos, setup, limit, sounds):
-            counts[comparison.verdict] += 1
             done.append(comparison)
-            say.print(f"{comparison.row.clip}: {comparison.verdict} {comparison.why}", highlight=False, soft_wrap=True)
-        out.print(_table(published, done, limit))
-    out.print(f"same {counts['same']}, differs {counts['differs']}, missing {counts['missing']}")
-    raise typer.Exit(1 if counts["differs"] else 3 if counts["missing"] else 0)
-
-
-def _table(published: Published, done: list[Comparison], tolerance: float) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"{published.name}, protocol {published.protocol}, tolerance {tolerance}")
-    for column in ("video", "offset", "LSE-D", "published", "LSE-C", "published", "difference", "verdict"):
-        table.add_column(column, justify="left" if column in ("video", "verdict") else "right")
-    for comparison in done:
-        record, row = comparison.record, comparison.row
-        difference = "-" if comparison.d_lse_d is None else f"{comparison.d_lse_d:+.4f} {comparison.d_lse_c:+.4f}"
-        table.add_row(
-            row.clip,
-            ", ".join(str(track.offset) for track in record.tracks) if record else "-",
-            *(_number(record.lse_d if record else None), _number(row.lse_d)),
-            *(_number(record.lse_c if record else None), _number(row.lse_c)),
-            difference,
-            comparison.verdict,
-        )
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+            line = f"[{len(done)}/{len(rows)}] {comparison.row.clip}: {comparison.verdict}"
+            (tell if comparison.verdict == "same" else say)(f"{line}: {comparison.why}" if comparison.why else line)
+            if as_json:
+                emit(json.dumps({"result": published.name, **task.as_json(comparison)}, allow_nan=False))
+        everything += done
+        if not as_json:
+            show(f"{published.name}, protocol {published.protocol}, tolerance {limit:g}")
+            show(tables.reproduced(done, sys.stdout))
+            show(task.sentence(task.summarise(done)))
+    found = task.summarise(everything)
+    if as_json:
+        emit(json.dumps({"summary": asdict(found)}, allow_nan=False))
+    else:
+        show(f"same {found.same}, differs {found.differs}, missing {found.missing}")
+    raise typer.Exit(1 if found.differs else 3 if found.missing else 0)

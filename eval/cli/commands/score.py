@@ -6,13 +6,13 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import Inputs, SomeInputs, command, inputs_of
+from lipscore.eval.cli.options import Inputs, SomeInputs, inputs_of, quietable
+from lipscore.eval.cli.output import emit, plain, say, show, tell
 from lipscore.eval.options import (
     ModelOptions,
     OutputOptions,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lipscore.eval.store.records import Record
 
 
-@command
+@quietable
 def score(
     inputs: SomeInputs = None,
     *,
@@ -67,7 +67,7 @@ def score(
 
     Example: lipscore score videos --protocol wav2lip --out results
     """
-    from lipscore.eval.cli.progress import Terminal, say
+    from lipscore.eval.cli.progress import Terminal
     from lipscore.eval.report.verdict import Judge
     from lipscore.eval.run.batch import run_batch
 
@@ -80,7 +80,7 @@ def score(
     report(ran, output.out, as_json)
     judged = judge.of([record.score for record in ran.outcome.records])
     for line in judged.summary:
-        typer.echo(line, err=as_json)
+        (tell if as_json else show)(line)
     for line in (*judged.warnings, *judged.failed):
         say(line)
     raise typer.Exit(ran.exit_status or int(bool(judged.failed)))
@@ -89,26 +89,24 @@ def score(
 def _print_json(record: Record) -> None:
     from lipscore.eval.store.records import as_json
 
-    sys.stdout.write(json.dumps(as_json(record), allow_nan=False) + "\n")
-    sys.stdout.flush()
+    emit(json.dumps(as_json(record), allow_nan=False))
 
 
-def report(ran: Ran, out: Path, as_json: bool = False) -> None:
+def report(ran: Ran, out: Path | None, as_json: bool = False) -> None:
     """The table and the means on standard output, or on standard error where the former carries JSON."""
-    from lipscore.eval.cli.progress import plain, say
+    from lipscore.eval.cli import tables
     from lipscore.eval.report import drift
     from lipscore.eval.run import floor
     from lipscore.eval.store import summary
+    from lipscore.syncnet.protocols import mean_to_report
 
-    stream = sys.stderr if as_json else sys.stdout
-    terminal = stream.isatty()
+    stream, out_to = (sys.stderr, tell) if as_json else (sys.stdout, show)
     records, blank = ran.outcome.records, ran.made.blank
     if records:
-        width = get_terminal_size().columns if terminal else None
-        summary.print_table(records, stream, not plain(terminal), width)
+        out_to(tables.results(records, stream, colour=not plain(stream)), painted=True)
     model = blank.model
     lines = [
-        *summary.lines(ran.counts),
+        *summary.lines(ran.counts, mean_to_report(ran.made.record["protocol"])),
         f"protocol={blank.protocol} model={model} comparable={str(blank.comparable).lower()}",
     ]
     if model == "mini":
@@ -120,17 +118,16 @@ def report(ran: Ran, out: Path, as_json: bool = False) -> None:
         lines.append(floor.line(ran.floors, [model]))
     drifts = drift.drifts([record.score for record in records])
     lines += [drift.sentence(one) for one in drifts]
-    print("\n".join(lines), file=stream, flush=True)
-    for chart in drift.write_charts(drifts, out):
-        say(f"wrote {chart}")
+    out_to("\n".join(lines))
+    for chart in [] if out is None else drift.write_charts(drifts, out):
+        tell(f"wrote {chart}")
     if ran.outcome.interrupted is not None:
-        say(
-            f"interrupted; {len(records)} of {ran.counts.total} videos are in {out}: "
-            "the same command continues from there"
-        )
+        kept = "with --out DIR, the same command continues" if out is None else "the same command continues from there"
+        where = "were scored" if out is None else f"are in {out}"
+        say(f"interrupted; {len(records)} of {ran.counts.total} videos {where}: {kept}")
 
 
-@command
+@quietable
 def filter_(
     inputs: Inputs,
     *,
@@ -162,14 +159,14 @@ def filter_(
     if run.chunk is not None:
         raise UsageError("--chunk: filter sorts whole videos; leave it out")
     limit = task.limits(preset, min_confidence, max_abs_offset)
-    output = OutputOptions(output_dir, output_dir / "all_scores.txt")
+    output = OutputOptions(output_dir)
     request = Request(inputs_of(inputs, find_references=False), protocol, models, run=run, output=output)
     place = "none" if keep_all else "copy" if copy else "link"
     settings = {"preset": preset, "place": place}
     ran, counts = task.filter_videos(request, limit, settings, Terminal(), sys.argv, place=place)
-    typer.echo(
+    show(
         f"total {ran.counts.total}: good {counts['good']}, poor {counts['poor']}, no face {counts['no_face']}, "
         f"failed {counts['failed']}; LSE-C >= {limit.min_confidence:g}, |offset| <= {limit.max_abs_offset}"
     )
-    typer.echo(str(output_dir / task.RESULTS))
+    show(str(output_dir / task.RESULTS))
     raise typer.Exit(ran.exit_status)

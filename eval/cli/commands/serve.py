@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lipscore.eval.cli.options import command, load_setup
+from lipscore.eval.cli.output import show
 from lipscore.eval.options import ModelOptions, ProtocolOptions
 
 
@@ -35,4 +36,4 @@ def serve(
 
     options = ServeOptions(host, port, folder, token, max_mb, max_seconds)
     check_installed()
-    run(load_setup(protocol, models), options, typer.echo)
+    run(load_setup(protocol, models), options, show)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lipscore.eval.cli.options import command
+from lipscore.eval.cli.output import show
 
 
 @command
@@ -23,8 +24,8 @@ def signature(
 
     found = parse(text)
     if other is None:
-        typer.echo("\n".join(task.explain(found)))
+        show("\n".join(task.explain(found)))
         return
     second = parse(other)
-    typer.echo(task.compare(found, second))
+    show(task.compare(found, second))
     raise typer.Exit(1 if difference(found, second) else 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lipscore.eval.cli.options import command
+from lipscore.eval.cli.output import say, show, width_of
 
 
 @command
@@ -37,7 +39,6 @@ def table(
 
     Example: lipscore table real=results/real a=results/a b=results/b --real real --format latex
     """
-    from lipscore.eval.cli.progress import say
     from lipscore.eval.report.table.build import Wanted
     from lipscore.eval.report.table.make import make
     from lipscore.eval.report.verdict import get_standard
@@ -45,11 +46,12 @@ def table(
 
     limits = None if standard is None else get_standard(standard)
     wanted = Wanted(real, each_its_own, limits, seed=seed)
-    made = make(results, wanted, form=form, noise=noise, groups=groups, allow_mixed=allow_mixed)
+    width = width_of(sys.stdout) if out is None else None
+    made = make(results, wanted, form=form, noise=noise, groups=groups, allow_mixed=allow_mixed, width=width)
     for warning in made.warnings:
         say(f"warning: {warning}")
     if out is None:
-        typer.echo(made.text, nl=False)
+        show(made.text.removesuffix("\n"))
     else:
         replace_whole(out, made.text.encode(errors="backslashreplace"))
         say(f"wrote {out}")

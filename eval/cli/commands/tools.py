@@ -8,11 +8,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from lipscore.errors import LipscoreError, UsageError
-from lipscore.eval.cli.options import Video, command, load_setup, need_score, stages
+from lipscore.eval.cli.options import Video, load_setup, need_score, quietable, stages
+from lipscore.eval.cli.output import say, show, tell
 from lipscore.eval.options import DetectOptions, ModelOptions, ProtocolOptions
 
 
-@command
+@quietable
 def combine(
     video_dir: Annotated[Path, typer.Option("--video-dir", "-v", help="Folder with the videos NAME.mp4.")],
     audio_dir: Annotated[Path, typer.Option("--audio-dir", "-a", help="Folder with the audio files NAME.wav.")],
@@ -24,7 +25,6 @@ def combine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing outputs.")] = False,
 ) -> None:
     """Join the videos of one folder with the audio files of another, by name; exit 1 if a file has no partner."""
-    from lipscore.eval.cli import progress
     from lipscore.eval.tools import combine as task
     from lipscore.media.edit import AUDIO_CODECS
 
@@ -37,7 +37,7 @@ def combine(
         target = output_dir / f"{pair.stem}.mp4"
         if target.exists() and not overwrite:
             kept += 1
-            progress.say(f"[{index}/{len(pairing.pairs)}] kept {target}")
+            tell(f"[{index}/{len(pairing.pairs)}] kept {target}")
             continue
         try:
             note = task.combine(pair, target, audio_codec, shortest)
@@ -45,17 +45,17 @@ def combine(
             if error.exit_status != 1:
                 raise
             failed += 1
-            progress.say(f"[{index}/{len(pairing.pairs)}] {error}")
+            say(f"[{index}/{len(pairing.pairs)}] {error}")
             continue
         written += 1
-        progress.say(f"[{index}/{len(pairing.pairs)}] wrote {target}{f'; {note}' if note else ''}")
+        tell(f"[{index}/{len(pairing.pairs)}] wrote {target}{f'; {note}' if note else ''}")
     for problem in pairing.problems:
-        progress.say(f"not combined: {problem}")
-    typer.echo(f"{written} written, {kept} kept, {failed} failed, {len(pairing.problems)} not combined")
+        say(f"not combined: {problem}")
+    show(f"{written} written, {kept} kept, {failed} failed, {len(pairing.problems)} not combined")
     raise typer.Exit(1 if failed or pairing.problems else 0)
 
 
-@command
+@quietable
 def tracks(
     video: Video,
     *,
@@ -74,15 +74,15 @@ def tracks(
     with stages(video) as on_stage:
         record = write_tracks(video, out, setup, on_stage)
     need_score(record.name, record.status, record.reason)
-    typer.echo(str(out / "pywork" / video.stem / "tracks.json"))
+    show(str(out / "pywork" / video.stem / "tracks.json"))
     for track in record.tracks:
-        typer.echo(
+        show(
             f"track {track.track_id}: frames {track.first_frame}-{track.last_frame}, offset {track.offset:+d}, "
             f"{lse_text(track, record.model)}"
         )
 
 
-@command
+@quietable
 def visualise(
     video: Video,
     *,
@@ -101,10 +101,10 @@ def visualise(
         record, written = draw(video, out, setup, on_stage)
     need_score(record.name, record.status, record.reason)
     for path in written:
-        typer.echo(str(path))
+        show(str(path))
 
 
-@command
+@quietable
 def fix(
     video: Video,
     *,
@@ -133,9 +133,9 @@ def fix(
     limit = task.MIN_CONFIDENCE if min_confidence is None else min_confidence
     with stages(video) as on_stage:
         done = task.fix(video, out, setup, limit, on_stage)
-    typer.echo(f"{done.verdict}: {done.message}")
+    show(f"{done.verdict}: {done.message}")
     if done.verdict == "fixed":
-        typer.echo(str(out))
+        show(str(out))
     raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)
 
 
@@ -156,7 +156,7 @@ def _mend(
 
     with stages(video) as on_stage:
         done = mend(video, out, setup, options, on_stage)
-    typer.echo(f"{done.verdict}: {done.message}")
+    show(f"{done.verdict}: {done.message}")
     if done.verdict == "fixed":
-        typer.echo(str(out))
+        show(str(out))
     raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lipscore.errors import UsageError
-from lipscore.eval.cli.options import command
+from lipscore.eval.cli.options import quietable
+from lipscore.eval.cli.output import show
 from lipscore.eval.options import ModelOptions
 
 if TYPE_CHECKING:
     from lipscore.syncnet.models.sync_pass import Embedder
 
 
-@command
+@quietable
 def mini(
     clips: Annotated[Path, typer.Option(help="Folder with videos of talking people.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
@@ -52,16 +53,16 @@ def mini(
         resume=resume,
         progress=steps_progress(),
     )
-    typer.echo(f"{weights}")
+    show(f"{weights}")
 
 
-@command
+@quietable
 def fcn(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder of videos of people who talk, in sync.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
-    out: Annotated[Path, typer.Option(help="The head's file; its training record is written beside it.")] = Path(
-        "fcn.safetensors"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The head's file; its training record is written beside it.")
+    ],
     epochs: Annotated[int, typer.Option(min=1, help="Of each training; 8 files per clip an epoch.")] = 10,
     lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 3e-3,
     batch_size: Annotated[int, typer.Option(min=1, help="Files a step.")] = 8,
@@ -93,10 +94,10 @@ def fcn(
     written = train_fcn(
         data_dir, boxes, out, embedder, towers["sha256"], recipe, resume=resume, progress=steps_progress()
     )
-    typer.echo(f"{written}")
+    show(f"{written}")
 
 
-@command
+@quietable
 def evaluate(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder of videos of people who talk, in sync.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
@@ -136,7 +137,7 @@ def evaluate(
         replace_whole(report, (json.dumps(found, indent=2) + "\n").encode())
     if readme is not None:
         replace_whole(readme, as_markdown(found).encode())
-    typer.echo(as_markdown(found), nl=False)
+    show(as_markdown(found).removesuffix("\n"))
 
 
 def _towers(models: ModelOptions) -> tuple[Embedder, dict[str, str]]:

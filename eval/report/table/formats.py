@@ -8,16 +8,22 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
+from lipscore.eval import grid
 from lipscore.eval.report.table.build import SURE, Cell, Column, Comparison, Row, Table
 from lipscore.metrics.reduce import Interval
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
-def text(tables: Sequence[Table], signatures: Mapping[str, str]) -> str:
-    """Aligned columns for a terminal: (1) is the best, (2) the second, ~ within the noise band of the best."""
-    parts = [_blocks(table, _text_cell, _aligned) for table in tables]
+def text(tables: Sequence[Table], signatures: Mapping[str, str], width: int | None = None) -> str:
+    """Aligned columns: (1) is the best, (2) the second, ~ within the noise band of the best.
+
+    Args:
+        width: of the terminal, in cells; None: a file or a pipe.
+    """
+    parts = [_blocks(table, _text_cell, partial(_aligned, width=width)) for table in tables]
     return "\n\n".join([*parts, "\n".join(_signatures(signatures))]) + "\n"
 
 
@@ -213,10 +219,9 @@ def _markdown_cell(cell: Cell, column: Column) -> str:
     return f"{shown}{interval}{' ≈' if cell.like_best else ''}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+def _aligned(rows: Sequence[Sequence[str]], width: int | None) -> str:
+    columns = [grid.Column(title, left=True, breaks=place == 0) for place, title in enumerate(rows[0])]
+    return grid.lay(columns, rows[1:], width)
 
 
 def _piped(rows: Sequence[Sequence[str]]) -> str:

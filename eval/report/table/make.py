@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lipscore.errors import UsageError
 from lipscore.eval.report.table.build import Table, Wanted, build, columns_of
-from lipscore.eval.report.table.formats import FORMATS
+from lipscore.eval.report.table.formats import FORMATS, text
 from lipscore.eval.report.table.read import Results, mixed, named, other_noise, read_groups, read_noise, read_results
 from lipscore.eval.store.signature import parse
 
@@ -30,6 +30,7 @@ def make(
     noise: Path | None = None,
     groups: Path | None = None,
     allow_mixed: bool = False,
+    width: int | None = None,
 ) -> Made:
     """The table of results, and one per group where groups are given.
 
@@ -39,6 +40,7 @@ def make(
         noise: what `lipscore noise` wrote, which marks differences inside the band.
         groups: a CSV of videos' names and groups.
         allow_mixed: take results with different signatures together, with a warning.
+        width: of the terminal that the text is for, in cells; None: it is for a file or a pipe.
 
     Raises:
         UsageError: results cannot be compared, or an option is wrong.
@@ -63,7 +65,8 @@ def make(
         one.name: str(parse(one.signature).with_n(len(one.scored), len(one.scores))) if one.signature else ""
         for one in results
     }
-    return Made(FORMATS[form](tables, signatures), tuple(warnings), tuple(tables))
+    made = text(tables, signatures, width) if form == "text" else FORMATS[form](tables, signatures)
+    return Made(made, tuple(warnings), tuple(tables))
 
 
 def _grouped(results: Sequence[Results], wanted: Wanted, path: Path) -> tuple[list[Table], list[str]]:

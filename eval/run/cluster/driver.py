@@ -76,10 +76,10 @@ class Cluster:
             for actor in self._actors:
                 ray.kill(actor)
 
-    def backend(self, task: Task, store: RecordStore, progress: Progress) -> Crew[Job, Done]:
+    def backend(self, task: Task, store: RecordStore | None, progress: Progress) -> Crew[Job, Done]:
         """The workers, ready to score the jobs."""
         made = ray.put(self.made)
-        keys = ray.put(store.keys(task.settings) if task.resume else frozenset())
+        keys = ray.put(store.keys(task.settings) if store is not None and task.resume else frozenset())
         hands: Hands[Job, Done] = Hands(
             spawn=self._spawn,
             begin=lambda actor: actor.begin.remote(made, keys),
@@ -97,7 +97,7 @@ class Cluster:
         """None: a cluster keeps no embeddings."""
         return []
 
-    def _take(self, store: RecordStore, progress: Progress, index: int, reply: Reply) -> Done | None:
+    def _take(self, store: RecordStore | None, progress: Progress, index: int, reply: Reply) -> Done | None:
         for trouble in reply.troubles:
             progress.trouble(trouble)
         if reply.failure is not None:
@@ -105,7 +105,7 @@ class Cluster:
         done = reply.done
         if done is None:
             return None
-        if done.held is not None:
+        if done.held is not None and store is not None:
             held = store.held(done.held.key, about(self._jobs[index]))
             assert held is not None
             done = replace(done, record=held, held=held)

@@ -20,12 +20,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+import av
 import imageio_ffmpeg
 
 from lipscore.errors import MediaError, MissingError
 from lipscore.media import limits
 
 PIPE_BYTES = 1 << 20
+# Formats of files that name other files, or addresses, to be opened
+FOLLOWING = frozenset({"concat", "hls", "dash", "sdp", "rtsp", "imf", "webm_dash_manifest", "vobsub", "avisynth"})
 MEASURED = "7.0.2-static"  # the build that every claim of equality was measured with; imageio-ffmpeg 0.7 carries it
 # Before an input: each thread of a decoder holds frames (1080p: 57 MB for three), and the encoder behind it is slower
 ONE_DECODER = ("-threads", "1")
@@ -109,9 +112,18 @@ def file_url(path: Path) -> str:
     return f"file:{path}"
 
 
+@lru_cache(maxsize=1)
+def own_formats() -> str:
+    """The formats whose files stand for themselves, for FFmpeg's format_whitelist: any but FOLLOWING.
+
+    A text named clip.mp4 may be a playlist, and FFmpeg opens what it lists as soon as it has recognised it.
+    """
+    return ",".join(sorted(av.formats_available - FOLLOWING))
+
+
 def input_args(*paths: Path) -> list[str]:
-    """`-i` and the file, safe for any name; of several, the arguments of each."""
-    return [word for path in paths for word in ("-i", file_url(path))]
+    """`-i` and the file, safe for any name and content; of several, the arguments of each."""
+    return [word for path in paths for word in ("-format_whitelist", own_formats(), "-i", file_url(path))]
 
 
 def map_args(*streams: int | None, file: int = 0) -> list[str]:

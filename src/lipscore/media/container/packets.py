@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import MediaError
-from lipscore.media.ffmpeg import file_url
+from lipscore.media.container.sniff import is_playlist
+from lipscore.media.ffmpeg import file_url, own_formats
 from lipscore.types import Clock
 
 RETRIES = 16  # readings that fail in a row before the rest of a file is given up
 PREROLL = 2  # seconds
-PLAYLISTS = frozenset({"concat", "hls", "dash", "sdp", "imf", "webm_dash_manifest"})  # files that name others
 NO_TIME = -(1 << 63)
 N_VOP = 8  # bytes: MPEG-4's placeholder for a frame that the packet before it held already is shorter
 
@@ -37,13 +37,13 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise MediaError(f"{path}: is no regular file; give a video file")
-        container = av.open(file_url(path), metadata_errors="replace")
+        container = av.open(file_url(path), metadata_errors="replace", options={"format_whitelist": own_formats()})
     except (av.FFmpegError, OSError, ValueError) as error:
+        if is_playlist(path):
+            raise MediaError(f"{path}: is a list of other files; give the video file itself") from error
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{path}: no readable media file ({reason}); is it complete, and a video?") from error
     try:
-        if container.format.name in PLAYLISTS:
-            raise MediaError(f"{path}: is a list of other files; give the video file itself")
         yield container
     finally:
         container.close()

@@ -21,6 +21,19 @@ SIGNATURES = (
 )
 
 
+PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<MPD", b"<CompositionPlaylist", b"# VobSub index", b"c=IN IP")
+
+
+def is_playlist(path: Path) -> bool:
+    """Whether a file that cannot be read as a video is a text that lists others; for the message alone."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    return any(words in head for words in PLAYLISTS)
+
+
 def looks_like_video(path: Path) -> bool:
     """Whether the file begins as the containers of video do; False where it cannot be read."""
     try:
