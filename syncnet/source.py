@@ -7,9 +7,10 @@ so that memory does not grow with length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,7 @@ from lipscore.syncnet.protocols import Protocol
 from lipscore.syncnet.window import SAMPLE_RATE
 from lipscore.types import Frame, MediaInfo
 
-# Else FFmpeg repeats the first frame for as long as the file's own audio, or another stream, had begun earlier
-FROM_FIRST_FRAME = ["-vf", "setpts=PTS-STARTPTS"]
+LEAD = 0.001  # seconds; timestamps are rounded to milliseconds in some containers
 PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
 
 
@@ -133,8 +133,8 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None
     options = ["-qscale:v", "2", "-async", "1", "-r", str(protocol.frame_rate)]
     if info.sound is not None and protocol.audio_from == "transcoded":
         # as if the file had this audio
-        maps = [*map_args(theirs.video), *map_args(info.sound.published.audio, file=1), *FROM_FIRST_FRAME]
-        heed.decoded(write.transcode(path, video, [*maps, *options], info.sound.path))
+        maps = [*map_args(theirs.video), *map_args(info.sound.published.audio, file=1)]
+        heed.decoded(write.transcode(path, video, [*maps, *options], info.sound.path, before=_from_first_frame(info)))
     else:
         heed.decoded(write.transcode(path, video, [*map_args(theirs.video, theirs.audio), *options]))
     heed.settle()
@@ -159,8 +159,21 @@ def direct_input(
     _need_audio(info, protocol)
     pcm = _of_input(info, "-async", "1")
     heed.heard(pcm)
-    options = [*map_args(info.published.video), *(FROM_FIRST_FRAME if info.sound else ())]
-    return pcm, lambda: (read.decode_jpeg(data) for data in read.jpeg_pipe(info.path, options, heed.decoded))
+    options, before = map_args(info.published.video), _from_first_frame(info)
+    jpegs = partial(read.jpeg_pipe, info.path, options, heed.decoded, before=before)
+    return pcm, lambda: (read.decode_jpeg(data) for data in jpegs())
+
+
+def _from_first_frame(info: MediaInfo) -> Sequence[str]:
+    """FFmpeg's options before a file whose picture, heard with another sound, is to start at 0.
+
+    Without them FFmpeg repeats the first frame for as long as the file's own audio had begun earlier. A setpts filter
+    would do it too, but it forgets the frame rate.
+    """
+    start = info.published_audio_start_s
+    if info.sound is None or start is None or start > -LEAD:
+        return ()
+    return ("-itsoffset", f"{start:.6f}")
 
 
 def _of_input(info: MediaInfo, *options: str) -> NDArray[np.int16]:

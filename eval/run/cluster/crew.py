@@ -1,5 +1,7 @@
 """A crew of Ray actors that works through a list, one item per call; a lost actor is replaced, its item tried again.
 
+A worker holds its next item while it works on one. If it dies, only the item that it worked on counts as tried.
+
 The crew knows nothing of videos: `lipscore.eval.run.cluster.driver` gives it actors that score.
 """
 
@@ -21,6 +23,8 @@ from lipscore.errors import MissingError
 A = TypeVar("A")
 B = TypeVar("B")
 TRIES = 2  # a video whose worker died is tried once more
+DEPTH = 2  # items that a worker holds: the one it works on, and the next, so that it does not wait for the driver
+SPARE = 2  # items per worker that are left when no more are handed out ahead: the last ones go to whoever is idle
 LOST_STARTS = 3  # per worker: as many that die before their first item end the run
 POLL_S = 1.0
 SAY_AFTER_S = 30.0  # without any worker
@@ -59,7 +63,7 @@ class Crew(Generic[A, B]):
         order: the items' indices in the order in which they are started; long ones first leave no worker idle at the
             end.
         actors: some that are there already.
-        started: told each item that is handed out.
+        started: told each item that a worker begins.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Crew(Generic[A, B]):
         self._queue = deque(range(len(items)) if order is None else order)
         self._left = len(self._queue)
         self._pending: dict[Any, tuple[Any, int | None]] = {}  # reference -> (actor, its item; None: it begins)
+        self._lines: dict[int, deque[Any]] = {}  # by the actor's id, the references of its items; it works on the first
         self._finished: dict[int, B] = {}  # stays until the caller has taken it: an interruption cannot lose it
         self._died: dict[int, int] = {}
         self._lost_starts = 0
@@ -94,15 +99,14 @@ class Crew(Generic[A, B]):
                 self._add()
             heard = time.monotonic()
             while self._left:
-                ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=POLL_S)
+                ready = self._ready(POLL_S)
                 if ready or any(index is not None for _, index in self._pending.values()):
                     heard = time.monotonic()
                 elif time.monotonic() - heard > SAY_AFTER_S:
                     self._hands.say("waiting for the cluster to start workers: no node has room for one")
                     heard = time.monotonic()
                 for reference in ready:
-                    index = self._settle(reference)
-                    if index is not None:
+                    for index in self._settle(reference):
                         yield index, self._finished[index]
                         del self._finished[index]
                         self._left -= 1
@@ -113,7 +117,7 @@ class Crew(Generic[A, B]):
         """Hand out no more items, break off the running ones, end the actors, and return what was finished."""
         self._queue.clear()
         busy = {reference: at for reference, at in self._pending.items() if at[1] is not None}
-        for actor, _ in busy.values():
+        for actor in {id(actor): actor for actor, _ in busy.values()}.values():
             with suppress(RayError):
                 self._hands.stop(actor)
         if busy:
@@ -124,73 +128,120 @@ class Crew(Generic[A, B]):
         self._dismiss()
         return list(self._finished.items())
 
-    def _settle(self, reference: Any) -> int | None:
-        """Take a call's result; the index of the item that is finished by it."""
+    def _ready(self, timeout: float) -> list[Any]:
+        """The calls that have come to an end, all that there are; none where none has within `timeout` seconds."""
+        pending = list(self._pending)
+        ready, rest = ray.wait(pending, num_returns=1, timeout=timeout)
+        if ready and rest:
+            ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
+        return list(ready)
+
+    def _settle(self, reference: Any) -> list[int]:
+        """Take a call's result; the indices of the items that are finished by it."""
+        if reference not in self._pending:  # its actor died, and was replaced meanwhile
+            return []
         actor, index = self._pending[reference]
         try:
             value = ray.get(reference)
         except RayTaskError:
             raise
         except RayError as error:
-            del self._pending[reference]
             return self._replace(actor, index, error)
         if index is None:
             del self._pending[reference]
             self._begun(actor, value)
-            return None
+            return []
+        finished = self._took(index, value)
+        self._forget(actor, reference)
+        self._fill(actor)
+        return finished
+
+    def _took(self, index: int, value: Any) -> list[int]:
         result = self._hands.take(index, value)
-        if result is not None:
-            self._finished[index] = result
-        del self._pending[reference]
-        self._next(actor)
-        return None if result is None else index
+        if result is None:
+            return []
+        self._finished[index] = result
+        return [index]
 
     def _begun(self, actor: Any, refusal: str) -> None:
         self._lost_starts = 0
         if not refusal:
-            self._next(actor)
+            self._fill(actor)
             return
         self._hands.say(f"a worker was refused: {refusal}")
         self._end(actor)
         if not self._actors:
             raise MissingError(f"no worker can be used: {refusal}")
 
-    def _next(self, actor: Any) -> None:
-        if self._queue:
+    def _fill(self, actor: Any) -> None:
+        """Hand the actor its next item, and one ahead while there are many."""
+        line = self._lines.setdefault(id(actor), deque())
+        while self._queue and len(line) < (DEPTH if len(self._queue) > SPARE * self._count else 1):
             index = self._queue.popleft()
-            self._started(self._items[index])
-            self._pending[self._hands.work(actor, self._items[index])] = (actor, index)
+            reference = self._hands.work(actor, self._items[index])
+            self._pending[reference] = (actor, index)
+            line.append(reference)
+            if len(line) == 1:
+                self._started(self._items[index])
 
-    def _replace(self, actor: Any, index: int | None, error: RayError) -> int | None:
-        """Put another actor in a dead one's place; the index of the item that is given up."""
+    def _forget(self, actor: Any, reference: Any) -> None:
+        """The actor is done with a call, and begins the one behind it."""
+        line = self._lines[id(actor)]
+        first = line[0] == reference
+        line.remove(reference)
+        del self._pending[reference]
+        if first and line:
+            index = self._pending[line[0]][1]
+            assert index is not None
+            self._started(self._items[index])
+
+    def _replace(self, actor: Any, index: int | None, error: RayError) -> list[int]:
+        """Put another actor in a dead one's place; the indices of the items that are finished or given up."""
         self._end(actor)
-        why = said(error)
+        line = self._lines.pop(id(actor), deque())
         if index is None:
+            self._pending = {ref: held for ref, held in self._pending.items() if held[0] is not actor}
             self._lost_starts += 1
             if self._lost_starts >= LOST_STARTS * self._count:
                 raise MissingError(
-                    f"workers die before their first video: {why}; see that lipscore is installed on every node, and "
-                    "that workers have memory enough"
+                    f"workers die before their first video: {said(error)}; see that lipscore is installed on every "
+                    "node, and that workers have memory enough"
                 )
             self._add()
-            return None
-        self._died[index] = self._died.get(index, 0) + 1
-        if self._died[index] < TRIES:
-            self._queue.appendleft(index)
+            return []
+        finished: list[int] = []
+        died: int | None = None
+        back: list[int] = []
+        for reference in line:
+            _, held = self._pending.pop(reference)
+            assert held is not None
+            if died is not None:  # it had not begun
+                back.append(held)
+                continue
+            try:
+                finished += self._took(held, ray.get(reference, timeout=PATIENCE_S))
+            except RayTaskError:
+                raise
+            except RayError as its:
+                died, error = held, its
+        self._queue.extendleft(reversed(back))
         self._add()
-        if self._died[index] < TRIES:
-            self._wake()
-            return None
-        self._finished[index] = self._hands.lost(index, why)
-        return index
+        if died is not None:
+            self._died[died] = self._died.get(died, 0) + 1
+            if self._died[died] < TRIES:
+                self._queue.appendleft(died)
+            else:
+                self._finished[died] = self._hands.lost(died, said(error))
+                finished.append(died)
+        self._wake()
+        return finished
 
     def _wake(self) -> None:
-        """Give an item that came back to an actor that found the queue empty."""
+        """Give items that came back to actors that found the queue empty."""
         busy = {id(actor) for actor, _ in self._pending.values()}
         for actor in self._actors:
             if id(actor) not in busy:
-                self._next(actor)
-                return
+                self._fill(actor)
 
     def _add(self) -> None:
         actor = self._hands.spawn()
@@ -209,3 +260,4 @@ class Crew(Generic[A, B]):
         for actor in tuple(self._actors):
             self._end(actor)
         self._pending.clear()
+        self._lines.clear()

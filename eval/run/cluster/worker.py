@@ -195,8 +195,10 @@ class Worker:
         return ""
 
     def work(self, job: Job) -> Reply:
-        """Score a video."""
+        """Score a video; none once it was asked to stop."""
         assert self._work is not None
+        if self._stop:
+            return Reply()
         local = [(job.path, job.url, ""), (job.audio, job.audio_url, f"its audio {job.audio} ")]
         for path, url, what in local:
             if not (job.problem or url or path is None or os.path.exists(path)):  # noqa: PTH110

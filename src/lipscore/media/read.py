@@ -118,7 +118,10 @@ def _rate_of(options: Sequence[str]) -> int:
 
 
 def jpeg_pipe(
-    path: Path, options: Sequence[str] = (), counted: Callable[[Counts | None], object] | None = None
+    path: Path,
+    options: Sequence[str] = (),
+    counted: Callable[[Counts | None], object] | None = None,
+    before: Sequence[str] = (),
 ) -> Iterator[bytes]:
     """The file's frames as FFmpeg's MJPEG encoder writes them, one JPEG each, without touching the disk.
 
@@ -126,8 +129,21 @@ def jpeg_pipe(
 
     Args:
         counted: told at the end what FFmpeg decoded.
+        before: options of the input.
     """
-    args = [*ONE_DECODER, *input_args(path), *options, "-threads", "1", "-f", "image2pipe", "-c:v", "mjpeg", "-"]
+    args = [
+        *ONE_DECODER,
+        *before,
+        *input_args(path),
+        *options,
+        "-threads",
+        "1",
+        "-f",
+        "image2pipe",
+        "-c:v",
+        "mjpeg",
+        "-",
+    ]
     with open_ffmpeg(args, path, counted) as pipe:
         yield from split_jpegs(pipe)
 

@@ -58,11 +58,14 @@ def write_video(
             write(frame)
 
 
-def transcode(source: Path, target: Path, options: Sequence[str], sound: Path | None = None) -> Counts | None:
+def transcode(
+    source: Path, target: Path, options: Sequence[str], sound: Path | None = None, before: Sequence[str] = ()
+) -> Counts | None:
     """FFmpeg's own choice of codecs for the target's suffix, with these output options.
 
     Args:
         sound: the second input, if there is one.
+        before: options of the first input.
 
     Returns:
         What FFmpeg decoded of the source, None where it does not say.
@@ -72,7 +75,7 @@ def transcode(source: Path, target: Path, options: Sequence[str], sound: Path | 
     """
     # no -frames:v as a bound: with it FFmpeg ends the audio with the picture, which changes published numbers
     inputs = input_args(source) if sound is None else input_args(source, sound)
-    args = [*ONE_DECODER, *inputs, *options, "-threads", ENCODER_THREADS, file_url(target)]
+    args = [*ONE_DECODER, *before, *inputs, *options, "-threads", ENCODER_THREADS, file_url(target)]
     return run_counted(args, source)
 
 
