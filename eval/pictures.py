@@ -77,7 +77,7 @@ def silences(pcm: NDArray[np.int16]) -> list[list[float]]:
     return [[round(float(a), 3), round(float(b), 3)] for a, b in stretches if b - a >= LEAST_SILENCE_S - BLOCK_S / 2]
 
 
-def write(out: Path, record: VideoScore, settings: str, pictures: Mapping[str, Any]) -> None:
+def write(out: Path, settings: str, record: VideoScore, pictures: Mapping[str, Any]) -> None:
     """Write a video's pictures below a run's output folder.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +38,7 @@ from lipscore.media.read import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from lipscore.syncnet import protocols
 from lipscore.types import VideoScore
 
+Keep = Callable[[VideoScore, dict[str, Any]], None]  # (a video's record, its pictures)
 REFERENCES = Kind("reference", "reference", VIDEO_SUFFIXES)
 DETECTIONS = Kind("detections", "file of boxes", (".json",))
 # MoChaBench's speech of CATEGORY/NAME.mp4 is CATEGORY/NAME_speech.wav
@@ -74,9 +76,9 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
     """
     if request.output.floor and request.run.shard:
         raise UsageError("--floor: needs all videos in one run, because each meets another's sound; leave out --shard")
-    if request.run.on != "threads" and (request.output.floor or request.output.keep_pictures):
+    if request.run.on != "threads" and request.output.floor:
         raise UsageError(
-            f"--on {request.run.on}: keeps no pictures and no floor; leave --floor and --keep-pictures out"
+            f"--on {request.run.on}: keeps no embeddings to score with others' sound; leave --floor out, or score here"
         )
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
@@ -139,8 +141,9 @@ class Threaded:
     def backend(self, task: Task, store: RecordStore | None, progress: Progress) -> Backend[Done]:
         """The jobs on threads."""
         out, stop = self._request.output, Stop()
-        pictures_in = out.out if out.keep_pictures else None
-        self._score = scorer_of(self._setup, stop, progress.stage, self._kept, pictures_in, self._request.run.limits)
+        settings = self.made.settings
+        keep = partial(pictures.write, out.out, settings) if out.keep_pictures else None
+        self._score = scorer_of(self._setup, stop, progress.stage, self._kept, keep, self._request.run.limits)
         on_gpu = self._setup.models.device.type == "cuda"
         workers = at_a_time(len(self._jobs), self._request.run.workers, gpu=on_gpu)
         return on_threads(self._jobs, self._score, task, store, progress, workers=workers, stop=stop)
@@ -199,7 +202,7 @@ def scorer_of(
     stop: Stop,
     on_stage: Callable[[str, str], None],
     kept: floor.Kept | None = None,
-    pictures_in: Path | None = None,
+    keep: Keep | None = None,
     limits: Limits | None = None,
 ) -> Score:
     """The function that scores a job.
@@ -207,10 +210,9 @@ def scorer_of(
     Args:
         on_stage: told a job's name and the stage that it has reached.
         kept: gets the embeddings of each video; None: they are not kept.
-        pictures_in: the output folder that gets each whole video's pictures; None: none are kept.
+        keep: is given each whole video's record and its pictures; None: none are gathered.
         limits: what one video may cost.
     """
-    settings = setup.settings() if pictures_in is not None else ""
 
     def score_job(job: Job, sha256: str) -> VideoScore:
         if kept is not None:
@@ -230,10 +232,10 @@ def scorer_of(
         trace = Trace()
         how: dict[str, Any] = {"name": job.name, "sha256": sha256, "stop": stop, "on_stage": told, "limits": limits}
         record = score_video(job.path, own, job.reference, job.audio, trace=trace, **how)
-        if pictures_in is not None and record.status == "ok":
+        if keep is not None and record.status == "ok":
             told("pictures")
             try:
-                pictures.write(pictures_in, record, settings, pictures.gather(job.path, record, trace, setup))
+                keep(record, pictures.gather(job.path, record, trace, setup))
             except MediaError as error:
                 record = replace(record, notes=(*record.notes, f"no pictures were kept: {error}"))
         if job.reference is None and job.reference_folder is not None:

@@ -222,7 +222,7 @@ def test_pictures_of_the_worst_and_the_best_are_in_the_page(tmp_path: Path) -> N
         "crops": [{"at": 0.5, "jpeg": jpeg}],
     }  # fmt: skip
     for score in scores:
-        pictures.write(folder, score, "0ba8ae1bde991f3d", shown)
+        pictures.write(folder, "0ba8ae1bde991f3d", score, shown)
     page = page_of(folder, pictures=2)
     by_confidence = sorted(scores, key=lambda score: score.lse_c or 0)
     keys = {one["record"]["name"]: one["key"] for one in page.data["videos"]}

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lipscore.eval.options import (
+    BACKENDS,
     InputOptions,
     ModelOptions,
     OutputOptions,
@@ -84,7 +85,7 @@ def request(inputs: list[Path], out: Path, on: str, workers: int = 2) -> Request
         ProtocolOptions("mochabench"),
         ModelOptions(model="mini", device="cpu"),
         run=RunOptions(on=on, workers=workers),
-        output=OutputOptions(out, out / "all_scores.txt"),
+        output=OutputOptions(out, out / "all_scores.txt", keep_pictures=True),
     )
 
 
@@ -134,6 +135,8 @@ def test_a_run_on_ray_is_a_run_on_threads(local_ray: None, talk: Path, tmp_path:
     ran = score(inputs, tmp_path / "ray", "ray")
     here = score(inputs, tmp_path / "threads", "threads")
     assert contents(tmp_path / "ray") == contents(tmp_path / "threads")
+    kept, there = ({path.name: path.read_bytes() for path in (tmp_path / on / "pictures").iterdir()} for on in BACKENDS)
+    assert kept == there and len(kept) == 1
     assert ran.exit_status == here.exit_status == 1 and ran.made == here.made
     again = score(inputs, tmp_path / "ray", "ray")
     assert again.outcome.resumed == 1

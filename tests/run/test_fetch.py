@@ -8,15 +8,19 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lipscore.errors import LipscoreError, MissingError, UsageError
-from lipscore.eval.run.inputs.fetch import fetched, path_of, restored, url_of
+from lipscore.eval.options import InputOptions, ModelOptions, OutputOptions, ProtocolOptions, Request, RunOptions
+from lipscore.eval.run.batch import run_batch
+from lipscore.eval.run.inputs.fetch import fetched, listed, path_of, restored, url_of
 from lipscore.eval.run.inputs.listing import read_manifest
 from lipscore.eval.run.inputs.paths import collect
-from lipscore.eval.run.jobs import Job
+from lipscore.eval.run.jobs import Job, Silent
 from lipscore.eval.store.records import Record
+from lipscore.media import read, write
 from lipscore.types import GivenSound, VideoScore
 
 
@@ -109,3 +113,70 @@ def test_a_url_is_fetched_named_in_the_record_and_removed(served: str) -> None:
     assert not heard.audio.exists() and record.score.audio == GivenSound(f"{served}/clip.mp4", "ab")
     with fetched(Job(Path("x.mp4"), "x", audio_url=f"{served}/no.wav")) as deaf:
         assert deaf.problem.startswith(f"its audio {served}/no.wav cannot be fetched")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """fsspec's file system of an S3 server on this machine, with an empty bucket `clips`."""
+    why = "an S3 server needs moto, Flask and s3fs: pip install 'moto[s3]' flask flask-cors s3fs"
+    server_of = pytest.importorskip("moto.server", reason=why)
+    s3fs = pytest.importorskip("s3fs", reason=why)
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    files = s3fs.S3FileSystem()
+    files.mkdir("clips")
+    yield files
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ["threads", "ray"])
+def test_what_lies_in_a_bucket_is_scored_as_the_same_files_here(
+    bucket: Any, talk: Path, tmp_path: Path, on: str
+) -> None:
+    """A prefix that stands for its videos, a manifest with a sound from the bucket, and what is not there."""
+    if on == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'lipscore[ray]'")
+    sound = tmp_path / "speech.wav"
+    write.write_wav(sound, read.read_pcm(talk), 16000)
+    for name in ("a/talk.mp4", "a/deep/talk.mp4"):
+        bucket.put(str(talk), f"clips/{name}")
+    bucket.put(str(sound), "clips/speech.wav")
+    bucket.pipe("clips/a/notes.txt", b"no video")
+    assert listed("s3://clips/a") == ["s3://clips/a/deep/talk.mp4", "s3://clips/a/talk.mp4"]
+    with pytest.raises(MissingError, match="holds no video"):
+        collect([Path("s3://clips/none")])
+
+    rows = ["video,audio,name", f"{talk},{sound},here", "s3://clips/a/talk.mp4,s3://clips/speech.wav,there"]
+    rows += ["s3://clips/a/gone.mp4,,gone", "s3://clips/a/talk.mp4,s3://clips/gone.wav,deaf"]
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("\n".join(rows) + "\n")
+
+    def ran(inputs: InputOptions, out: Path) -> list[VideoScore]:
+        request = Request(
+            inputs,
+            ProtocolOptions("lipscore-1"),
+            ModelOptions(model="mini", device="cpu"),
+            run=RunOptions(on=on, workers=2),
+            output=OutputOptions(out, out / "all_scores.txt"),
+        )
+        return [record.score for record in run_batch(request, Silent()).outcome.records]
+
+    here, there, gone, deaf = ran(InputOptions((), manifest=manifest), tmp_path / "list")
+    assert (here.status, there.status, there.tracks, there.sha256) == ("ok", "ok", here.tracks, here.sha256)
+    assert (there.video, there.audio and there.audio.path) == ("s3://clips/a/talk.mp4", "s3://clips/speech.wav")
+    assert gone.status == deaf.status == "media_error" and "cannot be fetched" in gone.reason
+    assert "its audio s3://clips/gone.wav cannot be fetched" in deaf.reason
+    both = ran(InputOptions((Path("s3://clips/a"),)), tmp_path / "all")
+    assert [score.video for score in both] == ["s3://clips/a/deep/talk.mp4", "s3://clips/a/talk.mp4"]
+    assert [score.tracks for score in both] == [here.tracks] * 2  # the speech is the talk's own sound

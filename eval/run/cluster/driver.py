@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lipscore.errors import LipscoreError, MissingError
+from lipscore.eval import pictures
 from lipscore.eval.options import Request
 from lipscore.eval.run.backends import Made
 from lipscore.eval.run.cluster.crew import Crew, Hands, said
@@ -109,6 +110,8 @@ class Cluster:
             held = store.held(done.held.key, about(self._jobs[index]))
             assert held is not None
             done = replace(done, record=held, held=held)
+        if reply.pictures is not None:
+            pictures.write(self._request.output.out, done.record.settings, done.record.score, reply.pictures)
         return replace(done, job=self._jobs[index])
 
     def _lost(self, task: Task, index: int, why: str) -> Done:
@@ -123,7 +126,8 @@ class Cluster:
         if models.cores is None:
             models = replace(models, cores=max(1, math.floor(run.cpus_per_worker)))
         audio = whose([job.audio for job in self._jobs])
-        return Order(request.protocol, models, request.reference, str(Path.cwd()), request.run.limits, audio)
+        folder, keeps = str(Path.cwd()), request.output.keep_pictures
+        return Order(request.protocol, models, request.reference, folder, request.run.limits, audio, keeps)
 
     def _spawn(self) -> Any:
         run = self._request.run

@@ -27,12 +27,16 @@ from lipscore.eval.stop import Stop, Stopped
 from lipscore.eval.store.records import Record
 from lipscore.media import ffmpeg
 from lipscore.media.limits import Limits
-from lipscore.types import Whose
+from lipscore.types import VideoScore, Whose
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker scores with; folder: the driver's, which relative paths start from; audio: whose sound."""
+    """What a worker scores with.
+
+    folder: the driver's, which relative paths start from; audio: whose sound is scored; pictures: whether the driver
+    wants each video's.
+    """
 
     protocol: ProtocolOptions
     models: ModelOptions
@@ -40,6 +44,7 @@ class Order:
     folder: str
     limits: Limits = field(default_factory=Limits)
     audio: Whose = "own"
+    pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a call: done or a failure, and what the user must see beside it."""
+    """What came of a call: done or a failure, what the user must see besides, and the video's pictures to be kept."""
 
     done: Done | None = None
     failure: Failure | None = None
     troubles: tuple[str, ...] = ()
+    pictures: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,7 @@ class Worker:
         self._order, self._stop, self._heard = order, Stop(), Heard()
         self._setup: Setup | None = None
         self._work: Work | None = None
+        self._pictures: dict[str, Any] | None = None  # of the video that is being scored
         with suppress(OSError):  # where it is not there, no relative path is
             os.chdir(order.folder)
 
@@ -190,7 +197,8 @@ class Worker:
         if own.settings != made.settings:
             return f"node {host()} would score otherwise: {_difference(own.record, made.record)}"
         task = Task(made.blank, made.settings)
-        score = scorer_of(self._setup, self._stop, self._heard.stage, limits=self._order.limits)
+        keep = self._keep if self._order.pictures else None
+        score = scorer_of(self._setup, self._stop, self._heard.stage, keep=keep, limits=self._order.limits)
         self._work = Work(score, task, Held(Record(made.blank, made.settings), keys), self._heard)
         return ""
 
@@ -211,7 +219,11 @@ class Worker:
         except LipscoreError as error:
             return Reply(failure=Failure.of(error))
         troubles, self._heard.troubles = tuple(self._heard.troubles), []
-        return Reply(done, troubles=troubles)
+        pictures, self._pictures = self._pictures, None
+        return Reply(done, troubles=troubles, pictures=pictures)
+
+    def _keep(self, _: VideoScore, pictures: dict[str, Any]) -> None:
+        self._pictures = pictures
 
     def stop(self) -> None:
         """Break the video off."""
