@@ -141,8 +141,9 @@ class Threaded:
     def backend(self, task: Task, store: RecordStore | None, progress: Progress) -> Backend[Done]:
         """The jobs on threads."""
         out, stop = self._request.output, Stop()
-        settings = self.made.settings
-        keep = partial(pictures.write, out.out, settings) if out.keep_pictures else None
+        keep = None
+        if out.keep_pictures and out.out is not None:
+            keep = partial(pictures.write, out.out, self.made.settings)
         self._score = scorer_of(self._setup, stop, progress.stage, self._kept, keep, self._request.run.limits)
         on_gpu = self._setup.models.device.type == "cuda"
         workers = at_a_time(len(self._jobs), self._request.run.workers, gpu=on_gpu)

@@ -135,6 +135,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     files = s3fs.S3FileSystem()
     files.mkdir("clips")
     yield files
+    files.rm("clips", recursive=True)  # the server's content outlives it
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 

@@ -110,8 +110,9 @@ class Cluster:
             held = store.held(done.held.key, about(self._jobs[index]))
             assert held is not None
             done = replace(done, record=held, held=held)
-        if reply.pictures is not None:
-            pictures.write(self._request.output.out, done.record.settings, done.record.score, reply.pictures)
+        out = self._request.output.out
+        if reply.pictures is not None and out is not None:
+            pictures.write(out, done.record.settings, done.record.score, reply.pictures)
         return replace(done, job=self._jobs[index])
 
     def _lost(self, task: Task, index: int, why: str) -> Done:
