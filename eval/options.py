@@ -220,6 +220,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         """Check the numbers and the backend."""
         _check(self)
+        if self.chunk == 0:
+            raise UsageError.about("chunk", self.chunk, "must be more than 0; leave it out to score videos whole")
         _choose("on", self.on, BACKENDS)
 
     @property
