@@ -270,7 +270,11 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
             )
         else:
             return loader.official(*files)  # files that are there and are not the published ones are an error
-    return loader.built_in(note)
+    models = loader.built_in(note)
+    if models.detector != "s3fd" and (options.fast or options.precision not in (None, "fp32")):
+        idle = "fast and precision change nothing: they are S3FD's and SyncNet v2's, and neither runs"
+        models = replace(models, note="; ".join(filter(None, (models.note, idle))))
+    return models
 
 
 @dataclass(frozen=True, slots=True)

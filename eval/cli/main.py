@@ -12,10 +12,9 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer import Context
 from typer.core import TyperGroup
 
 from lipscore import __version__
@@ -35,7 +34,7 @@ from lipscore.eval.cli.output import say
 class _Program(TyperGroup):
     """The program's group of commands."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse an empty argument, which an unset variable in a script leaves: as a path it is the current folder."""
         for place, word in enumerate(args):
             if not word or re.fullmatch("--[a-z-]+=", word):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import subprocess
@@ -14,12 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from lipscore.errors import UsageError
+from lipscore.errors import MissingError, UsageError
 from lipscore.eval.cli.main import app
+from lipscore.eval.options import ModelOptions
 from lipscore.eval.report.table.read import read_groups
 from lipscore.eval.run.inputs.listing import read_manifest
+from lipscore.eval.setup import load
 from lipscore.eval.store.cells import cell, text_of
 from lipscore.eval.store.records import Record, as_csv
+from lipscore.eval.tools import doctor
 from lipscore.media import ffmpeg
 from lipscore.syncnet.protocols import get_protocol
 from lipscore.types import VideoScore
@@ -154,3 +158,36 @@ def test_names_in_csv_files_are_no_formulas(tmp_path: Path) -> None:
     assert read_groups(tmp_path / "groups.csv") == {"kind": {"x": set(NAMES)}}
     (tmp_path / "manifest.csv").write_text("name,video\n" + "".join(f"{name},v.mp4\n" for name in column))
     assert [job.name for job in read_manifest(tmp_path / "manifest.csv")] == NAMES
+
+
+def test_doctor_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> tuple[doctor.State, str]:
+        raise MissingError("no device")
+
+    monkeypatch.setattr(doctor, "_clip", lambda: ("WARN", "found 5"))
+    monkeypatch.setattr(doctor, "_weights", lambda: ("ok", "all there"))
+    result = run("doctor", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["exit_status"]) == (0, 0)
+    assert [check["name"] for check in found["checks"]] == ["versions", "ffmpeg", "device", "weights", "clip"]
+    assert found["checks"][-1] == {"name": "clip", "state": "WARN", "text": "found 5", "exit_status": 0}
+    assert "WARN  found 5" in result.stderr
+    monkeypatch.setattr(doctor, "_device", missing)
+    result = run("doctor", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["exit_status"]) == (3, 3)
+    monkeypatch.setattr(doctor, "_device", lambda: ("FAIL", "broken"))
+    assert run("doctor").exit_code == 1
+
+
+def test_an_output_that_is_there_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_text("precious")
+    for command in ("visualise", "fix"):
+        result = run(command, str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4"))
+        assert result.exit_code == 2 and "is there already; give --overwrite" in result.stderr
+    assert (tmp_path / "out.mp4").read_text() == "precious"
+
+
+def test_options_that_do_nothing_under_mini_are_said() -> None:
+    for options in (ModelOptions("mini", fast=True), ModelOptions("mini", precision="bf16")):
+        assert "change nothing" in load(options, get_protocol("wav2lip")).note
+    assert load(ModelOptions("mini", precision="fp32"), get_protocol("wav2lip")).note == ""
