@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-from lipscore.errors import MissingError, UsageError
+from lipscore.errors import MissingError, UsageError, WeightsError
 from lipscore.eval.cli.main import app
 from lipscore.eval.options import ModelOptions
 from lipscore.eval.report.table.read import read_groups
@@ -25,6 +28,7 @@ from lipscore.eval.store.cells import cell, text_of
 from lipscore.eval.store.records import Record, as_csv
 from lipscore.eval.tools import doctor
 from lipscore.media import ffmpeg
+from lipscore.syncnet.models.mini import WEIGHTS, mini_sha256
 from lipscore.syncnet.protocols import get_protocol
 from lipscore.types import VideoScore
 from lipscore.weights.fetch import Search
@@ -191,3 +195,22 @@ def test_options_that_do_nothing_under_mini_are_said() -> None:
     for options in (ModelOptions("mini", fast=True), ModelOptions("mini", precision="bf16")):
         assert "change nothing" in load(options, get_protocol("wav2lip")).note
     assert load(ModelOptions("mini", precision="fp32"), get_protocol("wav2lip")).note == ""
+
+
+def test_weights_that_train_mini_wrote_can_score(tmp_path: Path) -> None:
+    own = tmp_path / "own.safetensors"
+    with safe_open(WEIGHTS, framework="pt") as file:
+        tensors, numbers = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, own, {**numbers, "trained": "here"})
+    protocol = get_protocol("wav2lip")
+    loaded = load(ModelOptions("mini", mini_weights=own), protocol)
+    (file_, *_) = loaded.weights_record()
+    assert (file_["name"], file_["built_in"]) == ("own.safetensors", False)
+    assert file_["sha256"] == hashlib.sha256(own.read_bytes()).hexdigest() != mini_sha256()
+    assert loaded.changed == ("mini with the weights own.safetensors",)
+    assert load(ModelOptions("mini"), protocol).changed == ()
+    own.write_text("no weights")
+    with pytest.raises(WeightsError, match=r"own\.safetensors: not the built-in model's weights"):
+        load(ModelOptions("mini", mini_weights=own), protocol)
+    with pytest.raises(UsageError, match="give --model mini"):
+        ModelOptions("vgg", mini_weights=own)
