@@ -57,7 +57,8 @@ class ModelOptions:
     """Which networks score, and where they run.
 
     Raises:
-        UsageError: the model or the detector is unknown, cores is below 1, or there are a detector and boxes.
+        UsageError: the model or the detector is unknown, cores is below 1, there are a detector and boxes, or there are
+            mini's weights with another model.
     """
 
     model: str = option("auto", "vgg (official weights), mini (built in), or auto: vgg if its weights are available.")
@@ -75,12 +76,15 @@ class ModelOptions:
     cores: int | None = option(
         None, "CPU cores for the networks; default: all available cores.", panel="Speed", least=1
     )
+    mini_weights: Path | None = option(None, "With --model mini: weights that `lipscore train mini` wrote.")
 
     def __post_init__(self) -> None:
         """Check the choices."""
         _check(self)
         _choose("model", self.model, MODELS)
         _choose("detector", self.detector, DETECTORS)
+        if self.mini_weights is not None and self.model != "mini":
+            raise UsageError.about("mini_weights", self.mini_weights, "are mini's: give --model mini too")
         if self.detector != "auto" and self.detections is not None:
             raise UsageError.about("detector", self.detector, "finds no faces where --detections gives them; drop one")
 
@@ -220,6 +224,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         """Check the numbers and the backend."""
         _check(self)
+        if self.chunk == 0:
+            raise UsageError.about("chunk", self.chunk, "must be more than 0; leave it out to score videos whole")
         _choose("on", self.on, BACKENDS)
 
     @property

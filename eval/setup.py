@@ -38,7 +38,8 @@ class Models:
 
     detector_for: returns a video's face detector (boxes from files differ between videos).
     note: a line for the user about the choice of model, or empty.
-    changed: deviations for speed, in the words of the record.
+    changed: deviations for speed, and other weights of mini, in the words of the record.
+    mini_weights: the file of mini's weights.
     pool: the threads that run the networks' batches.
     """
 
@@ -50,6 +51,7 @@ class Models:
     note: str = ""
     changed: tuple[str, ...] = ()
     pool: Pool = field(default_factory=Pool)
+    mini_weights: Path = WEIGHTS
 
     def comparable(self, protocol: Protocol) -> bool:
         """Whether scores are comparable with published ones: official weights, unchanged protocol, known FFmpeg."""
@@ -71,7 +73,9 @@ class Models:
             for file in self.weights
         ]
         if self.sync.name == "mini":
-            return [{"name": WEIGHTS.name, "path": str(WEIGHTS), "sha256": mini_sha256(), "built_in": True}, *files]
+            own = self.mini_weights
+            file = {"name": own.name, "path": str(own), "sha256": mini_sha256(own), "built_in": own == WEIGHTS}
+            return [file, *files]
         return files
 
 
@@ -264,13 +268,18 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
         except WeightsError as error:
             if options.model == "vgg":
                 raise
+            first = str(error).split(". ", 1)[0]
             note = (
                 "model=mini: the official weights are not here and could not be fetched, so the built-in model scores. "
-                f"Its numbers are estimates, not comparable with published ones. {short(error)}"
+                f"Its numbers are estimates, not comparable with published ones. {first}."
             )
         else:
             return loader.official(*files)  # files that are there and are not the published ones are an error
-    return loader.built_in(note)
+    models = loader.built_in(note)
+    if models.detector != "s3fd" and (options.fast or options.precision not in (None, "fp32")):
+        idle = "fast and precision change nothing: they are S3FD's and SyncNet v2's, and neither runs"
+        models = replace(models, note="; ".join(filter(None, (models.note, idle))))
+    return models
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +324,7 @@ class _Loader:
             tf32=self.precision == "tf32",
             pool=self.pool,
         )
-        note, changed = _unverified(file), self._inexact()
+        note, changed = file.note, self._inexact()
         models = Models(sync, _no_detector, "none", (file,), self.device, note, changed, self.pool)
         return self._with_detector(models, self._kind("s3fd"), s3fd)
 
@@ -327,8 +336,10 @@ class _Loader:
         """
         kind = self._kind("hog")
         s3fd = self._file(catalogue.S3FD) if kind == "s3fd" else None
-        sync = load_mini(self.device, pool=self.pool)
-        models = Models(sync, _no_detector, "none", (), self.device, note, pool=self.pool)
+        own = self.options.mini_weights or WEIGHTS
+        sync = load_mini(self.device, own, pool=self.pool)
+        own_changed = () if own == WEIGHTS else (f"mini with the weights {own.name}",)
+        models = Models(sync, _no_detector, "none", (), self.device, note, own_changed, self.pool, own)
         return self._with_detector(models, kind, s3fd)
 
     def _kind(self, by_default: str) -> str:
@@ -376,15 +387,9 @@ class _Loader:
         return replace(
             _looking(models, s3fd),
             weights=(*models.weights, file),
-            note=models.note or _unverified(file),
-            changed=(*changed, *self._inexact()),
+            note=models.note or file.note,
+            changed=tuple(dict.fromkeys((*changed, *self._inexact(), *models.changed))),
         )
-
-
-def _unverified(file: catalogue.WeightFile) -> str:
-    """The note for a file that is not the published one, or empty."""
-    taken = "weights not verified: --allow-unverified took files that are not the published ones"
-    return "" if file.verified else taken
 
 
 def _looking(models: Models, detector: Detector) -> Models:
@@ -393,8 +398,3 @@ def _looking(models: Models, detector: Detector) -> Models:
 
 def _no_detector(video: Path) -> Detector:
     raise AssertionError(f"{video}: a direct protocol looks for no face")
-
-
-def short(error: Exception) -> str:
-    """An error's first sentence."""
-    return str(error).split(". ", 1)[0] + "."

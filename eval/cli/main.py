@@ -8,12 +8,14 @@ their functions, so that --help does not wait for it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lipscore import __version__
 from lipscore.eval.cli.commands import admin, results, tools, train
@@ -26,8 +28,24 @@ from lipscore.eval.cli.commands.score import filter_, score
 from lipscore.eval.cli.commands.serve import serve
 from lipscore.eval.cli.commands.signature import signature
 from lipscore.eval.cli.commands.table import table
+from lipscore.eval.cli.output import say
+
+
+class _Program(TyperGroup):
+    """The program's group of commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an empty argument, which an unset variable in a script leaves: as a path it is the current folder."""
+        for place, word in enumerate(args):
+            if not word or re.fullmatch("--[a-z-]+=", word):
+                before = " ".join(args[:place]) or "lipscore"
+                say(f"lipscore: an argument is empty, after {before!r}; is a variable of the command not set?")
+                raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
+    cls=_Program,
     help="LSE-D, LSE-C, audio-video offset, PSNR and SSIM of talking-head videos.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -6,6 +6,7 @@ rebuilds the objects from the parsed values. The fields' metadata holds the help
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, g
 
 import typer
 
-from lipscore.errors import LipscoreError
+from lipscore.errors import LipscoreError, MissingError
 from lipscore.eval.cli.output import quieted, say
 from lipscore.eval.options import (
     DetectOptions,
@@ -95,6 +96,10 @@ def _made(function: F, quiet: inspect.Parameter | None = None) -> F:
         except BrokenPipeError:  # the reader of the output (such as head) has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            end(f"lipscore: {error.filename}: the name is too long for a file", MissingError.exit_status)
 
     parameters: list[inspect.Parameter] = [] if quiet is None else [quiet]
     for name, parameter in inspect.signature(function).parameters.items():

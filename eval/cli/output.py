@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from shutil import get_terminal_size
 from typing import IO
 
+from lipscore.errors import MissingError
+
 # C0 and C1 controls but for tab and newline, line separators, marks that turn the reading direction, lone surrogates
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _state = {"quiet": False}  # of the process: progress comes from several threads
@@ -81,8 +83,20 @@ def show(text: str, *, painted: bool = False) -> None:
 
 
 def emit(text: str, *, painted: bool = False) -> None:
-    """A result on standard output, for a program (--json): also with --quiet."""
-    print(_encodable(text if painted else visible(text), sys.stdout), flush=True)
+    """A result on standard output, for a program (--json): also with --quiet.
+
+    Raises:
+        MissingError: it cannot be written.
+        BrokenPipeError: its reader has closed it.
+    """
+    try:
+        print(_encodable(text if painted else visible(text), sys.stdout), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):  # what is left in its buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise MissingError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _encodable(text: str, stream: IO[str]) -> str:

@@ -82,7 +82,7 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
         )
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
-    jobs = find_jobs(request.inputs, request.models, request.run, protocol)
+    jobs = find_jobs(request.inputs, request.models, request.run, protocol, reporter.say)
     if request.inputs.reference is not None and not any(job.reference for job in jobs):
         reporter.say(f"{request.inputs.reference}: holds a reference of none of the {len(jobs)} videos")
     out, lines_to = request.output.out, request.output.lines_to
@@ -171,8 +171,17 @@ def _engine(request: Request, jobs: Sequence[Job], reporter: Reporter) -> Abstra
     return Cluster(request, jobs, reporter)
 
 
-def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, protocol: protocols.Protocol) -> list[Job]:
+def find_jobs(
+    inputs: InputOptions,
+    models: ModelOptions,
+    run_: RunOptions,
+    protocol: protocols.Protocol,
+    say: Callable[[str], object] = lambda _: None,
+) -> list[Job]:
     """The videos that a run scores, each with its reference and its boxes, in pieces where that is asked for.
+
+    Args:
+        say: told what the user may not expect.
 
     Raises:
         UsageError: the options contradict each other.
@@ -184,6 +193,8 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
                 "--manifest: lists the videos itself; leave out INPUT, --reference, --audio and --detections"
             )
         jobs = read_manifest(inputs.manifest)
+        if not inputs.find_references:
+            jobs = [replace(job, reference=None, reference_url="") for job in jobs]
     else:
         apart = [place for place in (inputs.reference, inputs.audio) if place is not None]
         jobs = _jobs(collect(inputs.inputs, apart), inputs, models)
@@ -193,8 +204,11 @@ def find_jobs(inputs: InputOptions, models: ModelOptions, run_: RunOptions, prot
         return jobs
     if any(job.url or job.audio_url for job in jobs):
         raise UsageError("--chunk: takes local files; fetch the videos first, or leave it out")
-    if any(job.reference_folder or job.reference for job in jobs):
-        raise UsageError("--chunk: takes no references; score them without it, or compare with `lipscore compare`")
+    if any(job.reference for job in jobs) or inputs.reference is not None:
+        if inputs.reference is not None or inputs.manifest is not None:
+            raise UsageError("--chunk: takes no references; leave them out, or compare with `lipscore compare`")
+        say(f"--chunk: pieces are compared with no reference; {REFERENCE_FOLDER}/ is left out (--no-reference)")
+    jobs = [replace(job, reference=None, reference_folder=None) for job in jobs]
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
 

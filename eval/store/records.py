@@ -21,6 +21,7 @@ import numpy as np
 
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
+from lipscore.eval.store.cells import cell
 from lipscore.media.files.aside import replace_whole
 from lipscore.metrics import catalogue, standards
 from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, Status, TrackScore, VideoScore
@@ -239,12 +240,8 @@ def as_csv(records: Iterable[Record]) -> bytes:
             "audio": record.score.audio.path if record.score.audio else None,
             "seconds": round(sum(record.score.seconds.values()), 3) if record.score.seconds else None,
         }
-        writer.writerow([_cell(data.get(name)) for name in columns])
+        writer.writerow([cell(data.get(name)) for name in columns])
     return text.getvalue().encode(errors="backslashreplace")
-
-
-def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _is_json(line: bytes) -> bool:

@@ -207,7 +207,9 @@ def _text_lines(path: Path) -> list[str]:
 def _row(number: int, before: str, comment: str) -> Row:
     words = before.split()
     if not 2 <= len(words) <= 4:
-        raise ValueError(f"{len(words)} columns; expected {_titles(COLUMNS[:2])}, or {_titles(COLUMNS)}")
+        raise ValueError(
+            f"{len(words)} column{'s' * (len(words) != 1)}; expected {_titles(COLUMNS[:2])}, or {_titles(COLUMNS)}"
+        )
     try:
         values = [_column(word) for word in words]
     except ValueError:

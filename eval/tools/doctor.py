@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from lipscore.demo.clips import render_clip
@@ -21,24 +22,38 @@ State = Literal["ok", "WARN", "FAIL"]
 SEED, SHIFT_FRAMES, TOLERANCE = 1, 4, 1  # frames
 
 
-def examine(say: Callable[[str], object]) -> int:
-    """Say what was found, line by line.
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found; exit_status: of a FAIL, 1, or 3 where something is missing; else 0."""
 
-    Returns:
-        The exit status: 0 nothing fails (WARN is for what works, but not as measured), 1 a check fails, 3 something is
-        missing.
+    name: str
+    state: State
+    text: str
+    exit_status: int = 0
+
+
+def examine(say: Callable[[str], object]) -> list[Check]:
+    """Check the installation, and say what was found line by line.
+
+    WARN is for what works, but not as measured: other weights than the official ones, or another FFmpeg.
     """
-    checks: tuple[Callable[[], tuple[State, str]], ...] = (_versions, _ffmpeg, _device, _weights, _clip)
-    status = 0
-    for check in checks:
+    checks: dict[str, Callable[[], tuple[State, str]]] = {
+        "versions": _versions,
+        "ffmpeg": _ffmpeg,
+        "device": _device,
+        "weights": _weights,
+        "clip": _clip,
+    }
+    found = []
+    for name, check in checks.items():
         try:
             state, text = check()
-            worst = 1
+            done = Check(name, state, text, int(state == "FAIL"))
         except LipscoreError as error:
-            state, text, worst = "FAIL", str(error), error.exit_status
-        say(f"{state:<4}  {text}")
-        status = max(status, worst) if state == "FAIL" else status
-    return status
+            done = Check(name, "FAIL", str(error), error.exit_status)
+        say(f"{done.state:<4}  {done.text}")
+        found.append(done)
+    return found
 
 
 def _versions() -> tuple[State, str]:

@@ -307,9 +307,9 @@ def load_mini(device: torch.device, path: Path = WEIGHTS, pool: Pool | None = No
 
 
 @cache
-def mini_sha256() -> str:
-    """Hex SHA-256 of the shipped weight file."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+def mini_sha256(path: Path = WEIGHTS) -> str:
+    """Hex SHA-256 of a weight file, read once."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def held_out_figures() -> dict[str, Any]:

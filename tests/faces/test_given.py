@@ -99,3 +99,13 @@ def test_json_that_is_no_box_is_a_message(tmp_path: Path, content: str) -> None:
     (tmp_path / "clip.json").write_text(content)
     with pytest.raises(MediaError, match=r"clip\.json"):
         GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
+
+
+def test_a_file_of_boxes_is_for_one_video(tmp_path: Path) -> None:
+    boxes = tmp_path / "faces.json"
+    boxes.write_text("[[[1, 2, 30, 40, 0.9]]]")
+    given = GivenBoxes(boxes)
+    for video in (Path("a/talk.mp4"), Path("b/talk.mp4")):
+        assert len(given.for_video(video).boxes) == 1
+    with pytest.raises(MediaError, match=r"for one video; give a folder with other\.json"):
+        given.for_video(Path("other.mp4"))

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from lipscore.errors import UsageError
 from lipscore.eval.cli.main import app
+from lipscore.eval.options import InputOptions, ModelOptions, RunOptions
 from lipscore.eval.report.drift import drifts, sentence
+from lipscore.eval.run.batch import find_jobs
 from lipscore.eval.run.jobs import Job, Piece
 from lipscore.eval.run.pieces import plan, score_piece, split
 from lipscore.eval.setup import Setup, load_models
@@ -173,3 +175,26 @@ def test_references_do_not_go_with_pieces(drifting: Path, tmp_path: Path) -> Non
     options = ["--model", "mini", "--chunk", "6", "--reference", str(drifting.parent)]
     result = CliRunner().invoke(app, ["score", str(drifting), *options, *files])
     assert (result.exit_code, "--chunk: takes no references" in result.stderr) == (2, True)
+
+
+def test_a_reference_folder_beside_a_long_video_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "in" / "reference").mkdir(parents=True)
+    for path in (tmp_path / "in" / "a.mp4", tmp_path / "in" / "reference" / "a.mp4"):
+        path.write_text("no video")
+    said: list[str] = []
+    chunks, models = RunOptions(chunk=6.0), ModelOptions("mini")
+    asked = InputOptions((tmp_path / "in",))
+    (job,) = find_jobs(asked, models, chunks, WAV2LIP, said.append)
+    assert job.reference is None and job.reference_folder is None
+    assert said == ["--chunk: pieces are compared with no reference; reference/ is left out (--no-reference)"]
+    for wanted in (replace(asked, find_references=False), InputOptions((tmp_path / "in" / "reference",))):
+        (job,) = find_jobs(wanted, models, chunks, WAV2LIP, said.append)
+        assert job.reference is None and len(said) == 1
+    (whole,) = find_jobs(asked, models, RunOptions(), WAV2LIP, said.append)
+    assert whole.reference == tmp_path / "in" / "reference" / "a.mp4"
+    (tmp_path / "list.csv").write_text("video,reference\nin/a.mp4,in/reference/a.mp4\n")
+    listed = InputOptions((), manifest=tmp_path / "list.csv")
+    with pytest.raises(UsageError, match="takes no references"):
+        find_jobs(listed, models, chunks, WAV2LIP)
+    (job,) = find_jobs(replace(listed, find_references=False), models, chunks, WAV2LIP)
+    assert job.reference is None

@@ -282,7 +282,7 @@ def test_psnr_of_videos_without_a_face_counts_in_the_means() -> None:
     assert means == {"lse_d": (7.0, 1), "lse_c": (6.0, 1), "psnr": (35.0, 2), "ssim": (0.7, 2)}
     assert {name: (value.value, value.n) for name, value in found.rows.items()} == {"lse_d": (7, 1), "lse_c": (6, 1)}
     assert (found.scored, found.total, len(found.not_scored)) == (1, 4, 2)
-    assert "PSNR 35.000000 (n=2)" in lines(found)[1]
+    assert "PSNR 35.000000 (n=2)" in lines(found)[0]
 
 
 def test_rows_and_videos_are_averaged_apart() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lipscore.eval.cli.options import command, quietable
-from lipscore.eval.cli.output import show
+from lipscore.eval.cli.output import emit, show, tell
 
 WeightsDir = Annotated[Path | None, typer.Option(help="Folder to search first.")]
 
@@ -25,11 +27,18 @@ def protocols(
 
 
 @command
-def doctor() -> None:
-    """Check this installation: versions, FFmpeg, device, weights, and a rendered clip whose offset is known."""
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check this installation: versions, FFmpeg, device, weights, and a rendered clip whose offset is known.
+
+    ok: as measured; WARN: works, but not as measured; FAIL: exit status 1, or 3 where something is missing.
+    """
     from lipscore.eval.tools.doctor import examine
 
-    raise typer.Exit(examine(show))
+    checks = examine(tell if as_json else show)
+    status = max(check.exit_status for check in checks)
+    if as_json:
+        emit(json.dumps({"schema": 1, "exit_status": status, "checks": [asdict(check) for check in checks]}))
+    raise typer.Exit(status)
 
 
 @command

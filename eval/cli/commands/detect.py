@@ -136,6 +136,7 @@ def _write(output: Path, done: Sequence[Detection]) -> None:
     Raises:
         MissingError: they cannot be written.
     """
+    from lipscore.eval.store.cells import cell
     from lipscore.media.files.aside import replace_whole
 
     records = [result.as_json() for result in done]
@@ -143,7 +144,7 @@ def _write(output: Path, done: Sequence[Detection]) -> None:
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
-    table.writerows(records)
+    table.writerows({name: cell(value) for name, value in record.items()} for record in records)
     replace_whole(output.with_suffix(".csv"), text.getvalue().encode())
 
 

@@ -53,6 +53,9 @@ def score(
             rich_help_panel="Reference",
         ),
     ] = None,
+    no_reference: Annotated[
+        bool, typer.Option("--no-reference", help="Compare with no reference.", rich_help_panel="Reference")
+    ] = False,
     run: RunOptions,
     protocol: ProtocolOptions,
     models: ModelOptions,
@@ -74,7 +77,10 @@ def score(
     judge = Judge.prepare(verdict)
     if not inputs and manifest is None:
         raise UsageError("nothing to score: name videos or folders, or give --manifest FILE")
-    asked = replace(inputs_of(inputs or [], reference), manifest=manifest, audio=audio)
+    if no_reference and reference is not None:
+        raise UsageError("--reference and --no-reference contradict each other: give one of them")
+    asked = inputs_of(inputs or [], reference, find_references=not no_reference)
+    asked = replace(asked, manifest=manifest, audio=audio)
     request = Request(asked, protocol, models, compared, run, output)
     ran = run_batch(request, Terminal(_print_json if as_json else None), sys.argv)
     report(ran, output.out, as_json)

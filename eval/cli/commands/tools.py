@@ -87,6 +87,7 @@ def visualise(
     video: Video,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Output video; charts go into the same folder.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")] = False,
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
@@ -94,6 +95,7 @@ def visualise(
 
     Example: lipscore visualise talk.mp4 --out talk-boxes.mp4
     """
+    _check_new(out, overwrite)
     setup = load_setup(protocol, models)
     from lipscore.eval.tools.visualise import visualise as draw
 
@@ -123,8 +125,7 @@ def fix(
 
     Example: lipscore fix late.mp4 --out fixed.mp4
     """
-    if out.exists() and not overwrite:
-        raise UsageError.about("out", out, "is there already; give --overwrite, or name another file")
+    _check_new(out, overwrite)
     if max_offset is not None:
         _mend(video, out, max_offset, min_confidence, protocol, models)
     setup = load_setup(protocol, models)
@@ -137,6 +138,11 @@ def fix(
     if done.verdict == "fixed":
         show(str(out))
     raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)
+
+
+def _check_new(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise UsageError.about("out", out, "is there already; give --overwrite, or name another file")
 
 
 def _mend(

@@ -12,6 +12,7 @@ from functools import partial
 
 from lipscore.eval import grid
 from lipscore.eval.report.table.build import SURE, Cell, Column, Comparison, Row, Table
+from lipscore.eval.store.cells import cell as written_cell
 from lipscore.metrics.reduce import Interval
 
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -304,9 +305,7 @@ def _held(table: Table, above: Mapping[str, float]) -> list[Column]:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else written_cell(value)
 
 
 def _finite(value: object) -> object:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lipscore.errors import MissingError, UsageError
+from lipscore.eval.store.cells import text_of
 from lipscore.eval.store.records import Record, read_records
 from lipscore.eval.store.signature import Signature, difference, parse
 from lipscore.types import VideoScore
@@ -163,7 +164,7 @@ def read_groups(path: Path) -> dict[str, dict[str, set[str]]]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
+            rows = [[text_of(cell) for cell in row] for row in csv.reader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MissingError(f"--groups {path}: cannot be read ({error})") from error
     if not rows or len(rows[0]) < 2:

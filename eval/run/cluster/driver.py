@@ -200,7 +200,14 @@ class Cluster:
     def _paths(self) -> list[str]:
         """What must be there on every node: the inputs and folders that were named, where the driver sees them."""
         inputs, models = self._request.inputs, self._request.models
-        named = [*inputs.inputs, inputs.reference, inputs.audio, models.detections, models.weights_dir]
+        named = [
+            *inputs.inputs,
+            inputs.reference,
+            inputs.audio,
+            models.detections,
+            models.weights_dir,
+            models.mini_weights,
+        ]
         here = [path for path in named if path is not None and not url_of(path) and path.exists()]
         return [str(path.absolute()) for path in here]
 

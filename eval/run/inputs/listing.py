@@ -13,6 +13,7 @@ from pathlib import Path
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.run.inputs.fetch import path_of, url_of
 from lipscore.eval.run.jobs import Job
+from lipscore.eval.store.cells import text_of
 
 COLUMNS = ("video", "audio", "reference", "name", "group")
 
@@ -61,6 +62,7 @@ def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[Job]:
     for row in rows:
         if None in row:
             raise UsageError.about("manifest", path, f"line {rows.line_num} has more cells than the first line")
+        row = {name: text_of(value or "") for name, value in row.items()}
         if not row["video"]:
             raise UsageError.about("manifest", path, f"line {rows.line_num} names no video")
         video, url = _place(path.parent, row["video"])

@@ -24,14 +24,15 @@ SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
 
 
 class GivenBoxes:
-    """A folder of boxes.
+    """A folder of boxes, or the file of one video's.
 
     Raises:
-        MissingError: `folder` is not a folder.
+        MissingError: there is neither.
     """
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
+        self._stem: str | None = None
+        if not folder.is_dir() and not folder.is_file():
             raise MissingError.about("detections", folder, "not a folder; name one that holds a STEM.json per video")
         self.folder = folder
 
@@ -39,10 +40,15 @@ class GivenBoxes:
         """The boxes of a video, from the file with its stem.
 
         Raises:
-            MediaError: the file is missing, cannot be read, or is not a list per frame of rows of five numbers; the
-                message names the frame and the row. Other videos of the run continue.
+            MediaError: the one file was another video's; or the file is missing, cannot be read, or is not a list per
+                frame of rows of five numbers (the message names the frame and the row). Other videos continue.
         """
-        return read_boxes(self.folder / f"{video.stem}.json")
+        if self.folder.is_dir():
+            return read_boxes(self.folder / f"{video.stem}.json")
+        if self._stem not in (None, video.stem):
+            raise MediaError(f"{self.folder}: a file of boxes is for one video; give a folder with {video.stem}.json")
+        self._stem = video.stem
+        return read_boxes(self.folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,12 @@ class WeightFile:
     sha256: str
     verified: bool
 
+    @property
+    def note(self) -> str:
+        """The note for the user if it is not the published one, or empty."""
+        taken = "weights not verified: --allow-unverified took files that are not the published ones"
+        return "" if self.verified else taken
+
 
 def _sources(name: str) -> tuple[str, ...]:
     hub = "https://huggingface.co"

@@ -7,6 +7,7 @@ import http.client
 import os
 import queue
 import ssl
+import tempfile
 import threading
 import time
 import urllib.error
@@ -29,6 +30,14 @@ CHUNK = 1 << 18  # bytes per read
 ATTEMPTS = 5  # requests per source, as long as each one brings more of the file
 
 Progress = Callable[[str, int, int], None]  # (file name, bytes so far, total bytes)
+
+
+def _home_cache() -> Path:
+    """~/.cache; for a user without a home (a container's --user) a folder in the temporary one."""
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class Search:
         folders = []
         for option, value in named:
             if value:
-                folder = Path(value).expanduser()
+                folder = Path(os.path.expanduser(value))  # noqa: PTH111 - Path's fails where there is no home
                 if not folder.is_dir():
                     raise WeightsError.about(
                         option, folder, f"not a folder; name one that holds {' or '.join(PUBLISHED)}"
@@ -63,7 +72,7 @@ class Search:
                 folders.append(folder)
         # The XDG specification says to ignore a relative XDG_CACHE_HOME.
         base = Path(env.get("XDG_CACHE_HOME", ""))
-        cache = (base if base.is_absolute() else Path.home() / ".cache") / "lipscore"
+        cache = (base if base.is_absolute() else _home_cache()) / "lipscore"
         return cls(cache, tuple(folders), env.get("LIPSCORE_OFFLINE", "") not in ("", "0"))
 
     def published(self, name: str) -> Published:
