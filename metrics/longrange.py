@@ -15,6 +15,7 @@ Shift d pairs lip window i with audio window i + d. An offset is -d: positive wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,12 +179,20 @@ def _vertex(left: float, middle: float, right: float) -> float:
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (left - right) / (2 * bend)))
 
 
-def confidence(peak: Peak) -> float:
+def confidence(peak: Peak, weights: Sequence[float] = FITTED) -> float:
     """How likely the offset is right to a frame, for the built-in model's towers (docs/measures/long-range.md).
 
     A logistic function of the logarithm of z and of z's lead over the best other shift, neither taken below 0.05.
     Fitted on files of 2.5 to 15 seconds, made of clips of eleven sources; a fifth have another recording's sound.
+
+    Args:
+        weights: of `confidence_terms`.
     """
+    terms = confidence_terms(peak)
+    return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(weights, terms, strict=True))))
+
+
+def confidence_terms(peak: Peak) -> tuple[float, float, float]:
+    """What `confidence` weighs: 1, log z, and the logarithm of z's lead."""
     lead = 0.05 if math.isnan(peak.second_z) else max(0.05, peak.z - peak.second_z)
-    terms = (1.0, math.log(max(0.05, peak.z)), math.log(lead))
-    return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(FITTED, terms, strict=True))))
+    return 1.0, math.log(max(0.05, peak.z)), math.log(lead)
