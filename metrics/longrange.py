@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from lipscore.types import Floats
 
-REACH = 125  # frames to either side: 5 seconds
-LEAST = 8  # windows of overlap from which on a shift takes part
-FITTED = (-7.13, 4.69, 0.79)  # of `confidence`: 1, log z, log lead
-FOUND = 0.8  # the confidence from which on an offset is an answer: 3 % of files with another's sound reach it
-ENOUGH = 25  # windows of overlap that an answer needs: a second
+REACH = 125  # frames to each side: 5 seconds
+LEAST = 8  # the fewest windows of overlap with which a shift takes part
+FITTED = (-7.13, 4.69, 0.79)  # weights of `confidence_terms`: 1, log z, log lead
+FOUND = 0.8  # the least confidence of an answer; 3 % of files with another recording's sound reach it
+ENOUGH = 25  # the fewest windows of overlap of an answer: a second
 GUARD = 3  # frames around the best shift that belong to its own peak: a window spans five frames
 
 Doubles = NDArray[np.float64]
@@ -57,7 +57,7 @@ class ShiftSums:
         return len(self.total) // 2
 
     def moved(self, frames: int) -> ShiftSums:
-        """The sums as they were if the audio came `frames` later: shift d takes the place of d + frames."""
+        """The sums as they would be if the audio came `frames` later: shift d takes the place of d + frames."""
         target = np.arange(len(self.total)) - frames
         inside = (target >= 0) & (target < len(self.total))
         total, count = np.zeros_like(self.total), np.zeros_like(self.count)

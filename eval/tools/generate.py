@@ -1,4 +1,4 @@
-"""`lipscore generate`: one video or a list of pairs through Wav2Lip, a record beside each output, resumed by it."""
+"""`lipscore generate`: run Wav2Lip on one video or on a list; a record beside each output lets a run resume."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def load_setup(
 
 
 def _no_detector(video: Path) -> Detector:
-    raise AssertionError(f"{video}: a constant box asks no detector")
+    raise AssertionError(f"{video}: a constant box needs no detector")
 
 
 def _always(detector: Detector) -> Callable[[Path], Detector]:
@@ -185,14 +185,14 @@ def make_all(
     """Make every pair's video; one that cannot be made does not stop the others.
 
     Args:
-        resume: what an earlier run made of the same files with the same options stays.
-        overwrite: an output that is there without a record of lipscore's is replaced.
-        progress: gives what is told how far a pair is.
-        told: of each pair's result.
+        resume: keep what an earlier run made of the same files with the same options.
+        overwrite: replace an existing output that has no record of lipscore's.
+        progress: makes the callback that receives a pair's progress.
+        told: receives each pair's result.
 
     Raises:
         UsageError: the options do not suit the only pair.
-        MissingError: something that every pair needs is not there (FFmpeg, a folder that can be written).
+        MissingError: something that every pair needs is missing (FFmpeg, a writable folder).
     """
     made: list[Made] = []
     for pair in pairs:
@@ -331,7 +331,7 @@ def _sentence(pair: Pair, done: Generated) -> str:
 
 
 def check_scoring(scoring: Request) -> None:
-    """See, before anything is generated, that it could be scored.
+    """Check, before anything is generated, that the result can be scored.
 
     Raises:
         UsageError: no such protocol.

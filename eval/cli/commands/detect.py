@@ -27,16 +27,17 @@ COLUMNS = ("video", "status", "offset_frames", "offset_seconds", "confidence", "
 def detect(
     inputs: Inputs,
     *,
-    as_json: Annotated[bool, typer.Option("--json", "-j", help="JSON on standard output, an object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object per line.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the JSON lines; a table goes beside it, as .csv.")
+        Path | None,
+        typer.Option("--output", "-o", help="File for the JSON lines; a table is written next to it as .csv."),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Add each face track, and the time taken.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each face track and the times too.")] = False,
     search: DetectOptions,
     protocol: DetectProtocol,
     models: ModelOptions,
 ) -> None:
-    """Find offsets of up to seconds, and drift; exit 1 where some video has no sure offset.
+    """Find offsets of several seconds, and drift; exit 1 if a video has no certain offset.
 
     Example: lipscore detect talk.mp4 --json
     """

@@ -1,4 +1,4 @@
-"""The driver of a run on Ray: it connects, compares the nodes with itself, makes workers, and reads their replies."""
+"""The driver of a run on Ray: it connects, compares the nodes with itself, starts workers and reads their replies."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Cluster:
         return Crew(self._jobs, hands, self._count, order=order, actors=actors, started=progress.started)
 
     def floors(self, _: Outcome) -> list[Floor]:
-        """None: a cluster keeps no embeddings."""
+        """Always None: a cluster keeps no embeddings."""
         return []
 
     def _take(self, store: RecordStore | None, progress: Progress, index: int, reply: Reply) -> Done | None:
@@ -137,7 +137,7 @@ class Cluster:
         return ray.remote(**options)(Worker).remote(self._order)
 
     def _first_made(self) -> Made:
-        """What the first worker makes that has loaded its networks."""
+        """What the first worker reports after it has loaded its networks."""
         waiting = {actor.load.remote(): actor for actor in self._actors}
         failure: LipscoreError | None = None
         while waiting:
@@ -159,7 +159,7 @@ class Cluster:
         raise failure
 
     def _usable(self) -> list[dict[str, Any]]:
-        """The nodes with room for a worker that are as the driver is; the others are named to the user.
+        """The nodes that have room for a worker and match the driver; the user is told of the others.
 
         Raises:
             MissingError: there are nodes with room, and all are refused.
@@ -193,14 +193,14 @@ class Cluster:
         return answers
 
     def _paths(self) -> list[str]:
-        """What must be there on every node: the inputs and folders that were named, where the driver sees them."""
+        """The paths that every node must have: the named inputs and folders, at the driver's paths."""
         inputs, models = self._request.inputs, self._request.models
         named = [*inputs.inputs, inputs.reference, inputs.audio, models.detections, models.weights_dir]
         here = [path for path in named if path is not None and not url_of(path) and path.exists()]
         return [str(path.absolute()) for path in here]
 
     def _places(self, nodes: Sequence[dict[str, Any]]) -> int:
-        """How many workers the nodes hold."""
+        """The number of workers that the nodes can hold."""
         run, places = self._request.run, 0
         for node in nodes:
             has = node["Resources"]
@@ -235,7 +235,7 @@ def _connect(address: str | None) -> None:
 
 
 def _size(job: Job) -> float:
-    """What a job's time goes with: the file's bytes, a piece's share of them; 0 where they are not known."""
+    """A measure of a job's time: the file's bytes, or a piece's share of them; 0 if unknown."""
     try:
         size = float(job.path.stat().st_size)
     except OSError:
