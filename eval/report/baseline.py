@@ -51,7 +51,7 @@ def judge(records: Sequence[VideoScore], baseline: Baseline, *, allow_mixed: boo
     run = Results("this run", Path(), {score.name: score for score in records}, signature, "")
     differs = mixed([baseline.results, run]) if signature and baseline.results.signature else []
     if differs and not allow_mixed:
-        raise UsageError(f"--baseline: {differs[0]}; score alike, or give --allow-mixed")
+        raise UsageError(f"--baseline: {differs[0]}; score with the same settings, or give --allow-mixed")
     warnings = [*differs, *([said] if (said := other_noise(baseline.noise_signature, run)) else [])]
     columns = [column for column in columns_of([baseline.results]) if column.name in baseline.bands]
     worse: list[str] = []

@@ -178,7 +178,7 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
         """Move the audio by the offset that was found; the events say when the file is ready."""
         job = jobs.get(id)
         if job.state != "done" or job.answer is None or not job.answer.reply["success"]:
-            raise RefusedError(409, "only a video that was scored can be mended")
+            raise RefusedError(409, "only a scored video can be fixed")
         if job.mending in (None, "failed"):
             job.tell(mending="queued", mended=None, stage="")
             jobs.submit(job, lambda job: _mend(job, setup))
@@ -200,7 +200,7 @@ def _take(job: Job, video: UploadFile | None, file: str | None, folder: Path | N
     elif file and folder is not None:
         job.taken = take_below(folder, file)
     else:
-        raise RefusedError(400, "no video came: send one as the form's field `video`")
+        raise RefusedError(400, "the request has no video; send one as the form field `video`")
 
 
 def _analyse(job: Job, setup: Setup) -> None:

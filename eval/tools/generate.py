@@ -166,7 +166,7 @@ def _found(name: str, weights_dir: Path | None) -> catalogue.WeightFile:
     if found is None:
         published = search.published(name)
         raise WeightsError(
-            f"{name} is not here, and is not fetched unasked. Its licence: {published.licence}. If yours is "
+            f"{name} is not installed, and lipscore downloads it only when told to. Its licence: {published.licence}. If yours is "
             f"such a use: `lipscore weights fetch {name}`. {fetch.by_hand(published, search)}"
         )
     return found
@@ -221,9 +221,7 @@ def _make(pair: Pair, setup: Setup, options: Options, resume: bool, overwrite: b
     check_target(pair.target, options.codec, (pair.face, pair.audio))
     held = _held(pair.target)
     if pair.target.exists() and held is None and not overwrite:
-        raise UsageError(
-            f"{pair.target}: is there, and no record of lipscore's lies beside it; name another, or give --overwrite"
-        )
+        raise UsageError(f"{pair.target}: exists, and lipscore did not make it; name another file, or give --overwrite")
     files = {"face": read.file_sha256(pair.face), "audio": read.file_sha256(pair.audio)}
     asked = asdict(options)
     settings = _settings(pair, setup, asked, files)
@@ -321,9 +319,9 @@ def _sentence(pair: Pair, done: Generated) -> str:
     notes = []
     image = pair.face.suffix.lower() in IMAGE_SUFFIXES
     if done.still and not image:
-        notes.append(f"{pair.face} is a still image, whatever its name")
+        notes.append(f"{pair.face} is a still image, despite its name")
     elif image and not done.still:
-        notes.append(f"{pair.face} is a video, whatever its name")
+        notes.append(f"{pair.face} is a video, despite its name")
     if not done.still and 1 < done.picture_frames < len(done.states):
         notes.append(f"the picture's {done.picture_frames} frames are repeated")
     text = f"{pair.target}: {len(done.states)} frames, {', '.join(counts)}"

@@ -84,7 +84,7 @@ def lines_of(result: Detection, verbose: bool) -> list[str]:
             f"confidence {answer.confidence:.2f})"
         ]
         if hint := mend_hint(result):
-            lines.append(f"  to mend it: {hint}")
+            lines.append(f"  to fix it: {hint}")
     if result.drift is not None:
         lines.append(f"  {drift_sentence(result.drift)}")
     if result.narrow is not None:
@@ -128,7 +128,9 @@ def _check_output(output: Path, inputs: Sequence[Path]) -> None:
         if given.is_dir() and place.startswith(os.path.realpath(given) + os.sep):
             raise UsageError.about("output", output, f"lies in {given}, which is searched; name a file elsewhere")
     if output.suffix.lower() == ".csv":
-        raise UsageError.about("output", output, "gets JSON lines, and the table goes beside it; name it .jsonl")
+        raise UsageError.about(
+            "output", output, "gets JSON lines, and a .csv table is written next to it; name it .jsonl"
+        )
 
 
 def _write(output: Path, done: Sequence[Detection]) -> None:

@@ -147,7 +147,7 @@ def generate(
     )
     if pairs is not None:
         if face is not None or audio is not None:
-            raise UsageError("--pairs: takes the place of --face and --audio; give either")
+            raise UsageError("--pairs: replaces --face and --audio; give one or the other")
         jobs = lists.read_pairs(pairs, data_root, out, pairs_kind)
         options = lists.list_options(options, pairs_kind, padding)
     elif face is None or audio is None:

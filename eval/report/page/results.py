@@ -80,7 +80,7 @@ def load(results: Sequence[str]) -> tuple[list[Method], list[str]]:
         methods += _by_settings(name or file.resolve().parent.name, file.parent, records)
     labels = [method.label for method in methods]
     if again := sorted({label for label in labels if labels.count(label) > 1}):
-        raise UsageError(f"{again[0]}: two results have this name; call one of them differently, as NAME={again[0]}")
+        raise UsageError(f"{again[0]}: two results have this name; rename one of them, as NAME={again[0]}")
     return methods, warnings
 
 

@@ -30,7 +30,7 @@ from lipscore.eval.store.records import Record, RecordStore
 from lipscore.pool import available_cores
 from lipscore.types import whose
 
-EXAMINE_S = 120.0  # a node that does not answer so long is refused
+EXAMINE_S = 120.0  # a node that takes longer to answer is refused
 OTHERS_S = 60.0  # how long other workers are waited for where one cannot load the networks
 OBJECT_STORE = 100 << 20  # bytes; records are small, and videos and weights never pass through it
 
@@ -171,7 +171,7 @@ class Cluster:
                 self._refused.append(node["NodeID"])
                 self._reporter.say(f"node {seen.name} ({node['NodeID'][:8]}) is refused: {seen.refusal}")
         if roomy and len(self._refused) == len(roomy):
-            raise MissingError("no node of the cluster can be used; what each lacks is said above")
+            raise MissingError("no node of the cluster can be used; the reasons are above")
         return [node for node, seen in found if not seen.refusal]
 
     def _examined(self, nodes: Sequence[dict[str, Any]]) -> list[Node]:
