@@ -166,7 +166,8 @@ def _found(name: str, weights_dir: Path | None) -> catalogue.WeightFile:
     if found is None:
         published = search.published(name)
         raise WeightsError(
-            f"{name} is not installed, and lipscore downloads it only when told to. Its licence: {published.licence}. If yours is "
+            f"{name} is not installed, and lipscore downloads it only when told to. "
+            f"Its licence: {published.licence}. If yours is "
             f"such a use: `lipscore weights fetch {name}`. {fetch.by_hand(published, search)}"
         )
     return found
