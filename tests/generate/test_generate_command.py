@@ -124,7 +124,7 @@ def test_a_file_of_the_users_is_not_replaced(here: Path, checkpoint: Path) -> No
     shutil.copy(here / "talk.mp4", here / "mine.mp4")
     before = (here / "talk.mp4").read_bytes()
     result = generate(*once)
-    assert result.exit_code == 2 and "mine.mp4: is there" in result.stderr and "--overwrite" in result.stderr
+    assert result.exit_code == 2 and "mine.mp4: exists" in result.stderr and "--overwrite" in result.stderr
     assert (here / "mine.mp4").read_bytes() == before
     assert generate(*once, "--overwrite").exit_code == 0
     for name in ("talk.mp4", "../" + here.name + "/talk.mp4"):
