@@ -1,4 +1,4 @@
-"""What a page shows of a video beside its record: six face crops, boxes, confidence over time, cuts and silence.
+"""The pictures of a video for a page: six face crops, boxes, confidence over time, cuts and silence.
 
 A record holds numbers only. `lipscore score --keep-pictures` and `lipscore serve` gather these from the trace of a
 scoring, and write or send them as JSON (docs/formats.md).
@@ -40,7 +40,7 @@ def gather(path: Path, record: VideoScore, trace: Trace, setup: Setup) -> dict[s
     Args:
         path: the video file.
         record: its record, with status "ok".
-        trace: what the scoring left.
+        trace: the scoring's intermediate results.
 
     Raises:
         MediaError: the file cannot be read again.

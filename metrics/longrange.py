@@ -15,6 +15,7 @@ Shift d pairs lip window i with audio window i + d. An offset is -d: positive wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,11 @@ from numpy.typing import NDArray
 
 from lipscore.types import Floats
 
-REACH = 125  # frames to either side: 5 seconds
-LEAST = 8  # windows of overlap from which on a shift takes part
-FITTED = (-7.13, 4.69, 0.79)  # of `confidence`: 1, log z, log lead
-FOUND = 0.8  # the confidence from which on an offset is an answer: 3 % of files with another's sound reach it
-ENOUGH = 25  # windows of overlap that an answer needs: a second
+REACH = 125  # frames to each side: 5 seconds
+LEAST = 8  # the fewest windows of overlap with which a shift takes part
+FITTED = (-7.13, 4.69, 0.79)  # weights of `confidence_terms`: 1, log z, log lead
+FOUND = 0.8  # the least confidence of an answer; 3 % of files with another recording's sound reach it
+ENOUGH = 25  # the fewest windows of overlap of an answer: a second
 GUARD = 3  # frames around the best shift that belong to its own peak: a window spans five frames
 
 Doubles = NDArray[np.float64]
@@ -56,7 +57,7 @@ class ShiftSums:
         return len(self.total) // 2
 
     def moved(self, frames: int) -> ShiftSums:
-        """The sums as they were if the audio came `frames` later: shift d takes the place of d + frames."""
+        """The sums as they would be if the audio came `frames` later: shift d takes the place of d + frames."""
         target = np.arange(len(self.total)) - frames
         inside = (target >= 0) & (target < len(self.total))
         total, count = np.zeros_like(self.total), np.zeros_like(self.count)
@@ -178,12 +179,20 @@ def _vertex(left: float, middle: float, right: float) -> float:
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (left - right) / (2 * bend)))
 
 
-def confidence(peak: Peak) -> float:
+def confidence(peak: Peak, weights: Sequence[float] = FITTED) -> float:
     """How likely the offset is right to a frame, for the built-in model's towers (docs/measures/long-range.md).
 
     A logistic function of the logarithm of z and of z's lead over the best other shift, neither taken below 0.05.
     Fitted on files of 2.5 to 15 seconds, made of clips of eleven sources; a fifth have another recording's sound.
+
+    Args:
+        weights: of `confidence_terms`.
     """
+    terms = confidence_terms(peak)
+    return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(weights, terms, strict=True))))
+
+
+def confidence_terms(peak: Peak) -> tuple[float, float, float]:
+    """What `confidence` weighs: 1, log z, and the logarithm of z's lead."""
     lead = 0.05 if math.isnan(peak.second_z) else max(0.05, peak.z - peak.second_z)
-    terms = (1.0, math.log(max(0.05, peak.z)), math.log(lead))
-    return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(FITTED, terms, strict=True))))
+    return 1.0, math.log(max(0.05, peak.z)), math.log(lead)

@@ -1,4 +1,4 @@
-"""`lipscore score --baseline RESULTS`: is a release worse than the last one, video by video, beyond the noise band?"""
+"""`lipscore score --baseline RESULTS`: which videos of a release are worse than the last one's by more than noise?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lipscore.types import VideoScore
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The results to stand against, and the noise band of each score."""
+    """The results to compare with, and the noise band of each score."""
 
     results: Results
     bands: Mapping[str, Band]
@@ -31,7 +31,7 @@ class Judged:
 
 
 def read(folder: Path, noise: Path | None) -> Baseline:
-    """The baseline, with the band in `noise`, else in its own folder.
+    """Read the baseline; its noise band is in `noise`, else in its own folder.
 
     Raises:
         MissingError: there are no results, or no band.
@@ -45,13 +45,13 @@ def judge(records: Sequence[VideoScore], baseline: Baseline, *, allow_mixed: boo
     """Each video against the baseline's of the same name.
 
     Raises:
-        UsageError: this run was made otherwise than the baseline, and that is not allowed.
+        UsageError: this run and the baseline have different settings, and allow_mixed is not set.
     """
     signature = records[0].signature if records else ""
     run = Results("this run", Path(), {score.name: score for score in records}, signature, "")
     differs = mixed([baseline.results, run]) if signature and baseline.results.signature else []
     if differs and not allow_mixed:
-        raise UsageError(f"--baseline: {differs[0]}; score alike, or give --allow-mixed")
+        raise UsageError(f"--baseline: {differs[0]}; score with the same settings, or give --allow-mixed")
     warnings = [*differs, *([said] if (said := other_noise(baseline.noise_signature, run)) else [])]
     columns = [column for column in columns_of([baseline.results]) if column.name in baseline.bands]
     worse: list[str] = []

@@ -1,4 +1,4 @@
-"""What a run's scores come to: a standard's limits, conditions, a baseline; in lines for the reader."""
+"""Judge a run's scores by a standard's limits, by conditions and by a baseline, in lines for the reader."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What records are judged by, read before anything is scored."""
+    """The criteria of a run, read before anything is scored."""
 
     gates: tuple[Gate, ...]
     standard: Standard | None
@@ -72,7 +72,7 @@ class Judge:
         )
 
     def of(self, records: Sequence[VideoScore]) -> Verdict:
-        """What these records come to.
+        """Judge these records.
 
         Raises:
             UsageError: they cannot be compared with the baseline.

@@ -1,4 +1,4 @@
-"""The web application: the page, its files, and the API."""
+"""The web application: the page, its files and the API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build(setup: Setup, options: ServeOptions, hosts: list[str] | None) -> ASGIA
 
     Args:
         setup: what the videos are scored with.
-        hosts: the Host headers that are answered; None: any.
+        hosts: the Host headers that it answers; None: any.
     """
     jobs = Queue(options.max_waiting, options.keep_seconds, options.max_seconds)
 
@@ -101,7 +101,7 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
 
     @app.get("/api/status")
     async def status() -> dict[str, Any]:
-        """Whether the server is up, what it scores with, and how many videos wait."""
+        """The server's state, the model it scores with, and the number of waiting videos."""
         return {
             "status": "ok",
             "pretrained_available": setup.models.sync.name == "vgg",
@@ -115,19 +115,21 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
 
     @app.get("/api/files")
     async def files() -> dict[str, list[str]]:
-        """The videos below the server's folder; none where it was given none."""
+        """The videos below the server's folder; empty without a folder."""
         return {"files": [] if options.folder is None else await asyncio.to_thread(videos_below, options.folder)}
 
     @app.post("/api/analyze")
     async def analyze(
         video: Annotated[UploadFile | None, File(description="The video.")] = None,
-        file: Annotated[str | None, Form(description="Instead: one of /api/files.")] = None,
-        wait: Annotated[bool, Form(description="Answer when it is done; false: with the job's id at once.")] = True,
-        window_size: Annotated[int, Form(ge=5, le=100, description="Taken for compatibility, not used.")] = 25,
-        stride: Annotated[int, Form(ge=1, le=50, description="Taken for compatibility, not used.")] = 5,
-        buffer_size: Annotated[int, Form(ge=10, le=500, description="Taken for compatibility, not used.")] = 100,
+        file: Annotated[str | None, Form(description="Instead of an upload: a name from /api/files.")] = None,
+        wait: Annotated[
+            bool, Form(description="true: answer when the job is done; false: answer at once with the job's id.")
+        ] = True,
+        window_size: Annotated[int, Form(ge=5, le=100, description="Accepted for compatibility and ignored.")] = 25,
+        stride: Annotated[int, Form(ge=1, le=50, description="Accepted for compatibility and ignored.")] = 5,
+        buffer_size: Annotated[int, Form(ge=10, le=500, description="Accepted for compatibility and ignored.")] = 100,
     ) -> Response:
-        """Score a video: its offset and confidence, and the whole record."""
+        """Score a video; the answer has its offset, its confidence and the whole record."""
         job = jobs.new()
         try:
             await asyncio.to_thread(_take, job, video, file, options.folder)
@@ -149,7 +151,7 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
 
     @app.get("/api/jobs/{id}")
     async def job(id: str) -> dict[str, Any]:
-        """How far a job is, and its result once it is done."""
+        """A job's progress, and its result when it is done."""
         return _described(jobs.get(id), jobs)
 
     @app.delete("/api/jobs/{id}")
@@ -160,12 +162,12 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
 
     @app.get("/api/jobs/{id}/events")
     async def events(id: str) -> StreamingResponse:
-        """Server-sent events: what GET /api/jobs/ID says, at every change, until there is nothing more to come."""
+        """Server-sent events: the answer of GET /api/jobs/ID at every change, until the job has ended."""
         return StreamingResponse(_events(jobs.get(id), jobs), media_type="text/event-stream")
 
     @app.get("/api/jobs/{id}/video")
     async def video(id: str) -> FileResponse:
-        """The video itself, to be played."""
+        """The video itself, for playback."""
         taken = jobs.get(id).taken
         if taken is None:
             raise RefusedError(404, "the job has no video")
@@ -173,10 +175,10 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
 
     @app.post("/api/jobs/{id}/mend")
     async def mend(id: str) -> Response:
-        """Move the audio by the offset that was found; the events say when the file is there."""
+        """Move the audio by the offset that was found; the events say when the file is ready."""
         job = jobs.get(id)
         if job.state != "done" or job.answer is None or not job.answer.reply["success"]:
-            raise RefusedError(409, "only a video that was scored can be mended")
+            raise RefusedError(409, "only a scored video can be fixed")
         if job.mending in (None, "failed"):
             job.tell(mending="queued", mended=None, stage="")
             jobs.submit(job, lambda job: _mend(job, setup))
@@ -198,7 +200,7 @@ def _take(job: Job, video: UploadFile | None, file: str | None, folder: Path | N
     elif file and folder is not None:
         job.taken = take_below(folder, file)
     else:
-        raise RefusedError(400, "no video came: send one as the form's field `video`")
+        raise RefusedError(400, "the request has no video; send one as the form field `video`")
 
 
 def _analyse(job: Job, setup: Setup) -> None:
@@ -220,7 +222,7 @@ def _mend(job: Job, setup: Setup) -> None:
 
 
 def _described(job: Job, jobs: Queue) -> dict[str, Any]:
-    """A job as the API tells of it."""
+    """A job in the API's form."""
     found: dict[str, Any] = {
         "id": job.id,
         "state": job.state,

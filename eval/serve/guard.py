@@ -1,4 +1,4 @@
-"""What every request must pass before it reaches the server, and what every answer says to the browser.
+"""Check every request before it reaches the server, and give every answer its security headers.
 
 The page and its API answer only the page itself and programs on this machine (or whoever has the token): a page of
 another origin can neither start a job, nor read anything, nor reach the server under a name of its own (DNS rebinding).
@@ -40,8 +40,8 @@ class Guard:
     """An ASGI application around another.
 
     Args:
-        hosts: the Host headers that are answered; None: any (then there must be a token).
-        token: what a request must bring, as a cookie, a bearer token, or once as ?token=; "" where none is asked for.
+        hosts: the Host headers that it answers; None: any (a token is then required).
+        token: what a request must carry, as a cookie, as a bearer token, or once as ?token=; "": no token.
         max_bytes: of a video.
     """
 
@@ -50,7 +50,7 @@ class Guard:
         self._hosts = None if hosts is None else frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let it through."""
+        """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -84,7 +84,7 @@ class Guard:
         return any(secrets.compare_digest(one.encode(), self._token.encode()) for one in brought)
 
     async def _at_the_door(self, scope: Scope, answered: _Answer) -> None:
-        """Take the token from the address, once: it becomes a cookie and leaves the address."""
+        """Move the token from the address into a cookie."""
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["method"] == "GET" and secrets.compare_digest(given.encode(), self._token.encode()):
             cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict"
@@ -93,7 +93,7 @@ class Guard:
             await answered.refuse(401, "a token is needed; open the address that lipscore printed")
 
     def _counted(self, receive: Receive, answered: _Answer) -> Receive:
-        """`receive`, which refuses and breaks off where the body goes past the limit, whatever its length was said."""
+        """`receive` that refuses a body as soon as it exceeds the limit, whatever length was announced."""
         left = self._max_bytes + ROOM
 
         async def counted() -> Message:
@@ -115,7 +115,7 @@ def _same_origin(headers: dict[str, str], host: str) -> bool:
 
 
 class _Answer:
-    """`send` with the headers of every answer; refuse() answers in the place of the application, which is not heard."""
+    """`send` that adds the security headers; refuse() answers instead of the application."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -132,7 +132,7 @@ class _Answer:
         await self._pass_on({"type": "http.response.body", "body": body})
 
     async def refuse(self, status: int, reason: str) -> None:
-        """An error, unless an answer has begun."""
+        """Send an error, unless an answer has begun."""
         if not self._started:
             self._refused = True
             body = json.dumps({"success": False, "error": reason}).encode()

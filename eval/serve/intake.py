@@ -1,4 +1,4 @@
-"""What comes from outside: names that are never trusted, and bytes that must be those of a video file."""
+"""Take uploads: names are never trusted, and the bytes must be those of a video file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 class RefusedError(Exception):
-    """A request that is not carried out, with the HTTP status that says why."""
+    """A refused request, with its HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 
 def shown_name(given: str | None) -> str:
-    """The name of an upload as the page and the record show it; it never becomes a path.
+    """The name of an upload, for the page and the record only; it never becomes a path.
 
     Raises:
         RefusedError: it holds a path.
@@ -44,8 +44,8 @@ def shown_name(given: str | None) -> str:
 def container_of(head: bytes) -> str | None:
     """The suffix of the container whose signature these first bytes hold; None where it is no known video container.
 
-    FFmpeg would guess, and among its guesses are playlists, which name other files and addresses. So only these are
-    taken: MP4 and QuickTime, Matroska and WebM, AVI, MPEG-TS and -PS, FLV, Ogg, ASF.
+    FFmpeg guesses the format, and it may guess a playlist, which names other files and addresses. So only these are
+    accepted: MP4 and QuickTime, Matroska and WebM, AVI, MPEG-TS and -PS, FLV, Ogg, ASF.
     """
     if head[4:8] in _BOXES:
         return ".mov" if head[8:12] == b"qt  " or head[4:8] != b"ftyp" else ".mp4"
@@ -61,7 +61,7 @@ def container_of(head: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A video that may be scored: where it lies, how it is called, and the suffix of its container."""
+    """A video that may be scored: its path, its name, and the suffix of its container."""
 
     path: Path
     name: str

@@ -1,4 +1,4 @@
-"""One queue: jobs wait, one is worked on at a time, each has a folder of its own that is removed with it."""
+"""One queue of jobs: one job runs at a time, and each has its own folder, which is removed with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWEEP_S = 1.0  # between looks for jobs that are too old
 
 @dataclass
 class Job:
-    """A video on its way.
+    """A video in the queue.
 
     mending: None until a mended file is asked for, then the state of that; version counts changes.
     """
@@ -46,7 +46,7 @@ class Job:
     stop: Stop = field(default_factory=Stop)
 
     def tell(self, **changes: Any) -> None:
-        """Change fields, and let whoever watches know."""
+        """Change fields and notify the watchers."""
         for name, value in changes.items():
             setattr(self, name, value)
         self.touched = time.monotonic()
@@ -54,7 +54,7 @@ class Job:
 
     @property
     def busy(self) -> bool:
-        """Whether work on it is under way or to come."""
+        """Whether it waits or runs."""
         return self.state in ("queued", "running") or self.mending in ("queued", "running")
 
 
@@ -79,7 +79,7 @@ class Queue:
         self._thread.start()
 
     def new(self) -> Job:
-        """A job with an empty folder, which waits for nothing yet.
+        """A new job with an empty folder, not yet in the queue.
 
         Raises:
             RefusedError: too many wait already.
@@ -92,10 +92,10 @@ class Queue:
         return job
 
     def get(self, id: str) -> Job:
-        """The job of that id.
+        """The job with that id.
 
         Raises:
-            RefusedError: there is none, or none any more.
+            RefusedError: no such job exists, or it was removed.
         """
         with self._lock:
             job = self._jobs.get(id)
@@ -104,18 +104,18 @@ class Queue:
         return job
 
     def submit(self, job: Job, work: Callable[[Job], None]) -> None:
-        """Let work wait for its turn."""
+        """Put work into the queue."""
         with self._lock:
             self._order.append(job.id)
         self._work.put((job, work))
 
     def ahead_of(self, job: Job) -> int:
-        """How many jobs come before this one; 0 where its turn has come."""
+        """The number of jobs before this one; 0 if it runs."""
         with self._lock:
             return self._order.index(job.id) if job.id in self._order else 0
 
     def remove(self, job: Job) -> None:
-        """Forget a job: its work breaks off, its folder goes."""
+        """Remove a job: stop its work and delete its folder."""
         job.stop.set()
         with self._lock:
             self._jobs.pop(job.id, None)
@@ -123,12 +123,12 @@ class Queue:
 
     @property
     def waiting(self) -> int:
-        """How many wait or are worked on."""
+        """The number of jobs that wait or run."""
         with self._lock:
             return len(self._order)
 
     def close(self) -> None:
-        """Break everything off, and remove every folder."""
+        """Stop all work and remove every folder."""
         self._closed.set()
         for job in list(self._jobs.values()):
             job.stop.set()
@@ -154,7 +154,7 @@ class Queue:
                 shutil.rmtree(job.folder, ignore_errors=True)  # what was written after its removal
 
     def _turn(self, job: Job, work: Callable[[Job], None]) -> None:
-        """Do a job's work within the time limit; whatever goes wrong becomes its error."""
+        """Run a job within the time limit; an exception becomes the job's error."""
         late = threading.Event()
 
         def break_off() -> None:

@@ -1,4 +1,4 @@
-"""What `lipscore serve` is asked for."""
+"""The options of `lipscore serve`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lipscore.errors import MissingError, UsageError
 class ServeOptions:
     """Where the server listens, and its limits.
 
-    folder: whose videos may be picked on the page; None: uploads only. token: what requests must bring; "" for none.
-    max_mb: of a video, in megabytes of 1,000,000 bytes. max_seconds: of work on a video. keep_seconds: how long a job
-    is kept after its last change. max_waiting: jobs at a time.
+    folder: whose videos may be picked on the page; None: uploads only. token: what requests must carry; "": none.
+    max_mb: of a video, in megabytes of 1,000,000 bytes. max_seconds: of work per video. keep_seconds: how long a job
+    stays after its last change. max_waiting: the most jobs at a time.
 
     Raises:
         UsageError: a number is out of range.
@@ -32,7 +32,7 @@ class ServeOptions:
     max_waiting: int = 50
 
     def __post_init__(self) -> None:
-        """Check them."""
+        """Check the ranges."""
         for name in ("max_mb", "max_seconds", "keep_seconds", "max_waiting"):
             if getattr(self, name) <= 0:
                 raise UsageError.about(name, getattr(self, name), "must be more than 0")

@@ -1,4 +1,4 @@
-"""Listen, say where, serve until interrupted."""
+"""Start the server, print its address, and serve until interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lipscore.eval.setup import Setup
 
 
 def check_installed() -> None:
-    """Say what is missing before anything is loaded.
+    """Check that the extra `serve` is installed, before anything is loaded.
 
     Raises:
         MissingError: the extra `serve` is not installed.
@@ -30,13 +30,13 @@ def check_installed() -> None:
 def serve(setup: Setup, options: ServeOptions, say: Callable[[str], None]) -> None:
     """Serve until interrupted.
 
-    Anything but loopback needs a token: the one that is given, or one that is made up.
+    An address other than loopback needs a token: the user's, or a random one.
 
     Args:
-        say: told the address to open.
+        say: receives the address to open.
 
     Raises:
-        UsageError: the address cannot be listened on.
+        UsageError: the server cannot listen on the address.
     """
     import uvicorn
 

@@ -1,4 +1,4 @@
-"""What a job does: score a video, search for its offset in a wide range, and mend it."""
+"""A job's work: score a video, search a wide range for its offset, and fix it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OnStage = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a video: the API's reply, and what the page shows besides."""
+    """A video's result: the API's reply, and what the page shows in addition."""
 
     reply: dict[str, Any]
     page: dict[str, Any]
@@ -54,7 +54,7 @@ def analyse(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> Answer
 
 
 def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any]:
-    """What `lipscore detect` finds; status "not available" where the model cannot search so."""
+    """The answer of `lipscore detect`; status "not available" if the model has no towers."""
     try:
         return detect(path, setup, stop=stop, on_stage=lambda _: on_stage("wide")).as_json()
     except UsageError as error:
@@ -63,7 +63,7 @@ def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """The mended file, or why there is none."""
+    """The fixed file, or why there is none."""
 
     message: str
     path: Path | None
@@ -121,7 +121,7 @@ def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any], seconds: floa
 
 
 def _page(taken: Taken, record: VideoScore, trace: Trace, setup: Setup, on_stage: OnStage) -> dict[str, Any]:
-    """What the panel needs beside the record."""
+    """The panel's data in addition to the record."""
     on_stage("pictures")
     found = pictures.gather(taken.path, record, trace, setup)
     curves = [track.curve for track in record.tracks if track.curve]

@@ -1,4 +1,4 @@
-"""`lipscore generate`: one video or a list of pairs through Wav2Lip, a record beside each output, resumed by it."""
+"""`lipscore generate`: run Wav2Lip on one video or on a list; a record beside each output lets a run resume."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def load_setup(
 
 
 def _no_detector(video: Path) -> Detector:
-    raise AssertionError(f"{video}: a constant box asks no detector")
+    raise AssertionError(f"{video}: a constant box needs no detector")
 
 
 def _always(detector: Detector) -> Callable[[Path], Detector]:
@@ -166,7 +166,8 @@ def _found(name: str, weights_dir: Path | None) -> catalogue.WeightFile:
     if found is None:
         published = search.published(name)
         raise WeightsError(
-            f"{name} is not here, and is not fetched unasked. Its licence: {published.licence}. If yours is "
+            f"{name} is not installed, and lipscore downloads it only when told to. "
+            f"Its licence: {published.licence}. If yours is "
             f"such a use: `lipscore weights fetch {name}`. {fetch.by_hand(published, search)}"
         )
     return found
@@ -185,14 +186,14 @@ def make_all(
     """Make every pair's video; one that cannot be made does not stop the others.
 
     Args:
-        resume: what an earlier run made of the same files with the same options stays.
-        overwrite: an output that is there without a record of lipscore's is replaced.
-        progress: gives what is told how far a pair is.
-        told: of each pair's result.
+        resume: keep what an earlier run made of the same files with the same options.
+        overwrite: replace an existing output that has no record of lipscore's.
+        progress: makes the callback that receives a pair's progress.
+        told: receives each pair's result.
 
     Raises:
         UsageError: the options do not suit the only pair.
-        MissingError: something that every pair needs is not there (FFmpeg, a folder that can be written).
+        MissingError: something that every pair needs is missing (FFmpeg, a writable folder).
     """
     made: list[Made] = []
     for pair in pairs:
@@ -221,9 +222,7 @@ def _make(pair: Pair, setup: Setup, options: Options, resume: bool, overwrite: b
     check_target(pair.target, options.codec, (pair.face, pair.audio))
     held = _held(pair.target)
     if pair.target.exists() and held is None and not overwrite:
-        raise UsageError(
-            f"{pair.target}: is there, and no record of lipscore's lies beside it; name another, or give --overwrite"
-        )
+        raise UsageError(f"{pair.target}: exists, and lipscore did not make it; name another file, or give --overwrite")
     files = {"face": read.file_sha256(pair.face), "audio": read.file_sha256(pair.audio)}
     asked = asdict(options)
     settings = _settings(pair, setup, asked, files)
@@ -321,9 +320,9 @@ def _sentence(pair: Pair, done: Generated) -> str:
     notes = []
     image = pair.face.suffix.lower() in IMAGE_SUFFIXES
     if done.still and not image:
-        notes.append(f"{pair.face} is a still image, whatever its name")
+        notes.append(f"{pair.face} is a still image, despite its name")
     elif image and not done.still:
-        notes.append(f"{pair.face} is a video, whatever its name")
+        notes.append(f"{pair.face} is a video, despite its name")
     if not done.still and 1 < done.picture_frames < len(done.states):
         notes.append(f"the picture's {done.picture_frames} frames are repeated")
     text = f"{pair.target}: {len(done.states)} frames, {', '.join(counts)}"
@@ -331,7 +330,7 @@ def _sentence(pair: Pair, done: Generated) -> str:
 
 
 def check_scoring(scoring: Request) -> None:
-    """See, before anything is generated, that it could be scored.
+    """Check, before anything is generated, that the result can be scored.
 
     Raises:
         UsageError: no such protocol.

@@ -86,6 +86,8 @@ class WindowPass:
         Raises:
             NotScoredError: the network gave NaN or infinity, which a mean over the rest would hide.
         """
+        if self._done >= self.n_windows:
+            return  # the sound has ended
         frames = np.concatenate([self._pending, crops])
         end = self._pending_from + len(frames)
         # A window waits for what the model sees beyond it, except where the track ends.
@@ -97,7 +99,9 @@ class WindowPass:
         seen = frames[: min(len(frames), stop + N_FRAMES - 1 + self._embedder.context - self._pending_from)]
         lip = _finite("frames", self._embedder.lip(seen))[self._done - self._pending_from : stop - self._pending_from]
         keep_from = max(0, stop - self._embedder.context)
-        self._pending, self._pending_from = frames[keep_from - self._pending_from :], keep_from
+        if stop == self.n_windows:
+            keep_from = end  # nothing more is embedded, and a trace keeps the pass for its scores
+        self._pending, self._pending_from = frames[keep_from - self._pending_from :].copy(), keep_from
         self.feed_lips(lip)
 
     def feed_lips(self, lip: Floats) -> None:

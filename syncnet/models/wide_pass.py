@@ -1,8 +1,8 @@
-"""A face track's way to the cosines of a wide search: lips block by block, beside the sound of the whole file.
+"""Compute a face track's cosines for a wide search: lips block by block, against the sound of the whole file.
 
-`SyncPass` compares a track with the sound beneath it, +-15 frames wide. Here the sound goes on before the track's first
-frame and after its last, so that a short track in a long file has a full overlap at every shift, and only sums per
-second are kept: an hour takes 3,600 rows of them, whatever its windows.
+`SyncPass` compares a track with the sound beneath it, +-15 frames wide. Here the sound continues before the track's
+first frame and after its last, so that a short track in a long file has a full overlap at every shift. Only sums per
+second are kept: 3,600 rows for an hour.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lipscore.types import Floats, Track
 STEP = FRAME_RATE  # windows whose cosines are summed together: a second
 BLOCK = 1500  # audio windows embedded at a time: a minute
 STEADY = 5.0  # frames: sigma of the smoothing
-KEPT = 3  # such blocks in memory: tracks side by side look at neighbouring ones
+KEPT = 3  # blocks kept in memory, because simultaneous tracks need neighbouring ones
 
 
 def steadied(track: Track) -> Track:
@@ -52,7 +52,7 @@ class Sound:
         return self._count
 
     def around(self, start: int, stop: int) -> tuple[Floats, int]:
-        """Those of the windows start ... stop - 1 that there are, and the number of the first of them."""
+        """The embeddings of those windows start ... stop - 1 that exist, and the number of the first one."""
         first, last = max(0, start), min(self._count, stop)
         if last <= first:
             return np.zeros((0, 1), np.float32), first
@@ -90,7 +90,9 @@ class LipStream:
 
     def rest(self) -> Floats:
         """The windows that were waiting for frames beyond the end."""
-        return self._embed(0)
+        rows = self._embed(0)
+        self._pending = self._pending[:0].copy()
+        return rows
 
     def _embed(self, beyond: int) -> Floats:
         end = self._pending_from + len(self._pending)
@@ -99,13 +101,13 @@ class LipStream:
             return np.zeros((0, 1), np.float32)
         rows = self._embedder.lip(self._pending)[self._done - self._pending_from : stop - self._pending_from]
         keep_from = max(0, stop - self._embedder.context)
-        self._pending = self._pending[keep_from - self._pending_from :]
+        self._pending = self._pending[keep_from - self._pending_from :].copy()  # a view would keep all of the chunk
         self._pending_from, self._done = keep_from, stop
         return unit(rows)
 
 
 class WidePass:
-    """One track's way through the towers: feed() its crops in order, finish(), then take the sums.
+    """One track's pass through the towers: feed() its crops in order, finish(), then read the sums.
 
     Args:
         first_frame: of the track, counted at 25 a second from the video's first.

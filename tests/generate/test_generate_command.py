@@ -124,7 +124,7 @@ def test_a_file_of_the_users_is_not_replaced(here: Path, checkpoint: Path) -> No
     shutil.copy(here / "talk.mp4", here / "mine.mp4")
     before = (here / "talk.mp4").read_bytes()
     result = generate(*once)
-    assert result.exit_code == 2 and "mine.mp4: is there" in result.stderr and "--overwrite" in result.stderr
+    assert result.exit_code == 2 and "mine.mp4: exists" in result.stderr and "--overwrite" in result.stderr
     assert (here / "mine.mp4").read_bytes() == before
     assert generate(*once, "--overwrite").exit_code == 0
     for name in ("talk.mp4", "../" + here.name + "/talk.mp4"):
@@ -138,10 +138,10 @@ def test_an_image_under_a_videos_name_and_the_reverse(here: Path, checkpoint: Pa
     (here / "talk.mp4").rename(here / "talk.jpg")
     once = ("--checkpoint", checkpoint, *BOX, "--codec", "h264")
     still = generate(*once, "--out", "a.mp4", "--fps", "30", face="face.mp4")
-    assert still.exit_code == 0 and "face.mp4 is a still image, whatever its name" in still.stdout
+    assert still.exit_code == 0 and "face.mp4 is a still image, despite its name" in still.stdout
     assert json.loads((here / "a.mp4.json").read_text())["fps"] == 30
     moving = generate(*once, "--out", "b.mp4", face="talk.jpg")
-    assert moving.exit_code == 0 and "talk.jpg is a video, whatever its name" in moving.stdout
+    assert moving.exit_code == 0 and "talk.jpg is a video, despite its name" in moving.stdout
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_an_image_under_a_videos_name_and_the_reverse(here: Path, checkpoint: Pa
     [
         ((), 2, "name the weights: --checkpoint FILE, or --model"),
         (("--model", "gan"), 2, "--model gan: no such model"),
-        (("--model", "wav2lip-gan"), 3, "wav2lip_gan.pth is not here, and is not fetched unasked"),
+        (("--model", "wav2lip-gan"), 3, "wav2lip_gan.pth is not installed, and lipscore downloads it only"),
         (("--checkpoint", "nowhere.pth"), 3, "nowhere.pth: the checkpoint cannot be read"),
         (("--checkpoint", "talk.mp4"), 3, "not_a_checkpoint"),
         (("--checkpoint", "CHECKPOINT", "--detector", "mtcnn"), 2, "--detector mtcnn: no such detector"),
-        (("--checkpoint", "CHECKPOINT"), 3, "s3fd.pth is not here, and is not fetched unasked"),
+        (("--checkpoint", "CHECKPOINT"), 3, "s3fd.pth is not installed, and lipscore downloads it only"),
         (("--checkpoint", "CHECKPOINT", "--detector", "given"), 2, "--detections DIR and --detector given"),
         (("--checkpoint", "CHECKPOINT", "--detector", "hog"), 1, "no_face: talk.mp4: hog finds no face in any of 10"),
         (("--checkpoint", "CHECKPOINT", "--detector", "yunet"), 1, "no_face: talk.mp4: yunet finds no face in any of"),
@@ -164,7 +164,7 @@ def test_an_image_under_a_videos_name_and_the_reverse(here: Path, checkpoint: Pa
         (("--checkpoint", "CHECKPOINT", *BOX, "--score", "--protocol", "dogs"), 2, "--protocol dogs"),
         (("--checkpoint", "CHECKPOINT", *BOX, "--score", "--score-model", "big"), 2, "--score-model big"),
         (("--checkpoint", "CHECKPOINT", *BOX, "--score", "--score-detections", "none"), 3, "--detections none"),
-        (("--checkpoint", "CHECKPOINT", *BOX, "--pairs", "list.txt"), 2, "--pairs: takes the place of --face"),
+        (("--checkpoint", "CHECKPOINT", *BOX, "--pairs", "list.txt"), 2, "--pairs: replaces --face"),
     ],
 )
 def test_bad_input_is_named(here: Path, checkpoint: Path, arguments: tuple[str, ...], status: int, words: str) -> None:

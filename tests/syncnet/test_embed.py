@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -85,6 +86,21 @@ def test_chunks_change_nothing(pads: bool, chunk: int) -> None:
             assert got[i, k] == pytest.approx(want, abs=1e-2, nan_ok=True)
     assert model.lips_seen == n  # each window once
     assert model.audio_seen <= n + 2 * (60 // chunk + 2)
+
+
+@pytest.mark.parametrize("sound_frames", [96, 20])
+def test_a_finished_pass_holds_no_crops(sound_frames: int) -> None:
+    """A trace keeps the passes of all tracks; and frames go on where the sound has ended."""
+    chunk = np.ones((32, 224, 224, 3), np.uint8)
+    tracemalloc.start()
+    runs = [WindowPass(Means(True), np.zeros((400, 13), np.float32), sound_frames * 640, 96, 15) for _ in range(3)]
+    for run in runs:
+        for _ in range(3):
+            run.feed(chunk)
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(run.distances()) for run in runs] == [sound_frames - 5] * 3
+    assert held < chunk.nbytes / 10 and most < 4 * chunk.nbytes
 
 
 def test_windows_are_counted_as_the_original_counts_them() -> None:

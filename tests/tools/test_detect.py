@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from lipscore.eval.tools.longrange.answers import answer_of, drift_of, trace_of
 from lipscore.eval.tools.longrange.detect import detect
 from lipscore.eval.tools.longrange.detection import Detection, agreement, sentence
 from lipscore.eval.tools.longrange.mend import mend
-from lipscore.media import edit, read
+from lipscore.media import edit, ffmpeg, read
 from lipscore.metrics.longrange import ShiftSums
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.models.sync_pass import Embedder
@@ -111,6 +112,16 @@ def test_another_recordings_sound_gets_no_offset(clip: Path, given: Setup, tmp_p
     assert not (tmp_path / "no.mp4").exists()
 
 
+def test_a_photograph_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -> None:
+    frozen = tmp_path / "other.mp4"
+    freeze = "trim=end_frame=1,loop=224:1,setpts=N/25/TB"
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), "-vf", freeze, "-r", "25", f"file:{frozen}"], frozen)
+    found = detect(frozen, given)
+    assert found.status == "unknown" and "no speech-like motion" in found.reason
+    assert mend(frozen, tmp_path / "no.mp4", given, DetectOptions()).verdict == "refused"
+    assert not (tmp_path / "no.mp4").exists()
+
+
 def test_the_sound_around_a_track_counts(clip: Path, mini_models: Models) -> None:
     """A pass over part of the frames, beside all of the sound: full overlap, and blocks change nothing."""
     towers, pcm = mini_models.sync, read.read_pcm(clip)
@@ -145,6 +156,18 @@ def test_embeddings_do_not_depend_on_the_blocks(
     assert first == 0 and len(blocks._blocks) <= wide_pass.KEPT
     stream = LipStream(towers)
     assert len(stream.feed(np.zeros((3, 224, 224, 3), np.uint8))) == 0 and len(stream.rest()) == 0
+
+
+def test_a_finished_track_holds_no_crops(mini_models: Models) -> None:
+    towers, crops = mini_models.sync, np.ones((40, 224, 224, 3), np.uint8)
+    assert isinstance(towers, Embedder)
+    tracemalloc.start()
+    streams = [LipStream(towers) for _ in range(3)]
+    for stream in streams:
+        assert len(stream.feed(crops)) + len(stream.rest()) == 36
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < crops.nbytes / 10 < most
 
 
 def second(offset: int, rng: np.random.Generator, height: float = 0.3) -> ShiftSums:

@@ -27,16 +27,17 @@ COLUMNS = ("video", "status", "offset_frames", "offset_seconds", "confidence", "
 def detect(
     inputs: Inputs,
     *,
-    as_json: Annotated[bool, typer.Option("--json", "-j", help="JSON on standard output, an object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object per line.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the JSON lines; a table goes beside it, as .csv.")
+        Path | None,
+        typer.Option("--output", "-o", help="File for the JSON lines; a table is written next to it as .csv."),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Add each face track, and the time taken.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each face track and the times too.")] = False,
     search: DetectOptions,
     protocol: DetectProtocol,
     models: ModelOptions,
 ) -> None:
-    """Find offsets of up to seconds, and drift; exit 1 where some video has no sure offset.
+    """Find offsets of several seconds, and drift; exit 1 if a video has no certain offset.
 
     Example: lipscore detect talk.mp4 --json
     """
@@ -83,7 +84,7 @@ def lines_of(result: Detection, verbose: bool) -> list[str]:
             f"confidence {answer.confidence:.2f})"
         ]
         if hint := mend_hint(result):
-            lines.append(f"  to mend it: {hint}")
+            lines.append(f"  to fix it: {hint}")
     if result.drift is not None:
         lines.append(f"  {drift_sentence(result.drift)}")
     if result.narrow is not None:
@@ -127,7 +128,9 @@ def _check_output(output: Path, inputs: Sequence[Path]) -> None:
         if given.is_dir() and place.startswith(os.path.realpath(given) + os.sep):
             raise UsageError.about("output", output, f"lies in {given}, which is searched; name a file elsewhere")
     if output.suffix.lower() == ".csv":
-        raise UsageError.about("output", output, "gets JSON lines, and the table goes beside it; name it .jsonl")
+        raise UsageError.about(
+            "output", output, "gets JSON lines, and a .csv table is written next to it; name it .jsonl"
+        )
 
 
 def _write(output: Path, done: Sequence[Detection]) -> None:

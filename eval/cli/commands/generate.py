@@ -1,4 +1,4 @@
-"""`lipscore generate`: lips made to follow a sound, and scored at once where that is asked for."""
+"""`lipscore generate`: make lips follow a sound; with --score, score the result at once."""
 
 from __future__ import annotations
 
@@ -20,60 +20,86 @@ SCORING = "With --score"
 @quietable
 def generate(
     *,
-    face: Annotated[Path | None, typer.Option(help="The video, or still image, whose lips are made to move.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="The sound that they follow; a sound file or a video.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The output, .mp4 .m4v .mov .mkv; with --pairs a folder.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Wav2Lip's weights: wav2lip_gan.pth, wav2lip.pth.")] = None,
+    face: Annotated[Path | None, typer.Option(help="Video or still image of the person whose lips shall move.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Sound that the lips follow: a sound file, or a video with sound.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Output file (.mp4, .m4v, .mov, .mkv); with --pairs, a folder.")
+    ],
+    checkpoint: Annotated[Path | None, typer.Option(help="File with Wav2Lip's weights, as wav2lip_gan.pth.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Or by name: wav2lip, wav2lip-gan, wav2lip-sd-gan; never fetched unasked.")
+        str | None,
+        typer.Option(help="The weights by name: wav2lip, wav2lip-gan or wav2lip-sd-gan; they must be installed."),
     ] = None,
     pads: Annotated[
         Four | None, typer.Option(metavar=SIDES, help="Pixels added to the detected box; default 0 10 0 0.")
     ] = None,
-    box: Annotated[Four, typer.Option(metavar=SIDES, help="A constant box in place of a detector; -1 first: none.")] = (
+    box: Annotated[
+        Four,
+        typer.Option(
+            metavar=SIDES, help="Constant face box, used instead of a detector; a first value of -1 means no box."
+        ),
+    ] = (
         -1,
         -1,
         -1,
         -1,
     ),
     crop: Annotated[
-        Four, typer.Option(metavar=SIDES, help="Cut frames to these rows and columns; -1: to the edge.")
+        Four, typer.Option(metavar=SIDES, help="Crop frames to these rows and columns; -1 means to the edge.")
     ] = (0, -1, 0, -1),
-    resize_factor: Annotated[int, typer.Option(help="Both sides of the frames are divided by it first.")] = 1,
-    rotate: Annotated[bool, typer.Option("--rotate", help="Turn the frames by 90 degrees clockwise.")] = False,
-    static: Annotated[bool, typer.Option("--static", help="Only the video's first frame.")] = False,
-    no_smooth: Annotated[bool, typer.Option("--no-smooth", "--nosmooth", help="Boxes as detected.")] = False,
-    fps: Annotated[float | None, typer.Option(help="Of a still image; default 25.")] = None,
-    detector: Annotated[str, typer.Option(help="s3fd-fa (the original's), yunet, hog or given.")] = "s3fd-fa",
+    resize_factor: Annotated[int, typer.Option(help="Shrink frames by this whole number first.")] = 1,
+    rotate: Annotated[bool, typer.Option("--rotate", help="Turn frames by 90 degrees clockwise.")] = False,
+    static: Annotated[bool, typer.Option("--static", help="Use only the video's first frame.")] = False,
+    no_smooth: Annotated[
+        bool, typer.Option("--no-smooth", "--nosmooth", help="Do not smooth the face boxes over time.")
+    ] = False,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of a still image; default 25.")] = None,
+    detector: Annotated[
+        str, typer.Option(help="Face detector: s3fd-fa (the original's), yunet, hog or given.")
+    ] = "s3fd-fa",
     detections: Annotated[
-        Path | None, typer.Option(help="With --detector given: folder with STEM.json, boxes per frame.")
+        Path | None, typer.Option(help="With --detector given: folder that holds each video's boxes as STEM.json.")
     ] = None,
     missing: Annotated[
-        str, typer.Option(help="Frames without a face: error, keep (they stay as they are) or interpolate.")
+        str,
+        typer.Option(help="What to do about frames without a face: error, keep (leave them unchanged) or interpolate."),
     ] = "error",
     same_person: Annotated[
-        str, typer.Option(help="With keep, another's face is told by: appearance, fork (LIpSync's) or off.")
+        str,
+        typer.Option(
+            help="With --missing keep, how another person's face is told: appearance, fork (as LIpSync does) or off."
+        ),
     ] = "appearance",
     codec: Annotated[
-        str, typer.Option(help="original (two lossy codecs, as published), h264 or lossless.")
+        str, typer.Option(help="Codec of the output: original (two lossy ones, as published), h264 or lossless.")
     ] = "original",
-    face_det_batch_size: Annotated[int | None, typer.Option(help="Frames per detector call.")] = None,
+    face_det_batch_size: Annotated[int | None, typer.Option(help="Frames per call of the detector.")] = None,
     wav2lip_batch_size: Annotated[
-        int | None, typer.Option(help="Windows per network call; default 8 on a CPU, 64 on a GPU.")
+        int | None, typer.Option(help="Windows per call of the network; default 8 on a CPU, 64 on a GPU.")
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="A list of Wav2Lip's evaluation scripts.")] = None,
-    pairs_kind: Annotated[str, typer.Option(help="lrs, resynced or resynced-tts.")] = "lrs",
-    data_root: Annotated[Path, typer.Option(help="The folder that the list's names are below.")] = Path(),
-    resume: Annotated[bool, typer.Option(help="Keep what an earlier run made, or make it again.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that lipscore did not make.")] = False,
+    pairs: Annotated[
+        Path | None, typer.Option(help="File list of Wav2Lip's evaluation scripts; one video per line.")
+    ] = None,
+    pairs_kind: Annotated[str, typer.Option(help="Kind of that list: lrs, resynced or resynced-tts.")] = "lrs",
+    data_root: Annotated[Path, typer.Option(help="Folder that contains the files on the list.")] = Path(),
+    resume: Annotated[bool, typer.Option(help="Keep the videos that an earlier run made, or make them again.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace output files that lipscore did not make.")
+    ] = False,
     weights_dir: Annotated[Path | None, typer.Option(help="Folder with weight files.")] = None,
     allow_unverified: Annotated[
-        bool, typer.Option("--allow-unverified", help="Take weight files that are not the published ones.")
+        bool, typer.Option("--allow-unverified", help="Accept weight files that are not the published ones.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    score: Annotated[bool, typer.Option("--score", help="Score what was made, as `lipscore score` does.")] = False,
+    score: Annotated[
+        bool, typer.Option("--score", help="Score the videos that were made, as `lipscore score` does.")
+    ] = False,
     protocol: ProtocolOptions,
-    score_model: Annotated[str, typer.Option(help="The model: vgg, mini or auto.", rich_help_panel=SCORING)] = "auto",
+    score_model: Annotated[
+        str, typer.Option(help="Model that scores: vgg, mini or auto.", rich_help_panel=SCORING)
+    ] = "auto",
     score_detections: Annotated[
         Path | None,
         typer.Option(help="Folder with STEM.json: boxes at the protocol's frame rate.", rich_help_panel=SCORING),
@@ -86,13 +112,13 @@ def generate(
         typer.Option(help="File that gets a line per face track; default: in --results.", rich_help_panel=SCORING),
     ] = None,
 ) -> None:
-    """Make the lips of a video, or of a still image, follow a sound, with Wav2Lip.
+    """Make the lips of a video or of a still image follow a sound, with Wav2Lip.
 
     Example: lipscore generate --face talk.mp4 --audio speech.wav --checkpoint wav2lip_gan.pth --out lips.mp4 --score
 
     Licence: Wav2Lip's official weights are for research, academic and personal use only, never commercial. lipscore
-    neither contains nor fetches them unasked (`lipscore weights fetch wav2lip_gan.pth`). Generate only with the consent
-    of the person shown, and say that the video is generated; its file says so too.
+    does not contain them, and downloads them only when told to (`lipscore weights fetch wav2lip_gan.pth`). Get the
+    consent of the person shown, and say that the video is generated; the file's tags say so too.
 
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
@@ -121,7 +147,7 @@ def generate(
     )
     if pairs is not None:
         if face is not None or audio is not None:
-            raise UsageError("--pairs: takes the place of --face and --audio; give either")
+            raise UsageError("--pairs: replaces --face and --audio; give one or the other")
         jobs = lists.read_pairs(pairs, data_root, out, pairs_kind)
         options = lists.list_options(options, pairs_kind, padding)
     elif face is None or audio is None:
@@ -167,7 +193,7 @@ def generate(
                 told=told,
             )
     except Interrupted as signal_:
-        say("interrupted; what was made is there whole, and the same command goes on from there")
+        say("interrupted; finished videos are complete, and the same command continues with the rest")
         raise typer.Exit(signal_.exit_status) from None
     failed = sum(one.failed for one in made)
     if len(made) > 1:

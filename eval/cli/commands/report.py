@@ -14,12 +14,18 @@ from lipscore.eval.cli.output import say, show
 @command
 def report(
     results: Annotated[
-        list[str], typer.Argument(metavar="RESULTS...", help="What `score --out` wrote, each FOLDER or NAME=FOLDER.")
+        list[str],
+        typer.Argument(metavar="RESULTS...", help="Folders that `score --out` wrote, each FOLDER or NAME=FOLDER."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")],
-    real: Annotated[str | None, typer.Option(help="The name of the results of the real videos: drawn grey.")] = None,
+    real: Annotated[
+        str | None, typer.Option(help="Name of the result that holds the real videos; it is drawn grey.")
+    ] = None,
     pictures: Annotated[
-        int, typer.Option(help="How many videos, worst and best, show what `score --keep-pictures` kept.", min=0)
+        int,
+        typer.Option(
+            help="Number of videos, worst and best, that show the pictures of `score --keep-pictures`.", min=0
+        ),
     ] = 40,
 ) -> None:
     """Make one HTML page of results: means, charts, a table, a panel per video; several results side by side.

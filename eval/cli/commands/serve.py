@@ -14,11 +14,16 @@ from lipscore.eval.options import ModelOptions, ProtocolOptions
 
 @command
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; anything but loopback needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any other than loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 means any free port.")] = 8000,
     folder: Annotated[Path | None, typer.Option(help="A folder whose videos can be picked on the page.")] = None,
     token: Annotated[
-        str, typer.Option(envvar="LIPSCORE_TOKEN", help="What requests must bring; made up where it is needed.")
+        str,
+        typer.Option(
+            envvar="LIPSCORE_TOKEN", help="Token that requests must carry; default: a random one where needed."
+        ),
     ] = "",
     max_mb: Annotated[int, typer.Option(help="Largest upload, in megabytes.")] = 500,
     max_seconds: Annotated[float, typer.Option(help="Longest work on a video.")] = 600.0,
@@ -26,7 +31,7 @@ def serve(
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Serve a page to drop a video on: its offset, its panel, and the file with the audio moved.
+    """Serve a page to drop a video on; it shows the offset and a panel, and offers the file with the audio moved.
 
     Example: lipscore serve --folder videos
     """

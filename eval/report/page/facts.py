@@ -1,4 +1,4 @@
-"""What the page says first: who scored, how many, and the means with their intervals; and what must be warned of."""
+"""The page's first part: models, counts, means with their intervals, and warnings."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def failures(method: Method) -> list[tuple[str, int]]:
 
 
 def warnings(methods: Sequence[Method]) -> list[str]:
-    """What a reader of the numbers must know first."""
+    """The warnings at the top of the page."""
     found: list[str] = []
     estimating = [method for method in methods if method.model in catalogue.ESTIMATING]
     if estimating:
@@ -128,7 +128,7 @@ def warnings(methods: Sequence[Method]) -> list[str]:
 
 
 def identity(method: Method) -> list[tuple[str, str]]:
-    """What decides a method's numbers, as (name, value): the signature where there is one, and the settings."""
+    """What decides a method's numbers, as (name, value): the signature, if any, and the settings."""
     first, manifest = method.records[0].score, method.manifest
     signature = manifest.get("signature") or first.signature
     git = manifest.get("git") or {}

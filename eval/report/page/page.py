@@ -1,4 +1,4 @@
-"""`lipscore report`: results as one HTML file that needs nothing else: no network, no script for what decides."""
+"""`lipscore report`: one HTML file with the results; it needs no network, and no script for its main content."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def report(results: Sequence[str], target: Path, *, real: str | None = None, pic
 
     Args:
         results: folders or scores.jsonl files, each PATH or NAME=PATH.
-        target: where the page will lie; videos are linked relative to it.
+        target: the page's path; links to videos are relative to it.
         real: the name of the result that holds the real videos, drawn grey.
-        pictures: how many videos have their pictures in the page, where the run kept any.
+        pictures: the number of videos whose kept pictures the page shows.
 
     Raises:
         MissingError: a result holds no records.
@@ -63,7 +63,7 @@ def report(results: Sequence[str], target: Path, *, real: str | None = None, pic
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The page's bytes, and what was passed over."""
+    """The page's bytes, and warnings about lines that were skipped."""
 
     html: bytes
     warnings: list[str]

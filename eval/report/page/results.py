@@ -1,4 +1,4 @@
-"""Result folders as the page reads them: one `Method` per set of settings, each video once."""
+"""Read result folders for the page: one `Method` per set of settings, each video once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Method:
 
     @property
     def total(self) -> int:
-        """How many videos the run was given, reached or not."""
+        """The number of videos that the run was given, whether it reached them or not."""
         return max(int(self.manifest.get("videos") or 0), len(self.records))
 
 
@@ -80,7 +80,7 @@ def load(results: Sequence[str]) -> tuple[list[Method], list[str]]:
         methods += _by_settings(name or file.resolve().parent.name, file.parent, records)
     labels = [method.label for method in methods]
     if again := sorted({label for label in labels if labels.count(label) > 1}):
-        raise UsageError(f"{again[0]}: two results have this name; call one of them differently, as NAME={again[0]}")
+        raise UsageError(f"{again[0]}: two results have this name; rename one of them, as NAME={again[0]}")
     return methods, warnings
 
 
@@ -93,7 +93,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 
 def _by_settings(label: str, folder: Path, records: Iterable[Record]) -> list[Method]:
-    """A method for each of the settings that the records were made with, in the order in which they appear."""
+    """One method per settings of the records, in order of appearance."""
     latest: dict[str, dict[tuple[str, Any], Record]] = {}
     for record in records:
         latest.setdefault(record.settings, {})[record.score.video, record.score.piece] = record

@@ -51,7 +51,7 @@ def make(
     results = [read_results(*named(argument)) for argument in arguments]
     warnings = mixed(results)
     if warnings and not allow_mixed:
-        raise UsageError("; ".join(warnings) + "; score them alike, or give --allow-mixed")
+        raise UsageError("; ".join(warnings) + "; score them with the same settings, or give --allow-mixed")
     if noise is not None:
         bands, signature = read_noise(noise)
         wanted = replace(wanted, noise=bands)

@@ -113,7 +113,7 @@ def other_noise(signature: str, results: Results) -> str:
     if not (signature and results.signature):
         return ""
     differs = difference(parse(signature), parse(results.signature))
-    return f"the noise band was measured otherwise than {results.name} was scored: {differs}" if differs else ""
+    return f"the noise band and {results.name} have different settings: {differs}" if differs else ""
 
 
 def mixed(results: Sequence[Results]) -> list[str]:
@@ -177,7 +177,7 @@ def read_groups(path: Path) -> dict[str, dict[str, set[str]]]:
         if len(row) != len(rows[0]):
             raise UsageError(f"--groups {path}, line {number}: {len(row)} cells, the header has {len(rows[0])}")
         if row[0] in seen:
-            raise UsageError(f"--groups {path}, line {number}: {row[0]} stands in the file twice")
+            raise UsageError(f"--groups {path}, line {number}: {row[0]} occurs twice")
         seen.add(row[0])
         for column, value in zip(rows[0][1:], row[1:], strict=True):
             if value:

@@ -1,1 +1,1 @@
-"""A run on a Ray cluster: workers that load the networks once, one video per call, the driver alone writes."""
+"""A run on a Ray cluster: workers load the networks once and score one video per call; only the driver writes."""

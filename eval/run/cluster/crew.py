@@ -1,8 +1,8 @@
-"""A crew of Ray actors that works through a list, one item per call; a lost actor is replaced, its item tried again.
+"""A crew of Ray actors that works through a list, one item per call; it replaces lost actors and retries their items.
 
 A worker holds its next item while it works on one. If it dies, only the item that it worked on counts as tried.
 
-The crew knows nothing of videos: `lipscore.eval.run.cluster.driver` gives it actors that score.
+The crew does not know about videos: `lipscore.eval.run.cluster.driver` gives it actors that score.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ PATIENCE_S = 4.0  # how long a stopped crew waits for its workers' last words
 
 
 def said(error: BaseException) -> str:
-    """Ray's error in a line: of a traceback the last one, else the first."""
+    """Ray's error in one line: the last line of a traceback, else the first line."""
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines() or [type(error).__name__]
     return lines[-1 if any(line.startswith("Traceback") for line in lines) else 0].strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Hands(Generic[A, B]):
-    """What a crew needs to know of its work.
+    """The functions that a crew calls.
 
     spawn: makes an actor. begin: its first call; resolves to why the actor cannot be used, "" where it can. work: the
     call for an item. stop: asks an actor to break its item off. take: the result of (index, what work resolved to),
@@ -60,10 +60,9 @@ class Crew(Generic[A, B]):
     """Works through items on `count` actors; a `Backend`.
 
     Args:
-        order: the items' indices in the order in which they are started; long ones first leave no worker idle at the
-            end.
-        actors: some that are there already.
-        started: told each item that a worker begins.
+        order: the items' indices in starting order; long items first keep all workers busy to the end.
+        actors: actors that already exist.
+        started: called with each item that a worker begins.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Crew(Generic[A, B]):
                 if ready or any(index is not None for _, index in self._pending.values()):
                     heard = time.monotonic()
                 elif time.monotonic() - heard > SAY_AFTER_S:
-                    self._hands.say("waiting for the cluster to start workers: no node has room for one")
+                    self._hands.say("waiting for the cluster to start workers: no node has room for one yet")
                     heard = time.monotonic()
                 for reference in ready:
                     for index in self._settle(reference):
@@ -114,7 +113,7 @@ class Crew(Generic[A, B]):
             self._dismiss()
 
     def stop(self) -> list[tuple[int, B]]:
-        """Hand out no more items, break off the running ones, end the actors, and return what was finished."""
+        """Hand out no more items, stop the running ones, end the actors, and return what was finished."""
         self._queue.clear()
         busy = {reference: at for reference, at in self._pending.items() if at[1] is not None}
         for actor in {id(actor): actor for actor, _ in busy.values()}.values():

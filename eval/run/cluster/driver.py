@@ -1,4 +1,4 @@
-"""The driver of a run on Ray: it connects, compares the nodes with itself, makes workers, and reads their replies."""
+"""The driver of a run on Ray: it connects, compares the nodes with itself, starts workers and reads their replies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lipscore.eval.store.records import Record, RecordStore
 from lipscore.pool import available_cores
 from lipscore.types import whose
 
-EXAMINE_S = 120.0  # a node that does not answer so long is refused
+EXAMINE_S = 120.0  # a node that takes longer to answer is refused
 OTHERS_S = 60.0  # how long other workers are waited for where one cannot load the networks
 OBJECT_STORE = 100 << 20  # bytes; records are small, and videos and weights never pass through it
 
@@ -95,7 +95,7 @@ class Cluster:
         return Crew(self._jobs, hands, self._count, order=order, actors=actors, started=progress.started)
 
     def floors(self, _: Outcome) -> list[Floor]:
-        """None: a cluster keeps no embeddings."""
+        """Always None: a cluster keeps no embeddings."""
         return []
 
     def _take(self, store: RecordStore | None, progress: Progress, index: int, reply: Reply) -> Done | None:
@@ -142,7 +142,7 @@ class Cluster:
         return ray.remote(**options)(Worker).remote(self._order)
 
     def _first_made(self) -> Made:
-        """What the first worker makes that has loaded its networks."""
+        """What the first worker reports after it has loaded its networks."""
         waiting = {actor.load.remote(): actor for actor in self._actors}
         failure: LipscoreError | None = None
         while waiting:
@@ -164,7 +164,7 @@ class Cluster:
         raise failure
 
     def _usable(self) -> list[dict[str, Any]]:
-        """The nodes with room for a worker that are as the driver is; the others are named to the user.
+        """The nodes that have room for a worker and match the driver; the user is told of the others.
 
         Raises:
             MissingError: there are nodes with room, and all are refused.
@@ -176,7 +176,7 @@ class Cluster:
                 self._refused.append(node["NodeID"])
                 self._reporter.say(f"node {seen.name} ({node['NodeID'][:8]}) is refused: {seen.refusal}")
         if roomy and len(self._refused) == len(roomy):
-            raise MissingError("no node of the cluster can be used; what each lacks is said above")
+            raise MissingError("no node of the cluster can be used; the reasons are above")
         return [node for node, seen in found if not seen.refusal]
 
     def _examined(self, nodes: Sequence[dict[str, Any]]) -> list[Node]:
@@ -198,7 +198,7 @@ class Cluster:
         return answers
 
     def _paths(self) -> list[str]:
-        """What must be there on every node: the inputs and folders that were named, where the driver sees them."""
+        """The paths that every node must have: the named inputs and folders, at the driver's paths."""
         inputs, models = self._request.inputs, self._request.models
         named = [
             *inputs.inputs,
@@ -212,7 +212,7 @@ class Cluster:
         return [str(path.absolute()) for path in here]
 
     def _places(self, nodes: Sequence[dict[str, Any]]) -> int:
-        """How many workers the nodes hold."""
+        """The number of workers that the nodes can hold."""
         run, places = self._request.run, 0
         for node in nodes:
             has = node["Resources"]
@@ -247,7 +247,7 @@ def _connect(address: str | None) -> None:
 
 
 def _size(job: Job) -> float:
-    """What a job's time goes with: the file's bytes, a piece's share of them; 0 where they are not known."""
+    """A measure of a job's time: the file's bytes, or a piece's share of them; 0 if unknown."""
     try:
         size = float(job.path.stat().st_size)
     except OSError:

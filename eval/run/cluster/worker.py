@@ -1,4 +1,4 @@
-"""What runs on a node: the checks before anything is scored, and the worker that scores.
+"""The code that runs on a node: the checks before scoring, and the worker that scores.
 
 Nothing here imports Ray: the driver makes an actor of `Worker`.
 """
@@ -66,7 +66,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a call: done or a failure, what the user must see besides, and the video's pictures to be kept."""
+    """A call's result: done or a failure, messages for the user, and the video's pictures to be kept."""
 
     done: Done | None = None
     failure: Failure | None = None
@@ -76,7 +76,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a node said of itself.
+    """A node's report about itself.
 
     name: host; differs: what is not as on the driver; missing: paths that are not there.
     """
@@ -128,7 +128,7 @@ def examine(wanted: dict[str, str], paths: Sequence[str]) -> Node:
 
 
 class Held:
-    """The keys of the records that the run has: the driver has the records themselves."""
+    """The keys of the run's records; the driver has the records themselves."""
 
     def __init__(self, blank: Record, keys: frozenset[str]) -> None:
         self._blank, self._keys = blank, keys
@@ -139,12 +139,12 @@ class Held:
         return {self._blank.settings} if self._keys else set()
 
     def held(self, key: str, about: tuple[str, str, str] = ("", "", "")) -> Record | None:  # noqa: ARG002
-        """A stand-in that has the key alone."""
+        """A stand-in that has only the key."""
         return replace(self._blank, key=key) if key in self._keys else None
 
 
 class Heard(Silent):
-    """A progress that keeps troubles, for the driver to show."""
+    """A reporter that keeps problems for the driver to show."""
 
     def __init__(self) -> None:
         self.troubles: list[str] = []
@@ -169,7 +169,7 @@ class Worker:
             os.chdir(order.folder)
 
     def load(self) -> Made | Failure:
-        """Load the networks; what they make."""
+        """Load the networks; returns what the records are made with."""
         order = self._order
         try:
             loaded = Setup.load(order.protocol, order.models, order.reference)
@@ -195,7 +195,7 @@ class Worker:
         assert self._setup is not None
         own = Made.of(self._setup)
         if own.settings != made.settings:
-            return f"node {host()} would score otherwise: {_difference(own.record, made.record)}"
+            return f"node {host()} would score differently: {_difference(own.record, made.record)}"
         task = Task(made.blank, made.settings)
         keep = self._keep if self._order.pictures else None
         score = scorer_of(self._setup, self._stop, self._heard.stage, keep=keep, limits=self._order.limits)

@@ -1,4 +1,4 @@
-"""From sums of cosines to answers: of a file, of its pieces (drift), of every second (trace)."""
+"""Turn sums of cosines into answers: for a file, for its pieces (drift), and for every second (trace)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TRACE_S = 5  # seconds around each second of the trace
 
 
 def answer_of(sums: ShiftSums, min_confidence: float, read_off: Reading | None = None) -> Found:
-    """The best offset of some sums, and why it is no answer where it is none.
+    """The best offset, and the reason if it is not good enough for an answer.
 
     Args:
-        read_off: what a head found instead; its probability is the confidence.
+        read_off: a head's reading, which replaces the statistic's; its probability is the confidence.
     """
     peak = longrange.find_peak(sums, offset=None if read_off is None else read_off.offset)
     if peak is None:
@@ -84,7 +84,7 @@ def drift_of(seconds: Mapping[int, ShiftSums], min_confidence: float) -> Drift |
 
 
 def _detectable(at_start: float, slope: float, end: float) -> float | None:
-    """Seconds until an offset that starts so, in ms, and moves by `slope` ms a second, is outside the limits."""
+    """Seconds until an offset that starts at `at_start` ms and moves by `slope` ms per second leaves the limits."""
     if not DETECTABLE.within(at_start):
         return 0.0
     limit = DETECTABLE.early if slope > 0 else -DETECTABLE.late

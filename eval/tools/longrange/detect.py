@@ -1,7 +1,7 @@
-"""`lipscore detect`: by how much sound and picture are apart, over seconds instead of SyncNet's +-15 frames.
+"""`lipscore detect`: find how far sound and picture are apart, over seconds instead of SyncNet's +-15 frames.
 
-Every face track is held against the sound of the whole file, and the tracks' sums are added up: one file has one
-offset. Where none stands out the answer is `unknown`; another recording's sound must not get an offset.
+Every face track is compared with the sound of the whole file, and the tracks' sums are added up, because a file has one
+offset. If no offset stands out, the answer is `unknown`: another recording's sound must not get an offset.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from lipscore.syncnet.models.fcn import HeadPass, OffsetHead, Reading, load_head
 from lipscore.syncnet.models.published_fcn import PublishedFcn, load_published
 from lipscore.syncnet.models.sync_pass import Embedder
 from lipscore.syncnet.models.wide_pass import STEP, Sound, WidePass, steadied
+from lipscore.syncnet.motion import MouthMotion, is_still
 from lipscore.syncnet.source import prepare
 from lipscore.syncnet.window import FRAME_RATE
 from lipscore.types import MediaInfo, SyncPass, Track
@@ -51,18 +52,18 @@ def detect(
     stop: Stop | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Detection:
-    """Search one video; what goes wrong with it becomes the detection's status and reason, never an exception.
+    """Search one video; a problem with the video becomes the detection's status and reason, not an exception.
 
     Args:
         path: the video file.
         setup: the models, and a protocol for the shots, the face tracks and the crops; crops go to the model without
             the protocol's crop file. Under a direct protocol the whole frame is the crop.
-        stop: breaks the search off (by Stopped) once it is set.
-        on_stage: told the name of each stage that begins.
+        stop: ends the search with Stopped when it is set.
+        on_stage: called with the name of each stage that begins.
 
     Raises:
-        UsageError: the model has no towers to search with, or the head belongs to others.
-        MissingError: FFmpeg is not there, or the temporary folder cannot be written: not a fault of the video.
+        UsageError: the model has no towers, or the head belongs to other towers.
+        MissingError: FFmpeg is missing, or the temporary folder cannot be written.
     """
     path, options, stop = Path(path), options or DetectOptions(), stop or Stop()
     towers, about = towers_of(setup.models)
@@ -106,7 +107,7 @@ def _published(head: Path | None) -> PublishedFcn | None:
 def _by_published(
     path: Path, setup: Setup, options: DetectOptions, published: PublishedFcn, watch: Stopwatch
 ) -> Detection:
-    """What a published checkpoint says of the whole frame: never an answer, for it has no confidence that means one."""
+    """A published checkpoint's reading of the whole frame; no answer, because its confidence is not calibrated."""
     done = blank(path, setup, options, "unknown", "")
     done = replace(done, model="published fcn", max_offset=published.net.reach, notes=(published.about,))
     try:
@@ -154,7 +155,7 @@ def towers_of(models: Models) -> tuple[Embedder, dict[str, str]]:
 
 
 class _Search:
-    """One video's passes, and what they add up to."""
+    """One video's passes and their sums."""
 
     def __init__(
         self,
@@ -169,15 +170,16 @@ class _Search:
         self._watch, self._stop, self._head = watch, stop, head
         self._readers: list[HeadPass] = []
         self._wide: dict[int, WidePass] = {}
+        self._motions: dict[int, MouthMotion] = {}
         self._narrow: dict[int, SyncPass] = {}
         self._ends: dict[int, tuple[int, int]] = {}
         self._notes: tuple[str, ...] = ()
 
     def through(self, info: MediaInfo, folder: Path) -> None:
-        """Every face track's crops through the towers.
+        """Run every face track's crops through the towers.
 
         Raises:
-            NotScoredError: there is no sound, no face, no track, or too little of either.
+            NotScoredError: there is no sound, no face or no track, or too little sound or picture.
         """
         protocol, watch = self._setup.protocol, self._watch
         if protocol.direct:
@@ -200,6 +202,7 @@ class _Search:
                 self._open(index, lengths[index], sound, pcm, info.n_frames)
             with watch.stage("embed"):
                 self._wide[index].feed(chunk)
+                self._motions[index].feed(chunk)
                 if last:
                     self._wide[index].finish()
             if index in self._narrow:
@@ -220,7 +223,7 @@ class _Search:
 
     def _open(self, index: int, track: Track | None, sound: Sound, pcm: NDArray[np.int16], n_frames: int) -> None:
         first, last = (0, n_frames - 1) if track is None else (track.first_frame, track.last_frame)
-        self._ends[index] = first, last
+        self._ends[index], self._motions[index] = (first, last), MouthMotion()
         on_map = None
         if self._head is not None:
             self._readers.append(HeadPass(self._head))
@@ -231,9 +234,13 @@ class _Search:
             self._narrow[index] = self._setup.models.sync.open(beneath, last - first + 1, self._setup.protocol.vshift)
 
     def onto(self, done: Detection) -> Detection:
-        """The detection with what was found."""
+        """The detection, completed with the results."""
         reach, limit = self._options.max_offset, self._options.min_confidence
         totals = {index: one.total() for index, one in self._wide.items()}
+        if all(is_still(motion.value) for motion in self._motions.values()):
+            return replace(
+                done, reason="no speech-like motion: no mouth in the video moves", notes=done.notes + self._notes
+            )
         steps = self._by_second()
         drift, sums = drift_of(steps, limit), sum(totals.values(), ShiftSums.none(reach))
         if drift is not None and drift.steady:
@@ -260,7 +267,7 @@ class _Search:
         )
 
     def _reading(self) -> Reading | None:
-        """What the head says of all tracks together."""
+        """The head's reading of all tracks together."""
         parts = [part for part in (reader.sums() for reader in self._readers) if part is not None]
         if self._head is None or not parts:
             return None
@@ -277,7 +284,7 @@ class _Search:
         return seconds
 
     def _compared(self) -> Narrow | None:
-        """The narrow search of the track that it is surest of."""
+        """The narrow search's result for its most confident track."""
         found = []
         for one in self._narrow.values():
             curve = one.curve()

@@ -1,4 +1,4 @@
-"""What `lipscore detect` found in a video, and how it is written down."""
+"""The results of `lipscore detect`, and their text and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSE = 2  # frames by which two searches may differ and still be called close
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An answer: where the sound fits best, how likely that is right to a frame, and why it is not taken (or empty)."""
+    """The best offset, the probability that it is right to a frame, and why it is not taken, or ""."""
 
     peak: Peak | None
     confidence: float
@@ -52,10 +52,10 @@ class Window:
 class Drift:
     """How the offset moves, by pieces of the video that were searched one by one.
 
-    per_minute, low, high: the Theil-Sen slope in milliseconds a minute and its 95 % interval (positive: the sound comes
+    per_minute, low, high: the Theil-Sen slope in milliseconds a minute and its 95 % interval (positive: the sound gets
     ever earlier). at_start, at_end: the fitted offsets in milliseconds. detectable_at: seconds at which the fitted
-    offset is first one that viewers detect (ITU-R BT.1359-1), None where it never is. steady: whether the interval is
-    clear of 0 and a frame is gone through.
+    offset is first one that viewers detect (ITU-R BT.1359-1), None where it never is. steady: whether the interval
+    excludes 0 and the line crosses at least a frame.
     """
 
     pieces: int
@@ -85,7 +85,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """What a search +-vshift frames wide finds by SyncNet's rule, the smallest mean distance."""
+    """The result of SyncNet's own search over +-vshift frames, the smallest mean distance."""
 
     model: str
     offset: int
@@ -128,7 +128,7 @@ class Detection:
         return None if peak is None else peak.offset
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready data; offsets are null unless the status is found, what was not taken stands under `best`."""
+        """JSON-ready data; offsets are null unless the status is found; `best` has one that was not taken."""
         peak = self.answer.peak if self.answer is not None else None
         offset = self.offset
         return {
@@ -182,7 +182,7 @@ class Detection:
 
 
 def agreement(detection: Detection) -> str:
-    """How the wide search and SyncNet's relate, in words."""
+    """How far the wide search and SyncNet's agree, in words."""
     narrow = detection.narrow
     if narrow is None:
         return "not compared"
@@ -210,7 +210,7 @@ def sentence(offset: int) -> str:
 
 
 def mend_hint(detection: Detection) -> str:
-    """The command that mends it; empty where there is nothing to mend, or no single shift does."""
+    """The command that fixes the video; "" if it needs no fix, or if no single shift fixes it."""
     offset, drifts = detection.offset, detection.drift is not None and detection.drift.steady
     if not offset or drifts:
         return ""

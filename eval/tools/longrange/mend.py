@@ -1,4 +1,4 @@
-"""`lipscore fix --max-offset`: move the audio by the seconds that `detect` finds, and keep what is then in sync."""
+"""`lipscore fix --max-offset`: move the audio by what `detect` finds, and keep the result if it is in sync."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lipscore.syncnet.window import FRAME_RATE
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What was done: the verdict, a sentence that says why, what was found before and after the shift (None: none).
+    """The result: a verdict, a sentence with the reason, and the detections before and after the shift, if any.
 
     Only "fixed" leaves a file.
     """
@@ -38,9 +38,9 @@ def mend(
     options: DetectOptions,
     on_stage: Callable[[str], None] | None = None,
 ) -> Mended:
-    """Detect, shift, detect again; the target is written only where the offset is then 0, and sure again.
+    """Detect, shift, detect again; the target is written only if the offset is then 0 and certain.
 
-    Where one frame is left, the audio is moved by that too, and searched again.
+    If an offset of one frame remains, the audio is shifted once more and searched again.
 
     Raises:
         UsageError: the target is the video itself.
@@ -54,7 +54,7 @@ def mend(
         verdict: Verdict = "refused" if before.status == "unknown" else "not_scored"
         return Mended(verdict, f"{before.status}: {before.reason}", before)
     if before.drift is not None and before.drift.steady:
-        return Mended("refused", f"no single shift mends it: {drift_sentence(before.drift)}", before)
+        return Mended("refused", f"no single shift fixes it: {drift_sentence(before.drift)}", before)
     differ = {t.found.peak.offset for t in before.tracks if t.found.peak is not None and not t.found.trouble}
     if differ and max(differ) - min(differ) > 1:
         asked = ", ".join(f"{one:+d}" for one in sorted(differ))

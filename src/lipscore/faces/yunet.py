@@ -100,7 +100,7 @@ class YunetDetector:
 
 
 def _plausible(rows: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """The rows (float32[N, 15]) with finite numbers whose box overlaps a picture of this width and height."""
+    """The rows (float32[N, 15]) that have finite numbers and a box that overlaps a picture of this width and height."""
     left_top, sides = rows[:, :2], rows[:, 2:4]
     with np.errstate(invalid="ignore", over="ignore"):
         overlaps = (sides > 0).all(axis=1) & (left_top + sides > 0).all(axis=1) & (left_top < size).all(axis=1)

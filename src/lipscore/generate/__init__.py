@@ -1,1 +1,1 @@
-"""Making lips follow a sound: generators of talking-head video, a folder each."""
+"""Generators of talking-head video that make lips follow a sound, one folder each."""

@@ -1,5 +1,5 @@
-"""Wav2Lip (Prajwal et al. 2020): the lips of a video, or of a still image, made to follow another sound.
+"""Wav2Lip (Prajwal et al. 2020): make the lips of a video or a still image follow another sound.
 
 The steps are those of github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py and audio.py, to the number.
-docs/commands/generate.md names each, and what lipscore does otherwise.
+docs/commands/generate.md names each step and says where lipscore differs.
 """

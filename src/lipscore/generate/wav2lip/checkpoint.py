@@ -1,7 +1,7 @@
-"""Wav2Lip's weights from the forms in which they are passed around, and what a file is that is none of them.
+"""Read Wav2Lip's weights in every form in which they are distributed, and name files that are something else.
 
-The files of 2020 are dicts that hold the tensors under "state_dict", each name behind "module."; what the authors'
-README links today are TorchScript archives with the plain names.
+The files of 2020 are dicts that hold the tensors under "state_dict", each name with the prefix "module."; the
+authors' README now links TorchScript archives with plain names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMED = 4  # differences that a message lists
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file's tensors by the official names, and which file it is; published: its official name, "" for another."""
+    """A file's tensors by their official names, and the file's identity; published: its official name, or ""."""
 
     state: dict[str, Tensor]
     path: Path

@@ -1,4 +1,4 @@
-"""Why a video cannot be generated, by name."""
+"""The reasons why a video cannot be generated."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Reason = Literal[
 
 
 class NotGeneratedError(LipscoreError):
-    """One output cannot be made, through no fault of the program; the message names the file and what to do.
+    """An output cannot be made because of its input; the message names the file and says what to do.
 
     Args:
-        reason: one of Reason, as the records have it.
+        reason: one of Reason, as in the records.
         message: what is wrong, and what to do.
     """
 

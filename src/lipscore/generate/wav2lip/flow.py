@@ -1,8 +1,7 @@
-"""A video, or a still image, and a sound in; the video whose lips follow the sound out.
+"""Turn a video or a still image and a sound into a video whose lips follow the sound.
 
-Two passes over the picture: one for the boxes, because smoothing looks ahead, one for the network. A third between them
-tells persons apart where frames without the face are kept. A few batches of frames are held at any time, never the
-video.
+Two passes read the picture: the first finds the boxes, because smoothing looks ahead; the second runs the network. With
+--missing keep, a pass between them tells persons apart. Only a few batches of frames are in memory at any time.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Generated:
     still: bool
 
     def count(self, state: placing.State) -> int:
-        """Written frames in that state."""
+        """The number of written frames in that state."""
         return self.states.count(state)
 
 
@@ -157,7 +156,7 @@ class _Job:
         return map(self.framing, self.picture.raw(self.limit))
 
     def told(self, stage: str, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The same frames, each of which is progress."""
+        """The same frames; each counts as progress."""
         for number, frame in enumerate(frames, start=1):
             yield frame
             self.tell(stage, number, self.limit)
@@ -252,7 +251,7 @@ def _faces(job: _Job, detector: Detector, pool: Pool) -> Sequence[Sequence[Detec
 
 
 def _order(job: _Job, have: int, wanted: int) -> list[int]:
-    """Which of the picture's frames each frame of the output is."""
+    """The number of the picture's frame that each output frame shows."""
     if job.limit == 1:
         return [0] * wanted
     if have < wanted and job.options.shorter == "refuse":
@@ -279,7 +278,7 @@ def stretched(have: int, wanted: int) -> list[int]:
 
 
 def _in_order(job: _Job, order: Sequence[int]) -> Iterator[tuple[int, Frame]]:
-    """The frames of these numbers; where they go back, the picture is read from its start again."""
+    """The frames with these numbers; a number that goes back makes it read the picture from the start again."""
     stream: Iterator[tuple[int, Frame]] = iter(())
     at, frame = -1, None
     for wanted in order:

@@ -1,4 +1,4 @@
-"""Wav2Lip's network, loaded once and asked for many windows."""
+"""Wav2Lip's network, loaded once for many windows."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Generator:
 
     Args:
         checkpoint: its weights.
-        batch_size: windows a forward pass; None: 8 on a CPU, 64 on a GPU. No number depends on it, but for the last
-            bits of sums.
+        batch_size: windows per forward pass; None: 8 on a CPU, 64 on a GPU. It changes only the last bits of the
+            results.
         pool: whose threads run the batches on a CPU; default: one of its own.
     """
 
@@ -66,7 +66,7 @@ class Generator:
         return out
 
     def in_order(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-        """Yield what `work` gives for each item; on a CPU several are worked on at once, which a GPU does not need."""
+        """Yield the result of `work` for each item; a CPU works on several items at once."""
         return self.pool.spread(work, items) if self.device.type == "cpu" else map(work, items)
 
 

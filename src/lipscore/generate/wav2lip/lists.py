@@ -1,4 +1,4 @@
-"""The lists of Wav2Lip's evaluation scripts, and what those scripts do otherwise than inference.py.
+"""The lists of Wav2Lip's evaluation scripts, and where those scripts differ from inference.py.
 
 github.com/Rudrabha/Wav2Lip at 5c90fa9, evaluation/gen_videos_from_filelist.py (the published tables of LRS2, LRS3 and
 LRW) and evaluation/real_videos_inference.py (ReSyncED).
@@ -16,7 +16,7 @@ from lipscore.generate.wav2lip.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A video to make. problem: why it cannot be, where its list already shows that."""
+    """A video to make. problem: why it cannot be made, if the list already shows that."""
 
     face: Path
     audio: Path
@@ -70,7 +70,7 @@ def read_pairs(path: Path, data_root: Path, out: Path, kind: str) -> list[Pair]:
 def list_options(options: Options, kind: str, pads: Pads | None) -> Options:
     """What a list's script does: 25 fps and no pads for LRS and LRW, faces of about 180 px for ReSyncED.
 
-    None has a window more at the end, nor a picture that starts again. pads: those that were asked for.
+    No script adds a window at the end or repeats the picture. pads: the user's.
     """
     if kind == "lrs":
         return replace(options, pads=pads or Pads(0, 0, 0, 0), fixed_fps=25.0, last_chunk=False, shorter="refuse")

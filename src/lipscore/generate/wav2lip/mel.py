@@ -1,6 +1,6 @@
-"""The mel spectrogram that Wav2Lip listens to, and which of its columns belong to which frame.
+"""The mel spectrogram that Wav2Lip hears, and the columns that belong to each frame.
 
-Numbers from github.com/Rudrabha/Wav2Lip at 5c90fa9, hparams.py and audio.py, which call librosa 0.7.0.
+The numbers are from github.com/Rudrabha/Wav2Lip at 5c90fa9, hparams.py and audio.py, which call librosa 0.7.0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AT_A_TIME = 512  # columns
 
 
 class Mel:
-    """The spectrogram of samples, float32[N] at 16 kHz, any of whose columns can be asked for.
+    """The spectrogram of samples float32[N] at 16 kHz; any range of columns can be computed.
 
     Raises:
         NotGeneratedError: the sound is shorter than one window of the network (audio_too_short).

@@ -1,4 +1,4 @@
-"""Sound as Wav2Lip hears it: 16 kHz, mono, through resampy's "kaiser_best" where the rate is another.
+"""Sound as Wav2Lip hears it: mono at 16 kHz, resampled with resampy's "kaiser_best" if necessary.
 
 Wav2Lip loads sound with librosa 0.7 (audio.py, load_wav), which resamples with resampy 0.2.2. Another resampler gives
 another mel spectrogram: SciPy's differs by 0.003 on average, of a range of 8. Samples lie in files, so that memory does
@@ -37,7 +37,7 @@ NO_STREAM = "Output file does not contain any stream"  # what FFmpeg says where 
 
 
 class Sliced(Protocol):
-    """Samples of which parts can be had: an array, or a file."""
+    """Samples that can be sliced: an array, or a file."""
 
     def __len__(self) -> int: ...
 
@@ -46,7 +46,7 @@ class Sliced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """Samples in a file, of which only the parts that are asked for are in memory; [N], or [N, channels] of several."""
+    """Samples in a file, [N] or [N, channels]; only the slices in use are in memory."""
 
     path: Path
     dtype: np.dtype[Any]
@@ -68,7 +68,7 @@ class SampleFile:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sound that is ready: samples float32[N] at 16 kHz, in a file; wav: the WAV that goes into the output.
+    """A prepared sound: samples float32[N] at 16 kHz, in a file; wav: the WAV that goes into the output.
 
     rate and channels are the WAV's own; resampled: whether it was not at 16 kHz already.
     """
@@ -119,7 +119,7 @@ def load_sound(path: Path, folder: Path) -> Sound:
 
 
 def is_wav(path: Path) -> bool:
-    """Whether a file is a WAV by its first bytes, whatever its name.
+    """Whether a file's first bytes are those of a WAV.
 
     Raises:
         MediaError: it cannot be read.

@@ -1,4 +1,4 @@
-"""The output file: the original's two lossy codecs, one, or none; and what the container says of how it was made."""
+"""Write the output: with the original's two lossy codecs, with one, or lossless; and tag how it was made."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 
 
 def check_target(target: Path, codec: str, inputs: Sequence[Path]) -> None:
-    """See that the codec exists, the file's suffix takes it, and the file is none of the inputs.
+    """Check that the codec exists, that the file's suffix takes it, and that the file is not an input.
 
     Raises:
-        UsageError: not.
+        UsageError: one of these does not hold.
     """
     if codec not in CODECS:
         raise UsageError.about("codec", codec, f"no such choice; use one of {', '.join(CODECS)}")
@@ -39,7 +39,7 @@ def check_target(target: Path, codec: str, inputs: Sequence[Path]) -> None:
 
 
 def metadata(made_by: str, weights: str) -> dict[str, str]:
-    """The container's tags: that the picture is generated, by what, with which weights."""
+    """The container's tags: the picture is generated, by which version, with which weights."""
     said = f"Generated video: the lips were made by Wav2Lip to follow another sound ({made_by}; {weights})."
     return {"comment": f"{said} {SOURCE_TYPE}"}  # the one key that MP4, QuickTime and Matroska share
 
@@ -48,9 +48,9 @@ def metadata(made_by: str, weights: str) -> dict[str, str]:
 def output(
     target: Path, codec: str, size: tuple[int, int], fps: Fraction, wav: Path, tags: Mapping[str, str]
 ) -> Iterator[Callable[[Frame], None]]:
-    """A function that takes the next frame, uint8[H, W, 3] BGR; the target is there, whole, when the block is left.
+    """A function that takes the next frame, uint8[H, W, 3] BGR; the complete target appears when the block ends.
 
-    Neither stream is cut to the other's length: the sound outlasts the picture a little.
+    Neither stream is cut to the other's length, so the sound is slightly longer than the picture.
 
     Args:
         codec: "original": MPEG-4 by OpenCV (odd sizes lose their last row or column), then H.264 at CRF 23 and AAC by

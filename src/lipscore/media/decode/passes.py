@@ -52,15 +52,16 @@ class Remembered:
             yield from self._kept
             return
         keep: list[Frame] = []
-        size = 0
+        left = self._budget
         for item in self._make():
-            size += item.nbytes
-            if size <= self._budget:
+            left -= item.nbytes
+            if left >= 0:
                 keep.append(item)
-            else:
+            elif self._budget:
                 keep.clear()
+                self._budget = 0  # the next pass keeps nothing of what will not fit again
             yield item
-        if size <= self._budget:
+        if left >= 0:
             self._kept = keep
 
 

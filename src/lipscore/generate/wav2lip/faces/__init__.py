@@ -1,1 +1,1 @@
-"""The faces that Wav2Lip changes: found, cut out, recognised and pasted back."""
+"""Find, cut out, recognise and paste back the faces that Wav2Lip changes."""

@@ -1,7 +1,7 @@
-"""Where the network's patch goes in each frame: pads, smoothing, and what happens where the face is not there.
+"""Where the network's patch goes in each frame: pads, smoothing, and frames without the face.
 
-github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py: face_detect and get_smoothened_boxes. Boxes are x1, y1, x2, y2 in
-whole pixels, as there, half-open.
+github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py: face_detect and get_smoothened_boxes. As there, boxes are x1, y1,
+x2, y2 in whole pixels, half-open.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def smoothed(boxes: Ints) -> Ints:
 
 
 def place_all(boxes: Sequence[Ints | None], smooth: bool) -> Placement:
-    """Every frame gets a patch; where there is no box, it lies on the line between its neighbours'."""
+    """Every frame gets a patch; missing boxes are interpolated linearly between their neighbours."""
     filled = _interpolated(boxes)
     states: list[State] = ["interpolated" if box is None else "generated" for box in boxes]
     return Placement(smoothed(filled) if smooth else filled, tuple(states))
 
 
 def place_kept(boxes: Sequence[Ints | None], same: Sequence[bool], smooth: bool) -> Placement:
-    """Frames without a box, or with another's face, stay as they are; each passage between them is smoothed alone."""
+    """Frames without a box, or with another person's face, stay unchanged; each passage between is smoothed alone."""
     states = _states(boxes, same)
     out = _interpolated(boxes)
     at = 0
@@ -114,7 +114,7 @@ def _states(boxes: Sequence[Ints | None], same: Sequence[bool]) -> tuple[State, 
 
 
 def _interpolated(boxes: Sequence[Ints | None]) -> Ints:
-    """int64[T, 4]; before the first box and behind the last one, those."""
+    """int64[T, 4]; frames before the first box and after the last take the nearest one."""
     known = [frame for frame, box in enumerate(boxes) if box is not None]
     sides = np.array([box for box in boxes if box is not None], np.float64)
     frames = np.arange(len(boxes))

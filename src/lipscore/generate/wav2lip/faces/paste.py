@@ -1,4 +1,4 @@
-"""What goes into the network of a frame, and how its answer goes back into the frame.
+"""Cut the network's input from a frame, and paste its output back.
 
 github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py: datagen and main.
 """

@@ -1,8 +1,8 @@
-"""Whether a face is the same person's as before, by the colours of its box.
+"""Tell whether a face belongs to the same person as before, by the colours of its box.
 
 The fork (github.com/suprasauce/LIpSync at dc3f6a2, commit a1c56bec) counts pixel values and compares the counts with a
-fixed number, so that what passes depends on the size of the box: at 90 x 118 px, everything does. "appearance" compares
-shares of colours instead. It knows nothing of faces: another person of the same colours passes.
+fixed number, so the result depends on the size of the box: at 90 x 118 px everything passes. "appearance" compares
+shares of colours instead. It does not recognise faces: another person with the same colours passes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The frames that the lips go into: of a video or of a still image, whichever the file is, shrunk, turned and cut."""
+"""The frames that receive the lips, from a video or a still image; shrunk, turned and cropped."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Picture:
 
 
 def open_picture(path: Path, fps: float | None = None) -> Picture:
-    """Open a video or a still image; which of them it is, its content says, not its name.
+    """Open a video or a still image; the content decides which of them it is, not the name.
 
     Args:
         fps: frames per second of a still image; default 25.
@@ -126,7 +126,7 @@ def is_image(path: Path) -> bool:
 
 
 def spaced(numbers: Sequence[int]) -> str:
-    """Numbers as the command line takes them."""
+    """Numbers in the form of the command line."""
     return " ".join(map(str, numbers))
 
 
