@@ -99,11 +99,17 @@ class MeasuredFold:
     left_out: list[HeldOut]
 
 
-def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[Sequence[str]]) -> list[HeldOut]:
+def measure(
+    embedder: MiniEmbedder,
+    clips: Sequence[Clip],
+    recordings: Sequence[Sequence[str]],
+    strangers: Sequence[Clip] | None = None,
+) -> list[HeldOut]:
     """Measure each clip with its own audio, with that audio shifted, and with the audio of OTHERS.
 
     Args:
         recordings: groups of names of clips with the same speech; every clip is in one group.
+        strangers: the clips whose audio serves as other audio; default: `clips`.
     """
 
     def sound(pcm: NDArray[np.int16]) -> tuple[Floats, Floats]:
@@ -111,18 +117,20 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[
         return embedder.audio(rows), rows
 
     spoken = numbered(recordings)
-    sounds = [sound(clip.pcm) for clip in clips]
+    lenders = clips if strangers is None else strangers
+    lent = [sound(clip.pcm) for clip in lenders]
     held = []
     for i, clip in enumerate(clips):
+        own = sound(clip.pcm)
         lip = lip_of(embedder, clip.frames, clip.fps)
         moved = {shift: _pairing(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
-        later = [*range(i + 1, len(clips)), *range(i)]
-        strangers = [k for k in later if spoken[clips[k].name] != spoken[clip.name]]
-        others = tuple(_pairing(lip, *sounds[k]) for k in strangers[OTHERS])
+        later = [(i + 1 + k) % len(lenders) for k in range(len(lenders))]
+        foreign = [k for k in later if spoken[lenders[k].name] != spoken[clip.name]]
+        others = tuple(_pairing(lip, *lent[k]) for k in foreign[OTHERS])
         through = None
         if clip.lossy is not None:
-            through = _pairing(lip_of(embedder, clip.lossy, FRAME_RATE), *sounds[i]).offset
-        held.append(HeldOut(clip.name, _pairing(lip, *sounds[i]), others, moved, through))
+            through = _pairing(lip_of(embedder, clip.lossy, FRAME_RATE), *own).offset
+        held.append(HeldOut(clip.name, _pairing(lip, *own), others, moved, through))
     return held
 
 

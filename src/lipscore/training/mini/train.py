@@ -148,9 +148,14 @@ def train_mini(
     for number, fold in enumerate(split.folds, 1):
         state = fit(_in_sync(data, fold.trained) + drawn, run, f"fold{number}")
         embedder = figures.raw_embedder(state.averaged)
-        held_out, left_out = ([clip for clip in data if clip.name in side] for side in (fold.held_out, fold.left_out))
         groups = [*split.recordings, *families.values()]
-        measured.append(figures.MeasuredFold(*(figures.measure(embedder, s, groups) for s in (held_out, left_out))))
+        held_out, left_out = ([clip for clip in data if clip.name in side] for side in (fold.held_out, fold.left_out))
+        measured.append(
+            figures.MeasuredFold(
+                figures.measure(embedder, held_out, groups),
+                figures.measure(embedder, left_out, groups, strangers=held_out),
+            )
+        )
     state = fit(_in_sync(data) + drawn, run, "all")
     return _finish(state, measured, split, published, run, boxes)
 
