@@ -15,7 +15,7 @@ import numpy as np
 from lipscore.faces.boxes import iou, paired_iou
 from lipscore.faces.scan import scan
 from lipscore.media import read
-from lipscore.media.scratch import scratch
+from lipscore.media.files.scratch import scratch
 from lipscore.pool import Pool
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.shots import find_shots
