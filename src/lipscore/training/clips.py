@@ -79,18 +79,19 @@ def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Cl
     info = read.probe(path)
     fps, first, last = float(info.fps), track.first_frame, track.last_frame
     crop_path = CropPath.of(track)
-    kept: list[int] = []
+    numbers: list[int] = []
 
     def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(frames):
             at = round(number / fps * FRAME_RATE)
             if first <= at <= last + 1:
-                kept.append(number)
+                numbers.append(number)
                 yield _grey_crop(crop_path, frame, min(last, at) - first)
 
     frames = np.stack(list(cut(read.frames_at(info, None))))
-    begin, end = (round(number / fps * SAMPLE_RATE) for number in (kept[0], kept[-1] + 1))
-    pcm = read.read_pcm(info)[begin:end]
+    pcm = read.read_pcm(info)[round(numbers[0] / fps * SAMPLE_RATE) :]
+    if numbers[-1] < info.n_frames - 1:
+        pcm = pcm[: round(len(numbers) / fps * SAMPLE_RATE)]
     through = _through_codecs(islice(read.frames_at(info, FRAME_RATE), first, None), crop_path) if lossy else None
     return Clip(name, frames, fps, pcm, through)
 

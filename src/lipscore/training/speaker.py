@@ -1,7 +1,7 @@
 """Where the speaker of a training clip is: the boxes that scoring would follow.
 
-The boxes come from the detector, the stride, the linking and the filters that `lipscore run` uses, so that the crops of
-the training look like those of the runs.
+The boxes come from the detector, the stride, the linking and the filters that `lipscore score` uses, so that the crops
+of the training look like those of the runs.
 """
 
 from __future__ import annotations
