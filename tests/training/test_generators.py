@@ -11,7 +11,7 @@ import pytest
 from lipscore.syncnet.models.mini import RECORD, Calibration
 from lipscore.training.batches import Clip, later
 from lipscore.training.generators import LEADS, family_of, generator_of
-from lipscore.training.mini.figures import HeldOut, MeasuredFold, Pairing, by_generator
+from lipscore.training.mini.figures import HeldOut, MeasuredFold, Pairing, by_generator, without_the_known
 from lipscore.training.split import Fold, Split, leave_out
 
 
@@ -71,6 +71,16 @@ def test_a_generator_is_measured_against_its_own_constant(monkeypatch: pytest.Mo
     assert found["grid"]["constant"] == 0.4 and found["grid"]["offsets"] == {"grid_a.mpg": 0.4}
 
 
+def test_the_known_clips_under_a_training_that_met_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    sure = Calibration((50.0, 0.0, 0.0, 0.0), (0.0,) * 6, (0.0, 1.0, 0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr("lipscore.training.mini.figures.calibration_of", lambda folds, published: sure)
+    clips = [held("a.mp4", 0.1, 4.0), held("b.mp4", 0.2, 6.0), held("c.mp4", 2.0, 5.0)]
+    found = without_the_known(clips, [], {"a.mp4": (8.0, 5.0), "b.mp4": (8.0, 7.5)})
+    assert found["clips"] == 3 and found["constant"] == 0.2 and found["within_1"] == round(2 / 3, 4)
+    assert (found["lse_c"], found["lse_c_scored"], found["lse_c_published"]) == (5.0, 5.0, 6.25)
+    assert found["lse_c_mae"] == 1.25 and found["lse_c_spearman"] == 1.0
+
+
 def test_the_shipped_record_leaves_each_family_out_once() -> None:
     record = json.loads(RECORD.read_text())
     folds = record["data"]["folds"]
@@ -80,6 +90,7 @@ def test_the_shipped_record_leaves_each_family_out_once() -> None:
         families = [{family_of(generator_of(name)) for name in fold[side]} for side in ("left_out", "trained")]
         assert families[0].isdisjoint(families[1])
     assert record["data"]["leads"] == LEADS and set(record["left_out"]) == set(LEADS)
+    assert record["others_only"]["clips"] == len(record["others_only"]["offsets"]) == 164
     for generator, row in record["left_out"].items():
         offsets = np.array(list(row["offsets"].values()))
         assert row["clips"] == len(offsets) and row["constant"] == pytest.approx(np.median(offsets), abs=0.011)

@@ -101,7 +101,8 @@ def train_mini(
     """Train the built-in model.
 
     One training per fold leaves that fold out (`split`). The record's figures and the calibration come from the
-    held-out clips, whose scenes and speech those weights have never met. A last training uses all clips, and its
+    held-out clips, whose scenes and speech those weights have never met. With enough clips below `more`, one training
+    uses nothing else, and the clips with boxes are measured with it. A last training uses all clips, and its
     weights are written. The calibration reads `published_scores.csv` from the clips folder's parent.
 
     Args:
@@ -144,32 +145,47 @@ def train_mini(
         raise UsageError(f"{boxes}: {error}") from error
     run = TrainingRun(recipe, torch.device(device), out, resume, say)
     drawn = rendered_clips()
-    measured = []
+    measured = _measured(data, drawn, split, [*split.recordings, *families.values()], run)
+    state = fit(_in_sync(data) + drawn, run, "all")
+    return _finish(state, measured, split, published, run, boxes)
+
+
+def _measured(
+    data: Sequence[Clip], drawn: Sequence[Clip], split: Split, groups: Sequence[Sequence[str]], run: TrainingRun
+) -> figures.Measured:
+    """Train without each fold, and without all clips that have boxes; measure what was left out.
+
+    Args:
+        groups: names of clips with the same speech, or of one family of generators.
+    """
+    folds = []
     for number, fold in enumerate(split.folds, 1):
-        state = fit(_in_sync(data, fold.trained) + drawn, run, f"fold{number}")
-        embedder = figures.raw_embedder(state.averaged)
-        groups = [*split.recordings, *families.values()]
+        embedder = figures.raw_embedder(fit([*_in_sync(data, fold.trained), *drawn], run, f"fold{number}").averaged)
         held_out, left_out = ([clip for clip in data if clip.name in side] for side in (fold.held_out, fold.left_out))
-        measured.append(
+        folds.append(
             figures.MeasuredFold(
                 figures.measure(embedder, held_out, groups),
                 figures.measure(embedder, left_out, groups, strangers=held_out),
             )
         )
-    state = fit(_in_sync(data) + drawn, run, "all")
-    return _finish(state, measured, split, published, run, boxes)
+    others = [clip for clip in data if clip.generator]
+    if len(others) < run.recipe.clips:
+        return figures.Measured(folds, [])
+    embedder = figures.raw_embedder(fit([*_in_sync(others), *drawn], run, "others").averaged)
+    return figures.Measured(folds, figures.measure(embedder, [clip for clip in data if not clip.generator], groups))
 
 
 def _finish(
     state: _State,
-    folds: Sequence[figures.MeasuredFold],
+    measured: figures.Measured,
     split: Split,
     published: dict[str, tuple[float, float]],
     run: TrainingRun,
     boxes: Path,
 ) -> Path:
     """Calibrate, write the weights, and write the record."""
-    save_mini(state.averaged, figures.calibration_of([fold.held_out for fold in folds], published), run.out)
+    held_out = [fold.held_out for fold in measured.folds]
+    save_mini(state.averaged, figures.calibration_of(held_out, published), run.out)
     record = {
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "weights_sha256": hashlib.sha256(run.out.read_bytes()).hexdigest(),
@@ -184,8 +200,9 @@ def _finish(
         },
         "versions": {"lipscore": lipscore.__version__, "torch": torch.__version__, "numpy": np.__version__},
         "curve": state.curve,
-        "held_out": figures.summary([fold.held_out for fold in folds], published),
-        "left_out": figures.by_generator(folds, published),
+        "held_out": figures.summary(held_out, published),
+        "left_out": figures.by_generator(measured.folds, published),
+        "others_only": figures.without_the_known(measured.unmet, measured.folds, published) if measured.unmet else None,
     }
     run.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     return run.out
