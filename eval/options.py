@@ -64,7 +64,9 @@ class ModelOptions:
     model: str = option("auto", "vgg (official weights), mini (built in), or auto: vgg if its weights are available.")
     weights_dir: Path | None = option(None, "Folder with syncnet_v2.model and sfd_face.pth.")
     allow_unverified: bool = option(False, "Accept weight files that are not the published ones.")
-    detector: str = option("auto", "s3fd, yunet, hog, or auto: s3fd with vgg, hog with mini; only s3fd is comparable.")
+    detector: str = option(
+        "auto", "s3fd, yunet, hog, or auto: s3fd with vgg, yunet with mini; only s3fd is comparable."
+    )
     detections: Path | None = option(None, "Folder of STEM.json files with face boxes, used instead of a detector.")
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", panel="Speed")
     fast: bool = option(

@@ -226,8 +226,8 @@ def load_models(
 
     Args:
         model: "vgg" (SyncNet v2 with the official weights), "mini" (the built-in model), or "auto": vgg if its weights
-            are present or can be fetched, else mini. Faces are found by S3FD with vgg and by dlib's HOG detector with
-            mini, unless the option `detector` names another.
+            are present or can be fetched, else mini. Faces are found by S3FD with vgg and by YuNet with mini,
+            unless the option `detector` names another.
         protocol: default wav2lip.
         options: the other fields of `ModelOptions`.
 
@@ -334,7 +334,7 @@ class _Loader:
         Raises:
             WeightsError: the detector's weight file is missing and cannot be fetched.
         """
-        kind = self._kind("hog")
+        kind = self._kind("yunet")
         s3fd = self._file(catalogue.S3FD) if kind == "s3fd" else None
         own = self.options.mini_weights or WEIGHTS
         sync = load_mini(self.device, own, pool=self.pool)

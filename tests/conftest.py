@@ -77,7 +77,7 @@ def kit_weights(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def mini_models() -> Models:
-    """The built-in model with dlib's detector, loaded once."""
+    """The built-in model with YuNet, loaded once."""
     from lipscore import load_models
 
     return load_models("mini", device="cpu")

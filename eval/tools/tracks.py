@@ -24,7 +24,7 @@ from lipscore.eval.trace import Trace, TracedTrack
 from lipscore.media.files.aside import replace_whole, unwritable, written_aside
 from lipscore.syncnet.crops import CROP_FORMATS
 from lipscore.syncnet.protocols import Protocol
-from lipscore.types import Track, VideoScore
+from lipscore.types import Detection, Track, VideoScore
 
 SCHEMA = 1
 CROP_NAME = re.compile(r"\d{5}\.(avi|mp4)")
@@ -34,7 +34,8 @@ def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], 
     """Score a video and write its crops and numbers below `out`; NAME is the video's stem.
 
     The files are pycrop/NAME/0000k.avi (.mp4 if the protocol writes MP4), pywork/NAME/offsets.txt, tracks.json,
-    faces.json (the format of --detections) and distances.npz (an array per track). Crops of an earlier run are deleted.
+    faces.json (the format of --detections, with five points a face where the detector has them) and distances.npz (an
+    array per track). Crops of an earlier run are deleted.
 
     Returns:
         The video's record; if its status is not "ok", at most faces.json is written.
@@ -56,7 +57,7 @@ def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], 
     trace = Trace(keep_crop)
     record = score_video(path, setup, trace=trace, on_stage=on_stage)
     if trace.faces is not None:
-        boxes = [[[*_floats(box.box_xyxy), box.score] for box in frame] for frame in trace.faces.boxes]
+        boxes = [[_row(box) for box in frame] for frame in trace.faces.boxes]
         replace_whole(work / "faces.json", json.dumps(boxes).encode())
     if record.status == "ok":
         kept = trace.tracks
@@ -95,6 +96,12 @@ def _tracks_json(record: VideoScore, kept: list[TracedTrack], protocol: Protocol
 
 def _crop_name(kept: TracedTrack, protocol: Protocol) -> str:
     return CROP_FORMATS[protocol.crop_codec].name_of(kept.score.track_id)
+
+
+def _row(face: Detection) -> list[float]:
+    """The box, its score, and the five points where the detector finds them, in the format of --detections."""
+    points = () if face.points is None else face.points.ravel()
+    return [*_floats(face.box_xyxy), face.score, *_floats(points)]
 
 
 def _floats(box: Any) -> list[float]:

@@ -30,6 +30,16 @@ def test_the_kits_boxes_come_back_in_order(shared: Path) -> None:
     assert detector.stride == 1
 
 
+def test_five_points_may_follow_the_score(tmp_path: Path) -> None:
+    points = [30.5, 40, 70, 41, 50, 60, 35, 80, 66, 81.25]
+    row = [0, 0, 100, 120, 0.5]
+    (tmp_path / "a.json").write_text(json.dumps([[[*row, *points], row]]))
+    with_points, without = GivenBoxes(tmp_path).for_video(Path("a.mp4"))([BLANK], [0])[0]
+    assert with_points.points is not None and without.points is None
+    np.testing.assert_array_equal(with_points.points, np.reshape(points, (5, 2)))
+    np.testing.assert_array_equal(with_points.box_xyxy, without.box_xyxy)
+
+
 def test_a_stem_with_dots_and_spaces(tmp_path: Path) -> None:
     (tmp_path / "a b.v2.json").write_text("[[[0, 0, 10, 10, 0.5]], []]")
     found = GivenBoxes(tmp_path).for_video(Path("a b.v2.mp4"))([BLANK] * 2, [0, 1])
@@ -46,6 +56,8 @@ def test_a_stem_with_dots_and_spaces(tmp_path: Path) -> None:
         ("[[], [[0, 0, 10, 10]]]", "frame 1, row 0"),
         ("[[[0, 0, 10, 10, 1], [0, 0, 10, 10, 1, 2]]]", "frame 0, row 1"),
         ('[[[0, 0, 10, "10", 1]]]', "frame 0, row 0"),
+        (json.dumps([[[0, 0, 10, 10, 1, *range(9)]]]), "with or without five points"),
+        (json.dumps([[[0, 0, 10, 10, 1, *range(9), None]]]), "frame 0, row 0"),
         ("[[[0, 0, 10, true, 1]]]", "frame 0, row 0"),
         ("[[[0, 0, NaN, 10, 1]]]", "frame 0, row 0"),
         ("[[[0, 0, null, 10, 1]]]", "frame 0, row 0"),

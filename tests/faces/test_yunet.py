@@ -147,7 +147,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(tmp_path: Path, monkeyp
 # The option
 
 
-@pytest.mark.parametrize(("wanted", "name"), [("auto", "hog"), ("hog", "hog"), ("yunet", "yunet")])
+@pytest.mark.parametrize(("wanted", "name"), [("auto", "yunet"), ("hog", "hog"), ("yunet", "yunet")])
 def test_mini_looks_with_the_detector_that_is_asked_for(wanted: str, name: str) -> None:
     models = load(ModelOptions("mini", detector=wanted, device="cpu"), PROTOCOLS["wav2lip"])
     assert models.detector == models.detector_for(Path("any.mp4")).name == name
@@ -170,7 +170,7 @@ def test_any_model_looks_with_any_detector(
             assert models.detector_for(Path("any.mp4")).name == models.detector
             seen[model, wanted] = [models.detector, *(file["name"] for file in models.weights_record()[1:])]
     s3fd, hog, small = ["s3fd", "sfd_face.pth"], ["hog"], ["yunet", YUNET]
-    for model, by_default in (("vgg", s3fd), ("mini", hog)):
+    for model, by_default in (("vgg", s3fd), ("mini", small)):
         assert [seen[model, wanted] for wanted in ("auto", "s3fd", "yunet", "hog")] == [by_default, s3fd, small, hog]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=r"sfd_face\.pth"):

@@ -88,6 +88,10 @@ def test_faces_json_serves_as_detections(
     models = load_models("mini", detections=tmp_path, device="cpu")
     again = score_video(shared / f"clips/talking/1p_closeup_facingcamera/{NAME}.mp4", PROTOCOLS["wav2lip"], models)
     assert again.lse_c == pytest.approx(record.lse_c, abs=0.02)  # boxes are written to a thousandth of a pixel
+    (face, *_), *_ = models.detector_for(Path(f"{NAME}.mp4"))([np.zeros((976, 528, 3), np.uint8)], [0])
+    assert face.points is not None
+    eyes, mouth = face.points[:2, 1].mean(), face.points[3:, 1].mean()
+    assert face.box_xyxy[1] < eyes < face.points[2, 1] < mouth < face.box_xyxy[3]
 
 
 def test_a_video_that_cannot_be_scored(tmp_path: Path, shared: Path) -> None:

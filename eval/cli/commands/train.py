@@ -23,6 +23,9 @@ def mini(
     clips: Annotated[Path, typer.Option(help="Folder with videos of talking people.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
     out: Annotated[Path, typer.Option(help="Weight file; the training record goes to the same folder.")],
+    more: Annotated[
+        Path | None, typer.Option(help="Folder with videos of other generators and of real people, one speaker each.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     steps: Annotated[
@@ -34,7 +37,7 @@ def mini(
     """Train the built-in model on videos and face boxes.
 
     Raises:
-        UsageError: the clips or the boxes cannot be used.
+        UsageError: the clips, the boxes or the other videos cannot be used.
     """
     from lipscore.eval.cli.progress import steps_progress
     from lipscore.runtime import pick_device, tune_process
@@ -50,6 +53,7 @@ def mini(
         seed=seed,
         steps=steps or STEPS,
         folds=FOLDS if folds is None else folds,
+        more=more,
         resume=resume,
         progress=steps_progress(),
     )

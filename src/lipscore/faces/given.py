@@ -1,7 +1,8 @@
 """Face boxes from files instead of a detector: a folder with a STEM.json per video.
 
-A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Every box
-counts, whatever its score. The order in the file matters, because the tracker walks the boxes in that order.
+A file holds a list per frame, at the protocol's frame rate, of rows [x1, y1, x2, y2, score] in source pixels. Ten more
+numbers are the x and y of five points, in the order of `lipscore.types.Detection.points`. Every box counts, whatever
+its score. The order in the file matters, because the tracker walks the boxes in that order.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from lipscore.types import Detection, Frame
 
 LARGEST_SIDE = 4  # of a box, in sides of the frame
 LARGEST = 1e6  # a coordinate in pixels or a score: beyond it nothing is meant
+WITH_POINTS = 15  # numbers of a row that has five points
 SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
 
 
@@ -41,7 +43,7 @@ class GivenBoxes:
 
         Raises:
             MediaError: the one file was another video's; or the file is missing, cannot be read, or is not a list per
-                frame of rows of five numbers (the message names the frame and the row). Other videos continue.
+                frame of rows of 5 or 15 numbers (the message names the frame and the row). Other videos continue.
         """
         if self.folder.is_dir():
             return read_boxes(self.folder / f"{video.stem}.json")
@@ -119,12 +121,15 @@ def _frame(path: Path, number: int, rows: Any) -> tuple[Detection, ...]:
 def _row(where: str, number: int, row: Any) -> Detection:
     numbers = isinstance(row, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in row)
     # a whole number of 400 digits is JSON, but no float: compared, it is only large
-    if not numbers or len(row) != 5 or not all(-LARGEST <= v <= LARGEST for v in row):
-        raise MediaError(f"{where}: {json.dumps(row)[:80]} where [x1, y1, x2, y2, score] is expected")
-    x1, y1, x2, y2, score = row
+    if not numbers or len(row) not in (5, WITH_POINTS) or not all(-LARGEST <= v <= LARGEST for v in row):
+        raise MediaError(
+            f"{where}: {json.dumps(row)[:80]} where [x1, y1, x2, y2, score] is expected, with or without five points"
+        )
+    x1, y1, x2, y2, score = row[:5]
     if x2 <= x1 or y2 <= y1:
         raise MediaError(f"{where}: the box {[x1, y1, x2, y2]} has no area; x1 < x2 and y1 < y2 are expected")
-    return Detection(number, np.array([x1, y1, x2, y2], np.float32), float(score))
+    points = np.array(row[5:], np.float32).reshape(5, 2) if len(row) == WITH_POINTS else None
+    return Detection(number, np.array([x1, y1, x2, y2], np.float32), float(score), points)
 
 
 def _kind(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class Clip:
 
     frames uint8[T, 84, 84]: `mini.grey_crops` at the video's own rate fps; pcm int16[N], mono, 16 kHz; lossy
     uint8[T', 84, 84]: the same at 25 frames a second, through a protocol's crop file and JPEGs.
+    generator: of the clip (`training.generators`); empty: one of the clips with known boxes.
+    lead: by how many frames (25 a second) the sound comes before the lips, as far as is known of the generator.
     """
 
     name: str
@@ -33,6 +35,19 @@ class Clip:
     fps: float
     pcm: NDArray[np.int16]
     lossy: NDArray[np.uint8] | None = None
+    generator: str = ""
+    lead: float = 0.0
+
+    def in_sync(self) -> Clip:
+        """The clip with the sound moved by its lead; what is missing then is silence."""
+        return replace(self, pcm=later(self.pcm, round(self.lead * SAMPLES_PER_FRAME)), lead=0.0)
+
+
+def later(pcm: NDArray[np.int16], samples: int) -> NDArray[np.int16]:
+    """int16[N] -> int16[N]: the sound so many samples later (earlier if negative), with silence for what is missing."""
+    if samples < 0:
+        return np.pad(pcm[-samples:], (0, -samples))[: len(pcm)]
+    return np.pad(pcm, (samples, 0))[: len(pcm)]
 
 
 @dataclass(frozen=True, slots=True)

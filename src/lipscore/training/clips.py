@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.demo.clips import make_clip
-from lipscore.errors import MediaError, UsageError
+from lipscore.errors import MediaError, NotScoredError, UsageError
+from lipscore.faces.yunet import YunetDetector
 from lipscore.media import read
 from lipscore.media.files.scratch import scratch
 from lipscore.syncnet.crops import CropFile, CropPath
@@ -19,10 +22,16 @@ from lipscore.syncnet.models.mini import grey_crops
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.window import FRAME_RATE, SAMPLE_RATE
 from lipscore.training.batches import Clip
+from lipscore.training.generators import LEADS, generator_of
+from lipscore.training.speaker import follow
 from lipscore.types import Frame, Shot, Track
 
 LOSSY_PATH = PROTOCOLS["wav2lip"]
 FRAME_JPEG = 95  # OpenCV's quality nearest to FFmpeg's -qscale:v 2
+# MoChaBench's clips whose boxes in the file follow a listener, seen from the side or from behind
+LISTENERS = frozenset(
+    f"2p_1clip_1talk/{name}.mp4" for name in ("15_woman_writinginanotebook", "30_man_sword_tavern", "3_man_suit_beer")
+)
 RENDERED, RENDERED_SEED, RENDERED_S, RENDERED_PX = 20, 1000, 5.6, 320
 
 
@@ -67,16 +76,23 @@ def read_clip(path: Path, name: str, track: Track, *, lossy: bool = False) -> Cl
         MediaError: the clip cannot be read.
         NotScoredError: the clip has no audio.
     """
-    fps = float(read.probe(path).fps)
+    info = read.probe(path)
+    fps, first, last = float(info.fps), track.first_frame, track.last_frame
     crop_path = CropPath.of(track)
-    last = len(track.frames) - 1
+    numbers: list[int] = []
 
     def cut(frames: Iterator[Frame]) -> Iterator[NDArray[np.uint8]]:
         for number, frame in enumerate(frames):
-            yield _grey_crop(crop_path, frame, min(last, round(number / fps * FRAME_RATE)))
+            at = round(number / fps * FRAME_RATE)
+            if first <= at <= last + 1:
+                numbers.append(number)
+                yield _grey_crop(crop_path, frame, min(last, at) - first)
 
-    frames, pcm = np.stack(list(cut(read.frames_at(path, None)))), read.read_pcm(path)
-    through = _through_codecs(read.frames_at(path, FRAME_RATE), crop_path) if lossy else None
+    frames = np.stack(list(cut(read.frames_at(info, None))))
+    pcm = read.read_pcm(info)[round(numbers[0] / fps * SAMPLE_RATE) :]
+    if numbers[-1] < info.n_frames - 1:
+        pcm = pcm[: round(len(numbers) / fps * SAMPLE_RATE)]
+    through = _through_codecs(islice(read.frames_at(info, FRAME_RATE), first, None), crop_path) if lossy else None
     return Clip(name, frames, fps, pcm, through)
 
 
@@ -110,21 +126,48 @@ def _rendered(seed: int) -> Clip:
     return Clip(f"rendered/{seed}", np.stack(crops), float(FRAME_RATE), drawn.pcm)
 
 
-def read_clips(folder: Path, boxes: Path, progress: Callable[[str, int, int], None]) -> list[Clip]:
-    """All clips that have boxes, sorted by name, with direct crops and crops through the codecs.
+def read_clips(folder: Path, boxes: Path, more: Path | None, progress: Callable[[str, int, int], None]) -> list[Clip]:
+    """All clips that have boxes, sorted by name, then those below `more`; crops are direct and through the codecs.
+
+    The crops follow YuNet's boxes, as in a run. Known boxes only choose whose they are; they are used themselves where
+    YuNet sees nobody.
 
     Args:
+        more: a folder of videos of one speaker each, of other generators and of real people
+            (`training.generators`); their names are paths below it.
         progress: called with ("reading clips", done, total).
 
     Raises:
-        UsageError: the boxes cannot be read, or name a missing clip.
+        UsageError: the boxes cannot be read, or name a missing clip; a video below `more` shows no face.
     """
     tracks = read_boxes(boxes)
-    clips = []
-    for done, (name, track) in enumerate(tracks.items(), 1):
+    others = [] if more is None else _videos(more)
+    detector = YunetDetector()
+    clips: list[Clip] = []
+    for name, known in tracks.items():
         try:
-            clips.append(read_clip(folder / name, name, track, lossy=True))
+            found = follow(folder / name, detector, known, listener=name in LISTENERS)
+            clips.append(read_clip(folder / name, name, known if found is None else found.track, lossy=True))
         except MediaError as error:
             raise UsageError(f"{boxes} names a clip that cannot be used: {error}") from error
-        progress("reading clips", done, len(tracks))
+        progress("reading clips", len(clips), len(tracks) + len(others))
+    for name, path in others:
+        try:
+            found = follow(path, detector)
+            if found is None:
+                raise UsageError(f"{path}: nobody's face is seen for long enough to train on; take the file away")
+            clip = read_clip(path, name, found.track, lossy=True)
+        except (MediaError, NotScoredError) as error:
+            raise UsageError(f"{path}: cannot be trained on: {error}") from error
+        generator = generator_of(name)
+        clips.append(replace(clip, generator=generator, lead=LEADS.get(generator, 0.0)))
+        progress("reading clips", len(clips), len(tracks) + len(others))
     return clips
+
+
+def _videos(folder: Path) -> list[tuple[str, Path]]:
+    """The videos below a folder with their paths below it, sorted."""
+    if not folder.is_dir():
+        raise UsageError.about("more", folder, "not a folder; name one of videos of other generators or of real people")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in read.VIDEO_SUFFIXES)
+    return [(path.relative_to(folder).as_posix(), path) for path in found]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,11 @@ NOT_A_SCENE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Clip names; `held_out` shares neither a scene nor a recording with `trained`."""
+    """Clip names; `held_out` shares neither a scene nor a recording with `trained`, `left_out` no generator."""
 
     held_out: tuple[str, ...]
     trained: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,25 @@ def split_clips(sounds: Mapping[str, NDArray[np.int16]], count: int, seed: int) 
             f"in {count} folds that share neither with their training; use fewer folds, or more different clips"
         )
     return Split(tuple(sorted(settings)), tuple(map(tuple, spoken)), tuple(dealt))
+
+
+def leave_out(split: Split, families: Mapping[str, Sequence[str]]) -> Split:
+    """Add clips of other generators: each family is left out of one fold's training and is part of all others'.
+
+    The largest family goes first, each to the fold that leaves out the fewest clips so far.
+
+    Args:
+        families: family -> the names of its clips, which are not among the split's.
+    """
+    left: list[list[str]] = [[] for _ in split.folds]
+    for family in sorted(families, key=lambda family: (-len(families[family]), family)):
+        min(left, key=len).extend(families[family])
+    every = {name for names in families.values() for name in names}
+    folds = (
+        replace(fold, trained=tuple(sorted([*fold.trained, *(every - set(out))])), left_out=tuple(sorted(out)))
+        for fold, out in zip(split.folds, left, strict=True)
+    )
+    return replace(split, folds=tuple(folds))
 
 
 def _deal(groups: Sequence[Sequence[str]], count: int, scene_of: Mapping[str, int]) -> list[list[str]]:

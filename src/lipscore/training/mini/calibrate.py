@@ -14,7 +14,6 @@ from lipscore.syncnet.models.published import read_table
 
 LOGISTIC = 4  # the first features, which predict whether lips and audio belong together
 LOGISTIC_RIDGE = 3.0  # on features scaled to standard deviation 1
-BENEFIT = 1.0  # added to the logit, so that estimates of clips in sync are not pulled down
 RIDGE = 0.1  # times the number of clips, on features scaled to standard deviation 1
 
 
@@ -61,7 +60,6 @@ def _fit_logistic(own: NDArray[np.float64], others: NDArray[np.float64]) -> NDAr
 
     found = minimize(loss, np.zeros(rows.shape[1]), jac=True, method="BFGS")
     weights: NDArray[np.float64] = scaling @ found.x
-    weights[0] += BENEFIT
     return weights
 
 

@@ -17,8 +17,9 @@ from scipy.stats import spearmanr
 from lipscore.metrics import lse
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.models.mini import MOUTH, Calibration, MiniEmbedder, MiniSyncNet, features
-from lipscore.syncnet.window import FRAME_RATE, SAMPLE_RATE, VSHIFT
-from lipscore.training.batches import Clip
+from lipscore.syncnet.window import FRAME_RATE, SAMPLES_PER_FRAME, VSHIFT
+from lipscore.training.batches import Clip, later
+from lipscore.training.generators import generator_of
 from lipscore.training.mini.calibrate import fit_calibration
 from lipscore.training.split import numbered
 from lipscore.types import Floats, SyncCurve
@@ -52,10 +53,7 @@ def curve(lip: Floats, audio: Floats) -> SyncCurve:
 
 def shifted(pcm: NDArray[np.int16], frames: int) -> NDArray[np.int16]:
     """Move the audio earlier by a number of video frames (later if negative), and pad with silence."""
-    samples = abs(frames) * SAMPLE_RATE // FRAME_RATE
-    if frames >= 0:
-        return np.pad(pcm[samples:], (0, samples))
-    return np.pad(pcm[: len(pcm) - samples], (samples, 0))
+    return later(pcm, -frames * SAMPLES_PER_FRAME)
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -66,9 +64,14 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """A clip's lips with some audio: the offset, the raw curve's median minus its minimum, `features` float64[6]."""
+    """A clip's lips with some audio.
+
+    offset: in frames; between: the same with its fraction; raw: the curve's median minus its minimum; features:
+    float64[6], `mini.features`.
+    """
 
     offset: int
+    between: float
     raw: float
     features: NDArray[np.float64]
 
@@ -88,11 +91,33 @@ class HeldOut:
     through_codecs: int | None
 
 
-def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[Sequence[str]]) -> list[HeldOut]:
+@dataclass(frozen=True, slots=True)
+class MeasuredFold:
+    """A training's results on the clips of its fold, and on those of the generators that it left out."""
+
+    held_out: list[HeldOut]
+    left_out: list[HeldOut]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All folds, and the clips with known boxes under a training that met none of them (empty without one)."""
+
+    folds: list[MeasuredFold]
+    unmet: list[HeldOut]
+
+
+def measure(
+    embedder: MiniEmbedder,
+    clips: Sequence[Clip],
+    recordings: Sequence[Sequence[str]],
+    strangers: Sequence[Clip] | None = None,
+) -> list[HeldOut]:
     """Measure each clip with its own audio, with that audio shifted, and with the audio of OTHERS.
 
     Args:
         recordings: groups of names of clips with the same speech; every clip is in one group.
+        strangers: the clips whose audio serves as other audio; default: `clips`.
     """
 
     def sound(pcm: NDArray[np.int16]) -> tuple[Floats, Floats]:
@@ -100,25 +125,28 @@ def measure(embedder: MiniEmbedder, clips: Sequence[Clip], recordings: Sequence[
         return embedder.audio(rows), rows
 
     spoken = numbered(recordings)
-    sounds = [sound(clip.pcm) for clip in clips]
+    lenders = clips if strangers is None else strangers
+    lent = [sound(clip.pcm) for clip in lenders]
     held = []
     for i, clip in enumerate(clips):
+        own = sound(clip.pcm)
         lip = lip_of(embedder, clip.frames, clip.fps)
         moved = {shift: _pairing(lip, *sound(shifted(clip.pcm, shift))).offset for shift in SHIFTS if shift != 0}
-        later = [*range(i + 1, len(clips)), *range(i)]
-        strangers = [k for k in later if spoken[clips[k].name] != spoken[clip.name]]
-        others = tuple(_pairing(lip, *sounds[k]) for k in strangers[OTHERS])
+        later = [(i + 1 + k) % len(lenders) for k in range(len(lenders))]
+        foreign = [k for k in later if spoken[lenders[k].name] != spoken[clip.name]]
+        others = tuple(_pairing(lip, *lent[k]) for k in foreign[OTHERS])
         through = None
         if clip.lossy is not None:
-            through = _pairing(lip_of(embedder, clip.lossy, FRAME_RATE), *sounds[i]).offset
-        held.append(HeldOut(clip.name, _pairing(lip, *sounds[i]), others, moved, through))
+            through = _pairing(lip_of(embedder, clip.lossy, FRAME_RATE), *own).offset
+        held.append(HeldOut(clip.name, _pairing(lip, *own), others, moved, through))
     return held
 
 
 def _pairing(lip: Floats, audio: Floats, rows: Floats) -> Pairing:
     measured = curve(lip, audio)
     sync = lse.sync_of(measured.mean)
-    return Pairing(sync.offset, sync.lse_c, features(measured, lip[: len(measured.distances)].mean(0), rows))
+    between = lse.between_frames(measured.mean)
+    return Pairing(sync.offset, between, sync.lse_c, features(measured, lip[: len(measured.distances)].mean(0), rows))
 
 
 def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -156,6 +184,63 @@ def summary(folds: Sequence[Sequence[HeldOut]], published: Mapping[str, tuple[fl
         **_agreement("lse_d", estimates[:, 0], truth[:, 0]),
         **_agreement("lse_c", estimates[:, 1], truth[:, 1]),
         "offsets": offsets,
+    }
+
+
+def by_generator(
+    folds: Sequence[MeasuredFold], published: Mapping[str, tuple[float, float]]
+) -> dict[str, dict[str, Any]]:
+    """Generator -> figures of its clips under the training that left it out.
+
+    constant: the median offset between frames, in frames: the generator's own.
+    within_1: the share of clips whose offset, less the constant and rounded, is at most one frame.
+    within_1_exact: the same without rounding.
+    lse_c, lse_c_others: the mean estimate, with the clips' own sound and with other sound.
+    auc: of the estimated LSE-C, own sound against other sound.
+    """
+    rows: dict[str, list[tuple[HeldOut, Calibration]]] = {}
+    calibrations = calibrated([fold.held_out for fold in folds], published)
+    for fold, calibration in zip(folds, calibrations, strict=True):
+        for held in fold.left_out:
+            rows.setdefault(generator_of(held.name), []).append((held, calibration))
+    return {generator: _of_generator(found) for generator, found in sorted(rows.items())}
+
+
+def without_the_known(
+    clips: Sequence[HeldOut], folds: Sequence[MeasuredFold], published: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    """Figures of the clips with known boxes under a training that met none of them, as for any generator left out.
+
+    The calibration is the folds', which other towers' results on the same clips and scores were fitted to; so
+    lse_c_published, the mean published LSE-C beside the mean estimate, shows what new towers change.
+    """
+    calibration = calibration_of([fold.held_out for fold in folds], published)
+    scored = [
+        (calibration.of(held.own.features)[1], published[held.name][1]) for held in clips if held.name in published
+    ]
+    estimates, truth = (np.array(numbers) for numbers in zip(*scored, strict=True))
+    return {
+        **_of_generator([(held, calibration) for held in clips]),
+        "lse_c_scored": round(float(estimates.mean()), 2),
+        "lse_c_published": round(float(truth.mean()), 2),
+        **_agreement("lse_c", estimates, truth),
+    }
+
+
+def _of_generator(rows: Sequence[tuple[HeldOut, Calibration]]) -> dict[str, Any]:
+    offsets = np.array([held.own.between for held, _ in rows])
+    constant = float(np.median(offsets))
+    own = [c.of(held.own.features)[1] for held, c in rows]
+    others = [c.of(x.features)[1] for held, c in rows for x in held.others]
+    return {
+        "clips": len(rows),
+        "constant": round(constant, 2),
+        "within_1": _share(np.abs(np.rint(offsets - constant)) <= 1),
+        "within_1_exact": _share(np.abs(offsets - constant) <= 1),
+        "lse_c": round(float(np.mean(own)), 2),
+        "lse_c_others": round(float(np.mean(others)), 2) if others else None,
+        "auc": round(auc(own, others), 4) if others else None,
+        "offsets": {held.name: round(held.own.between, 2) for held, _ in rows},
     }
 
 

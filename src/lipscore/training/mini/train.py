@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,16 @@ from torch import nn
 
 import lipscore
 from lipscore.errors import UsageError
+from lipscore.faces.yunet import YunetDetector
 from lipscore.media.files.aside import written_aside
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.models.mini import MiniSyncNet, save_mini
 from lipscore.training.batches import Batch, Clip, draw
 from lipscore.training.clips import RENDERED, read_clips, rendered_clips
+from lipscore.training.generators import LEADS, family_of
 from lipscore.training.mini import figures, losses
 from lipscore.training.mini.calibrate import read_published
-from lipscore.training.split import Split, split_clips
+from lipscore.training.split import Split, leave_out, split_clips
 from lipscore.types import Floats
 
 STEPS = 1500
@@ -92,13 +94,15 @@ def train_mini(
     seed: int = 0,
     steps: int = STEPS,
     folds: int = FOLDS,
+    more: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Train the built-in model.
 
     One training per fold leaves that fold out (`split`). The record's figures and the calibration come from the
-    held-out clips, whose scenes and speech those weights have never met. A last training uses all clips, and its
+    held-out clips, whose scenes and speech those weights have never met. With enough clips below `more`, one training
+    uses nothing else, and the clips with boxes are measured with it. A last training uses all clips, and its
     weights are written. The calibration reads `published_scores.csv` from the clips folder's parent.
 
     Args:
@@ -110,6 +114,8 @@ def train_mini(
         seed: for the folds' order, the initial weights and all random draws.
         steps: steps per training; with resume, another number stretches or shortens the schedule.
         folds: the number of folds, at least two.
+        more: a folder of videos of other generators and of real people (`training.generators`). Each family of
+            generators is left out of one fold's training, and measured with it.
         resume: continue from existing checkpoints.
         progress: called with (stage, done, total).
 
@@ -124,35 +130,61 @@ def train_mini(
     if folds < 2:
         raise UsageError(f"--folds {folds}: the figures need clips that were held out; use 2 or more")
     published = read_published(clips.parent / "published_scores.csv")
-    data = read_clips(clips, boxes, say)
-    if len(data) < recipe.clips + folds:
+    data = read_clips(clips, boxes, more, say)
+    known = [clip for clip in data if not clip.generator]
+    if len(known) < recipe.clips + folds:
         raise UsageError(
-            f"{boxes}: {len(data)} clips; training needs at least {recipe.clips + folds}, and hundreds to be any good"
+            f"{boxes}: {len(known)} clips; training needs at least {recipe.clips + folds}, and hundreds to be any good"
         )
+    families: dict[str, list[str]] = {}
+    for clip in data[len(known) :]:
+        families.setdefault(family_of(clip.generator), []).append(clip.name)
     try:
-        split = split_clips({clip.name: clip.pcm for clip in data}, folds, seed)
+        split = leave_out(split_clips({clip.name: clip.pcm for clip in known}, folds, seed), families)
     except UsageError as error:
         raise UsageError(f"{boxes}: {error}") from error
     run = TrainingRun(recipe, torch.device(device), out, resume, say)
     drawn = rendered_clips()
-    held_out = []
+    measured = _measured(data, drawn, split, [*split.recordings, *families.values()], run)
+    state = fit(_in_sync(data) + drawn, run, "all")
+    return _finish(state, measured, split, published, run, boxes)
+
+
+def _measured(
+    data: Sequence[Clip], drawn: Sequence[Clip], split: Split, groups: Sequence[Sequence[str]], run: TrainingRun
+) -> figures.Measured:
+    """Train without each fold, and without all clips that have boxes; measure what was left out.
+
+    Args:
+        groups: names of clips with the same speech, or of one family of generators.
+    """
+    folds = []
     for number, fold in enumerate(split.folds, 1):
-        state = fit(_named(data, fold.trained) + drawn, run, f"fold{number}")
-        embedder = figures.raw_embedder(state.averaged)
-        held_out.append(figures.measure(embedder, _named(data, fold.held_out), split.recordings))
-    state = fit(data + drawn, run, "all")
-    return _finish(state, held_out, split, published, run, boxes)
+        embedder = figures.raw_embedder(fit([*_in_sync(data, fold.trained), *drawn], run, f"fold{number}").averaged)
+        held_out, left_out = ([clip for clip in data if clip.name in side] for side in (fold.held_out, fold.left_out))
+        folds.append(
+            figures.MeasuredFold(
+                figures.measure(embedder, held_out, groups),
+                figures.measure(embedder, left_out, groups, strangers=held_out),
+            )
+        )
+    others = [clip for clip in data if clip.generator]
+    if len(others) < run.recipe.clips:
+        return figures.Measured(folds, [])
+    embedder = figures.raw_embedder(fit([*_in_sync(others), *drawn], run, "others").averaged)
+    return figures.Measured(folds, figures.measure(embedder, [clip for clip in data if not clip.generator], groups))
 
 
 def _finish(
     state: _State,
-    held_out: Sequence[Sequence[figures.HeldOut]],
+    measured: figures.Measured,
     split: Split,
     published: dict[str, tuple[float, float]],
     run: TrainingRun,
     boxes: Path,
 ) -> Path:
     """Calibrate, write the weights, and write the record."""
+    held_out = [fold.held_out for fold in measured.folds]
     save_mini(state.averaged, figures.calibration_of(held_out, published), run.out)
     record = {
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -161,12 +193,16 @@ def _finish(
         "data": {
             "boxes": boxes.name,
             "boxes_sha256": hashlib.sha256(boxes.read_bytes()).hexdigest(),
+            "detector": YunetDetector.name,
             "rendered": RENDERED,
+            "leads": LEADS,
             **dataclasses.asdict(split),
         },
         "versions": {"lipscore": lipscore.__version__, "torch": torch.__version__, "numpy": np.__version__},
         "curve": state.curve,
         "held_out": figures.summary(held_out, published),
+        "left_out": figures.by_generator(measured.folds, published),
+        "others_only": figures.without_the_known(measured.unmet, measured.folds, published) if measured.unmet else None,
     }
     run.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     return run.out
@@ -176,9 +212,9 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _named(data: Sequence[Clip], names: Sequence[str]) -> list[Clip]:
-    wanted = set(names)
-    return [clip for clip in data if clip.name in wanted]
+def _in_sync(data: Sequence[Clip], names: Container[str] | None = None) -> list[Clip]:
+    """The clips with these names, or all, each with its generator's lead taken out."""
+    return [clip.in_sync() for clip in data if names is None or clip.name in names]
 
 
 def fit(train: Sequence[Clip], run: TrainingRun, name: str) -> _State:
