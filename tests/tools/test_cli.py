@@ -26,8 +26,14 @@ from lipscore.eval.store.scores_file import read_scores
 from lipscore.syncnet.protocols import PROTOCOLS
 
 DIRECT = ("--protocol", "wav2lip-lrs", "--model", "mini", "--device", "cpu")
+
+
 KEPT = ("--out", "eval/results", "--scores-file", "all_scores.txt")  # as make and the container call it
+
+
 COMMANDS = "score average weights protocols doctor merge compare reproduce demo train"
+
+
 ESCAPE = "\x1b["
 
 
@@ -370,60 +376,3 @@ def test_doctor_finds_the_rendered_offset(here: Path, tmp_path: Path, monkeypatc
     assert "FAIL" not in result.stdout and "WARN  official weights" in result.stdout
     assert result.stdout.count("ok ") == 4 and re.search(r"with offset 4.*found [345],", result.stdout)
     assert not list(scratch.iterdir())
-
-
-FAKE = """#!/bin/bash
-printf '%s|' "$@" >>said; echo >>said
-if [ "$1" = demo ]; then touch "$2/clip.mp4"; fi
-exit "${FAKE_STATUS:-0}"
-"""
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """The Makefile in a folder of its own, with a lipscore that only writes down how it was called."""
-    if shutil.which("make") is None:
-        pytest.skip("no make here")
-    root = Path(__file__).resolve().parents[2]
-    (tmp_path / "eval" / "data" / "reference").mkdir(parents=True)
-    (tmp_path / "eval" / "data" / ".gitkeep").touch()
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(root / name, tmp_path)
-    program = tmp_path / ".venv" / "bin" / "lipscore"
-    program.write_text(FAKE)
-    program.chmod(0o755)
-    (tmp_path / ".venv" / ".lipscore-installed").touch()
-    return tmp_path
-
-
-def make(
-    checkout: Path, *arguments: str, **environment: str
-) -> tuple[subprocess.CompletedProcess[str], list[list[str]]]:
-    """(what make did, how lipscore was called)."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | environment
-    done = subprocess.run(["make", *arguments], cwd=checkout, capture_output=True, text=True, env=env)
-    said = checkout / "said"
-    return done, [line.split("|")[:-1] for line in said.read_text().splitlines()] if said.exists() else []
-
-
-def test_make_eval_renders_the_demonstration_where_there_is_nothing_to_score(checkout: Path) -> None:
-    done, calls = make(checkout, "eval")
-    assert done.returncode == 0 and "rendering demonstration clips" in done.stderr
-    assert calls[0] == ["demo", "eval/data"] and calls[1][-2:] == ["--", "eval/data"]
-    _, calls = make(checkout, "eval")
-    assert len(calls) == 3, "the second run finds the clips"
-
-
-def test_make_eval_hands_on_its_options(checkout: Path) -> None:
-    done, calls = make(
-        checkout, "eval", "INPUT=my 'videos'", "REF=my refs", "MODEL=mini", "OUT=o", "PROTOCOL=joonson", "ARGS=--fast"
-    )
-    assert done.returncode == 0, done.stderr
-    expected = "score --reference|my refs|--protocol|joonson|--model|mini|--out|o|--scores-file|all_scores.txt|--fast"
-    assert calls == [[*expected.replace(" --ref", "|--ref").split("|"), "--", "my 'videos'"]]
-
-
-def test_make_names_the_status_that_lipscore_ended_with(checkout: Path) -> None:
-    done, _ = make(checkout, "eval", "INPUT=gone", FAKE_STATUS="3")
-    assert done.returncode == 2 and "Error 3" in done.stderr  # make itself ends with 2 whatever failed
