@@ -2,10 +2,10 @@
 
     python benchmarks/quality/frame_scale.py [--clips ../shared/clips] [--every 3] [--cache CACHE]
 
-Fitted on clips with known boxes (boxes.json) and published LSE-C (published_scores.csv), which are the model's training
-clips; and, where CACHE is given (wide_confidence.py fills it), on tracks that the model never saw, for which there is
-only its own estimate of LSE-C. Run it again after the model's weights have changed, and put the last line's factor into
-SCALES.
+Fitted on clips with known boxes (boxes.json) and published LSE-C (published_scores.csv); and, where CACHE is given
+(wide_confidence.py fills it), on other tracks, for which there is only the model's own estimate of LSE-C. Curves of
+clips that the model was trained on are steeper, so that their factor is smaller. Run it again after the model's weights
+have changed, and put the last line's factor into SCALES.
 
 SyncNet's LSE-C is the median of a track's curve minus its minimum, and its framewise confidence is the same with each
 window's own distance in place of the minimum, so the two have one scale. mini's curve has distances of its own: the

@@ -62,7 +62,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def generate(*arguments: str | Path, face: str = "talk.mp4", audio: str = "speech.wav") -> Result:
-    given = ["generate", "--face", face, "--audio", audio, "--device", "cpu", *map(str, arguments)]
+    out = () if "--out" in arguments else ("--out", "made.mp4")
+    given = ["generate", "--face", face, "--audio", audio, "--device", "cpu", *out, *map(str, arguments)]
     return CliRunner().invoke(app, given)
 
 
