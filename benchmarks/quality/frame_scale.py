@@ -4,8 +4,8 @@
 
 Fitted on clips with known boxes (boxes.json) and published LSE-C (published_scores.csv); and, where CACHE is given
 (wide_confidence.py fills it), on other tracks, for which there is only the model's own estimate of LSE-C. Curves of
-clips that the model was trained on are steeper, so that their factor is smaller. Run it again after the model's weights
-have changed, and put the last line's factor into SCALES.
+clips that the model was trained on are steeper, so that their factor is smaller: for mini, SCALES has the factor of
+held-out clips, by the towers of the folds.
 
 SyncNet's LSE-C is the median of a track's curve minus its minimum, and its framewise confidence is the same with each
 window's own distance in place of the minimum, so the two have one scale. mini's curve has distances of its own: the
