@@ -90,7 +90,7 @@ def test_the_record_carries_milliseconds_and_verdicts_behind_what_was_there() ->
         "atsc-is191": False,
     }
     assert from_json(data).score == OK
-    assert as_csv([Record(OK)]).decode().splitlines()[0].endswith(",seconds,signature,offset_ms")
+    assert as_csv([Record(OK)]).decode().splitlines()[0].endswith(",seconds,signature,offset_ms,audio")
 
 
 @pytest.mark.parametrize(
