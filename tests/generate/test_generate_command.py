@@ -258,7 +258,7 @@ def test_progress_says_how_long_it_will_take(
         now += 1.0
         tell("frames", done, 100)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4 and "frames 10 of 100" in lines[0] and lines[0].endswith("81 s left")
+    assert len(lines) == 4 and "frames 10 of 100" in lines[0] and lines[0].rstrip().endswith("81 s left")
 
 
 def test_what_is_made_is_scored_as_by_score(here: Path, checkpoint: Path, talk: Path) -> None:
