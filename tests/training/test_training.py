@@ -11,8 +11,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lipscore.demo.clips import make_clip
 from lipscore.errors import UsageError
 from lipscore.media.read import read_pcm
+from lipscore.media.write import write_video
 from lipscore.syncnet.audio import mfcc
 from lipscore.syncnet.models import mini
 from lipscore.training import augment
@@ -325,6 +327,12 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(
     few = {name: entries[name] for name in sorted(entries)[::4]}
     boxes = tmp_path / "few.json"
     boxes.write_text(json.dumps(few))
+    more = tmp_path / "more"
+    more.mkdir()
+    for name, seed in (("grid_a", 3), ("humo_b", 4)):
+        drawn = make_clip(seed=seed, seconds=4.0, size=(320, 320))
+        write_video(more / f"{name}.mp4", drawn.frames, 25, drawn.pcm)
+    others = {"grid_a.mp4", "humo_b.mp4"}
     out = tmp_path / "mine.safetensors"
     told: list[tuple[str, int, int]] = []
     learned: dict[str, set[str]] = {}
@@ -335,10 +343,23 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(
 
     fit = train.fit
     monkeypatch.setattr(train, "fit", watched)
-    train_mini(clips / "talking", boxes, out, steps=2, folds=2, progress=lambda *what: told.append(what))
-    assert told[0] == ("reading clips", 1, len(few)) and told[-1] == ("training all", 2, 2)
-    told.clear()
-    train_mini(clips / "talking", boxes, out, steps=3, folds=2, resume=True, progress=lambda *w: told.append(w))
+
+    def train_for(steps: int, resume: bool = False) -> None:
+        told.clear()
+        train_mini(
+            clips / "talking",
+            boxes,
+            out,
+            steps=steps,
+            folds=2,
+            more=more,
+            resume=resume,
+            progress=lambda *what: told.append(what),
+        )
+
+    train_for(2)
+    assert told[0] == ("reading clips", 1, len(few) + 2) and told[-1] == ("training all", 2, 2)
+    train_for(3, resume=True)
     names = ("training fold1", "training fold2", "training all")
     assert [what for what in told if what[0] in names] == [(name, 3, 3) for name in names]
     record = json.loads(out.with_suffix(".json").read_text())
@@ -346,5 +367,9 @@ def test_a_run_resumes_and_leaves_weights_and_a_record(
     held_out = [name for fold in record["data"]["folds"] for name in fold["held_out"]]
     assert sorted(held_out + record["data"]["settings"]) == sorted(few)
     trained = {f"fold{k}": set(fold["trained"]) for k, fold in enumerate(record["data"]["folds"], 1)}
-    assert learned == trained | {"all": set(few)}
+    assert learned == trained | {"all": set(few) | others}
+    left_out = [set(fold["left_out"]) for fold in record["data"]["folds"]]
+    assert left_out[0] | left_out[1] == others and not left_out[0] & left_out[1]
+    assert left_out == [others - trained["fold1"], others - trained["fold2"]]
+    assert {generator: row["clips"] for generator, row in record["left_out"].items()} == {"grid": 1, "humo": 1}
     mini.load_mini(torch.device("cpu"), out)
