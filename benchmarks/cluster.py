@@ -2,9 +2,10 @@
 
     python benchmarks/cluster.py [VIDEO_OR_FOLDER...] [--workers 2] [--rounds 3]
 
-Without videos it draws 30 clips of unequal length. `scoring` is from the first video's start to the last one's end; in
-all there are the networks' loading and, for Ray, the start of the workers besides. The cluster itself is started
-before. Ray's workers have a core each, so the threads get as many. A ratio of 1 is no cost. It needs a quiet machine.
+Without videos it draws 30 clips of unequal length. `steady` is from the end of the first third of the videos to the end
+of the last one, when all workers have their networks; in all there are the networks' loading and, for Ray, the start of
+the workers besides. The cluster itself is started before. Ray's workers have a core each, so the threads get as many. A
+ratio of 1 is no cost. It needs a quiet machine, and enough videos that the first third outlasts the workers' start.
 """
 
 from __future__ import annotations
@@ -25,21 +26,23 @@ N_CLIPS = 30
 
 
 class Clock(Silent):
-    """Notes when the scoring starts and ends."""
+    """Notes when each video ends."""
 
     def __init__(self) -> None:
-        self.scoring = 0.0
-
-    def __enter__(self) -> Clock:
-        self._start = time.perf_counter()
-        return self
+        self.ends: list[float] = []
 
     def videos(self, total: int) -> Clock:  # noqa: ARG002
         """Itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.scoring = time.perf_counter() - self._start
+    def finished(self, *_: object) -> None:
+        """Noted."""
+        self.ends.append(time.perf_counter())
+
+    @property
+    def steady(self) -> float:
+        """Seconds from the end of the first third to the end."""
+        return self.ends[-1] - self.ends[(len(self.ends) - 1) // 3]
 
 
 def drawn(folder: Path) -> list[Path]:
@@ -51,7 +54,7 @@ def drawn(folder: Path) -> list[Path]:
 
 
 def spent(inputs: Sequence[Path], on: str, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Seconds of one run: in all, and of the scoring."""
+    """Seconds of one run: in all, and steady."""
     clock, start = Clock(), time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         request = Request(
@@ -64,7 +67,7 @@ def spent(inputs: Sequence[Path], on: str, arguments: argparse.Namespace) -> tup
         counts = run_batch(request, clock).counts
     if counts.not_scored:
         raise RuntimeError(f"{on}: {len(counts.not_scored)} of {counts.total} videos were not scored")
-    return time.perf_counter() - start, clock.scoring
+    return time.perf_counter() - start, clock.steady
 
 
 def main() -> None:
@@ -90,12 +93,12 @@ def main() -> None:
             here, there = (spent(inputs, on, arguments) for on in ("threads", "ray"))
             ratios.append((there[0] / here[0], there[1] / here[1]))
             print(
-                f"round {number}: threads {here[0]:.1f} s ({here[1]:.1f} scoring), ray {there[0]:.1f} s "
-                f"({there[1]:.1f} scoring); ray / threads {ratios[-1][0]:.3f} ({ratios[-1][1]:.3f})",
+                f"round {number}: threads {here[0]:.1f} s ({here[1]:.1f} steady), ray {there[0]:.1f} s "
+                f"({there[1]:.1f} steady); ray / threads {ratios[-1][0]:.3f} ({ratios[-1][1]:.3f})",
                 flush=True,
             )
-    whole, scoring = (statistics.median(ratio[k] for ratio in ratios) for k in (0, 1))
-    print(f"ray / threads: {whole:.3f} of all, {scoring:.3f} of the scoring (medians of {len(ratios)} rounds)")
+    whole, steady = (statistics.median(ratio[k] for ratio in ratios) for k in (0, 1))
+    print(f"ray / threads: {whole:.3f} of all, {steady:.3f} of the steady part (medians of {len(ratios)} rounds)")
     ray.shutdown()
 
 
