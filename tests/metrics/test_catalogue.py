@@ -126,9 +126,9 @@ def test_records_without_further_scores_are_what_they_were() -> None:
     header, row = as_csv([Record(SCORED, "s", "k")]).decode().splitlines()
     assert header == (
         "video,name,sha256,status,reason,protocol,protocol_hash,changed,model,detector,comparable,fps,n_frames,"
-        "duration_s,shots,tracks,lse_d,lse_c,offset,psnr,ssim,reference,seconds,signature,offset_ms"
+        "duration_s,shots,tracks,lse_d,lse_c,offset,psnr,ssim,reference,seconds,signature,offset_ms,audio"
     )
-    assert row.endswith(",0,1,7.25,6.5,2,31.5,0.9,,,,")
+    assert row.endswith(",0,1,7.25,6.5,2,31.5,0.9,,,,,")
     assert scores_file.lines_of(SCORED) == (
         "7.250000 6.500000 31.500000 0.900000  # a track=0 offset=2 protocol=wav2lip model=vgg",
     )
