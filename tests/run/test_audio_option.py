@@ -168,11 +168,13 @@ def test_a_manifests_sounds_are_scored_named_and_resumed_by_content(small: Path,
     assert "audio" not in own.signature and "audio:given" in given.signature
     assert ran.made.signature.values["audio"] == "mixed"
 
-    written = json.loads((tmp_path / "scores.jsonl").read_text().splitlines()[1])
-    assert written["audio"] == {"path": str(small / "own.wav"), "sha256": sha256}
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]  # as they were done
+    written = {line["name"]: line["audio"] for line in lines}
+    assert written["own"] is None and written["given"] == {"path": str(small / "own.wav"), "sha256": sha256}
     records, problems = read_records(tmp_path / "scores.jsonl")
-    assert not problems and records[1].score.audio == given.audio
-    cells = list(csv.DictReader(as_csv(records[:2]).decode().splitlines()))
+    named = {record.score.name: record for record in records}
+    assert not problems and named["given"].score.audio == given.audio
+    cells = list(csv.DictReader(as_csv([named["own"], named["given"]]).decode().splitlines()))
     assert [row["audio"] for row in cells] == ["", str(small / "own.wav")]
 
     again = listed(small, tmp_path, rows)
