@@ -16,6 +16,7 @@ from lipscore.media import ffmpeg
 from lipscore.media.files.scratch import scratch
 from lipscore.pool import available_cores
 from lipscore.runtime import pick_device
+from lipscore.syncnet.models.mini import held_out_figures
 from lipscore.weights.fetch import Search, listing
 
 State = Literal["ok", "WARN", "FAIL"]
@@ -42,6 +43,7 @@ def examine(say: Callable[[str], object]) -> list[Check]:
         "ffmpeg": _ffmpeg,
         "device": _device,
         "weights": _weights,
+        "mini": _mini,
         "clip": _clip,
     }
     found = []
@@ -87,6 +89,14 @@ def _weights() -> tuple[State, str]:
     lacking = any(file is None for _, file in found)
     wrong = any(file is not None and not file.verified for _, file in found)
     return "FAIL" if wrong else "WARN" if lacking else "ok", f"official weights: {', '.join(said)}"
+
+
+def _mini() -> tuple[State, str]:
+    figures = held_out_figures()
+    return "ok", (
+        f"built-in model, {figures['clips']} held-out clips: offset within a frame in {figures['within_1']:.1%}, "
+        f"LSE-C estimates off by {figures['lse_c_mae']:.2f} on average"
+    )
 
 
 def _clip() -> tuple[State, str]:

@@ -374,5 +374,5 @@ def test_doctor_finds_the_rendered_offset(here: Path, tmp_path: Path, monkeypatc
     result = lipscore_("doctor")
     assert result.exit_code == 0, result.stdout
     assert "FAIL" not in result.stdout and "WARN  official weights" in result.stdout
-    assert result.stdout.count("ok ") == 4 and re.search(r"with offset 4.*found [345],", result.stdout)
+    assert result.stdout.count("ok ") == 5 and re.search(r"with offset 4.*found [345],", result.stdout)
     assert not list(scratch.iterdir())

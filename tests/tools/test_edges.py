@@ -173,7 +173,7 @@ def test_doctor_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("doctor", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["exit_status"]) == (0, 0)
-    assert [check["name"] for check in found["checks"]] == ["versions", "ffmpeg", "device", "weights", "clip"]
+    assert [check["name"] for check in found["checks"]] == ["versions", "ffmpeg", "device", "weights", "mini", "clip"]
     assert found["checks"][-1] == {"name": "clip", "state": "WARN", "text": "found 5", "exit_status": 0}
     assert "WARN  found 5" in result.stderr
     monkeypatch.setattr(doctor, "_device", missing)
