@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lipscore.errors import UsageError
 from lipscore.eval.store.scores_file import COLUMNS, NotScored, Row, Scores, by_video, quote_name, read_scores
 from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import ESTIMATING, Score
-from lipscore.metrics.reduce import LEAST_VIDEOS, Paired, bootstrap_mean, mean, paired
+from lipscore.metrics.reduce import LEAST_VIDEOS, Interval, Paired, bootstrap_mean, mean, paired
 
 LEAST_BOOTSTRAP = 10  # videos: the percentile bootstrap of fewer is too narrow (90 % for 95 % at 10)
 LEVEL = 0.05
@@ -26,11 +26,15 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The lines of the result, the warnings, and whether malformed lines were left out."""
+    """The lines of the result, the warnings, and whether malformed lines were left out.
+
+    objects: the result for programs: of `average` one per group, of `compare` one per score.
+    """
 
     lines: list[str]
     warnings: list[str]
     incomplete: bool
+    objects: list[dict[str, Any]]
 
 
 class How(NamedTuple):
@@ -94,7 +98,7 @@ def average(path: Path, bootstrap: bool = False, mixed: bool = False) -> Report:
         lines += [_counts(group), *_said(how, group)]
     if not groups:
         lines = [*_means(_Group(), bootstrap), _counts(_Group())]
-    return Report(lines, warnings, bool(scores.malformed))
+    return Report(lines, warnings, bool(scores.malformed), [_object(how, one) for how, one in groups.items()])
 
 
 def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
@@ -127,6 +131,7 @@ def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
     if (how_a := _settings(sides[0].rows)) != (how_b := _settings(sides[1].rows)):
         warnings.append(f"the two were scored differently and are not comparable: A {_list(how_a)}; B {_list(how_b)}")
     lines = [f"A: {path_a}", f"B: {path_b}", f"videos in both: {len(pairs)}"]
+    objects: list[dict[str, Any]] = []
     rows = [row for side in sides for row in side.rows]
     for score in _scores(rows):
         a, b = ([mean(_Group([video]).values(score)[0]).value for video in side] for side in _sides(pairs))
@@ -136,7 +141,12 @@ def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
                 f"{_title(score, rows)}: A {result.mean_a:.6f}, B {result.mean_b:.6f}, B - A {result.difference:+.6f}"
                 f"{_interval(result)}, n={result.n}: {_verdict(result, score)}"
             )
-    return Report(lines, warnings, any(found.malformed for found in scores))
+            interval = _ends(result.interval) if result.n >= LEAST_VIDEOS else None
+            objects.append(
+                {"score": score.name, "a": result.mean_a, "b": result.mean_b, "difference": result.difference}
+                | {"interval": interval, "n": result.n, "p": result.p, "verdict": _verdict(result, score)}
+            )
+    return Report(lines, warnings, any(found.malformed for found in scores), objects)
 
 
 def _grouped(scores: Scores) -> tuple[dict[How, _Group], list[str]]:
@@ -198,6 +208,28 @@ def _means(group: _Group, bootstrap: bool) -> list[str]:
             text += f" {_bootstrap(values)}"
         lines.append(text)
     return lines
+
+
+def _object(how: How, group: _Group) -> dict[str, Any]:
+    """A group's means with their intervals; null where there is no value, or too few videos."""
+    means: dict[str, Any] = {}
+    for score in _scores([*group.rows, *group.not_scored]):
+        videos = [rows for rows in group.values(score) if mean(rows).n]
+        found = mean([value for rows in videos for value in rows])
+        interval = _ends(bootstrap_mean(videos)) if len(videos) >= LEAST_BOOTSTRAP else None
+        means[score.name] = {"mean": found.value if found.n else None, "n": found.n, "interval": interval}
+    return {
+        **how._asdict(),
+        "estimates": any(row.model in ESTIMATING for row in group.rows),
+        "rows": len(group.rows),
+        "videos": len(group.scored),
+        "not_scored": dict(Counter(video.status for video in group.not_scored)),
+        "means": means,
+    }
+
+
+def _ends(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]
 
 
 def _bootstrap(values: Sequence[Sequence[float]]) -> str:

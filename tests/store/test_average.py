@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Callable
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from typer.testing import CliRunner
 
 from lipscore.errors import UsageError
+from lipscore.eval.cli.main import app
 from lipscore.eval.store.average import Report, _verdict, average, compare
 from lipscore.eval.store.records import Record
 from lipscore.eval.store.scores_file import lines_of
@@ -287,3 +290,28 @@ def test_runs_of_different_protocols_are_called_not_comparable(tmp_path: Path) -
     b.write_text(line("v", 7, 6, protocol="mochabench"))
     warnings = compare(a, b).warnings
     assert any("not comparable" in warning and "mochabench" in warning for warning in warnings)
+
+
+def test_json_has_the_printed_numbers(tmp_path: Path) -> None:
+    """Means by numpy, the pair's difference by hand, and nothing for what has no value."""
+    paths = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for path, step in zip(paths, (0.0, 0.5), strict=True):
+        lines = [
+            f"{7 + 0.1 * i + step:.6f} 5.0 nan nan  # v{i} track=0 offset=0 protocol=wav2lip model=mini"
+            for i in range(12)
+        ]
+        path.write_text("\n".join([*lines, "# gone no_face nothing  # protocol=wav2lip model=mini"]) + "\n")
+    result = CliRunner().invoke(app, ["average", str(paths[0]), "--json"])
+    assert result.exit_code == 0, result.output
+    (group,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (group["protocol"], group["model"], group["estimates"]) == ("wav2lip", "mini", True)
+    assert (group["rows"], group["videos"], group["not_scored"]) == (12, 12, {"no_face": 1})
+    assert group["means"]["lse_d"]["mean"] == pytest.approx(np.mean(7 + 0.1 * np.arange(12)))
+    low, high = group["means"]["lse_d"]["interval"]
+    assert low < group["means"]["lse_d"]["mean"] < high
+    assert group["means"]["psnr"] == {"mean": None, "n": 0, "interval": None}
+    result = CliRunner().invoke(app, ["average", *map(str, paths), "--json"])
+    pairs = {pair["score"]: pair for pair in map(json.loads, result.stdout.splitlines())}
+    assert pairs["lse_d"]["difference"] == pytest.approx(0.5) and pairs["lse_d"]["n"] == 12
+    assert pairs["lse_d"]["verdict"].startswith("A is better") and pairs["lse_d"]["p"] < 0.05
+    assert pairs["lse_c"]["difference"] == 0 and "psnr" not in pairs

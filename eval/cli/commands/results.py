@@ -29,6 +29,9 @@ def average(
     mixed: Annotated[
         bool, typer.Option("--mixed", help="One mean over all folders, protocols and models of a file.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print an object per folder, protocol and model; with two files, per score.")
+    ] = False,
 ) -> None:
     """Average a scores file by folder, protocol and model, or compare two; exit 1 where lines are malformed.
 
@@ -39,7 +42,10 @@ def average(
     result = task.average(file, bootstrap, mixed) if file_b is None else task.compare(file, file_b, mixed)
     for warning in result.warnings:
         say(warning)
-    show("\n".join(result.lines))
+    if as_json:
+        emit("\n".join(json.dumps(one, allow_nan=False) for one in result.objects))
+    else:
+        show("\n".join(result.lines))
     raise typer.Exit(1 if result.incomplete else 0)
 
 
