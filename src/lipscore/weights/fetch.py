@@ -183,7 +183,8 @@ def fetch(name: str, search: Search, progress: Progress | None = None) -> Weight
             partial = search.cache / f".{name}.{published.sha256[:12]}.part"
             problems = _download(published, partial, progress)
             if problems:
-                raise WeightsError(f"{name} could not be fetched. {'; '.join(problems)}. {by_hand(published, search)}")
+                tried = "".join(f"  {problem}\n" for problem in problems)
+                raise WeightsError(f"{name} could not be fetched. Tried:\n{tried}{by_hand(published, search)}")
             partial.replace(target)
     except OSError as error:
         raise WeightsError(
