@@ -23,7 +23,7 @@ from lipscore.syncnet.crops import CropPath
 from lipscore.syncnet.motion import LAG, STILL, MouthMotion, change, is_still, lower_face
 from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.syncnet.protocols import change as changed
-from lipscore.training.clips import read_boxes
+from lipscore.training.clips import LISTENERS, read_boxes
 from lipscore.types import Shot, Track
 
 Crops = NDArray[np.uint8]
@@ -146,6 +146,8 @@ def test_no_real_speaker_is_near_the_limit(shared: Path) -> None:
     folder = shared / "clips" / "talking"
     found = {}
     for name, track in read_boxes(shared / "clips" / "boxes.json").items():
+        if name in LISTENERS:
+            continue
         path, motion = CropPath.of(track), MouthMotion()
         for number, frame in zip(range(len(track.frames)), read.frames_at(folder / name, 25), strict=False):
             motion.feed(path.cut(frame, number, 0.4)[None])
