@@ -28,7 +28,7 @@ LEVEL = 0.05
 class Report:
     """The lines of the result, the warnings, and whether malformed lines were left out.
 
-    objects: the result for programs: of `average` one per group, of `compare` one per score.
+    objects: the result for programs: of `average` one per group, if asked for; of `compare` one per score.
     """
 
     lines: list[str]
@@ -69,12 +69,13 @@ class _Group:
         return [row for rows in self.scored for row in rows]
 
 
-def average(path: Path, bootstrap: bool = False, mixed: bool = False) -> Report:
+def average(path: Path, bootstrap: bool = False, mixed: bool = False, *, objects: bool = False) -> Report:
     """The means of one scores file: a block of lines for each folder, protocol and model.
 
     Args:
         bootstrap: add intervals.
         mixed: one mean over everything.
+        objects: fill the report's `objects`, which takes a bootstrap of each score.
 
     Raises:
         MissingError: the file cannot be read.
@@ -98,7 +99,8 @@ def average(path: Path, bootstrap: bool = False, mixed: bool = False) -> Report:
         lines += [_counts(group), *_said(how, group)]
     if not groups:
         lines = [*_means(_Group(), bootstrap), _counts(_Group())]
-    return Report(lines, warnings, bool(scores.malformed), [_object(how, one) for how, one in groups.items()])
+    made = [_object(how, group) for how, group in groups.items()] if objects else []
+    return Report(lines, warnings, bool(scores.malformed), made)
 
 
 def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
@@ -214,10 +216,10 @@ def _object(how: How, group: _Group) -> dict[str, Any]:
     """A group's means with their intervals; null where there is no value, or too few videos."""
     means: dict[str, Any] = {}
     for score in _scores([*group.rows, *group.not_scored]):
-        videos = [rows for rows in group.values(score) if mean(rows).n]
-        found = mean([value for rows in videos for value in rows])
-        interval = _ends(bootstrap_mean(videos)) if len(videos) >= LEAST_BOOTSTRAP else None
-        means[score.name] = {"mean": found.value if found.n else None, "n": found.n, "interval": interval}
+        values = group.values(score)
+        found, interval = mean([value for rows in values for value in rows]), _bootstrapped(values)
+        ends = None if interval is None else _ends(interval)
+        means[score.name] = {"mean": found.value if found.n else None, "n": found.n, "interval": ends}
     return {
         **how._asdict(),
         "estimates": any(row.model in ESTIMATING for row in group.rows),
@@ -232,11 +234,16 @@ def _ends(interval: Interval) -> list[float]:
     return [interval.low, interval.high]
 
 
-def _bootstrap(values: Sequence[Sequence[float]]) -> str:
+def _bootstrapped(values: Sequence[Sequence[float]]) -> Interval | None:
+    """The interval over the videos that have a value; None from too few."""
     videos = [rows for rows in values if mean(rows).n]
-    if len(videos) < LEAST_BOOTSTRAP:
+    return bootstrap_mean(videos) if len(videos) >= LEAST_BOOTSTRAP else None
+
+
+def _bootstrap(values: Sequence[Sequence[float]]) -> str:
+    interval = _bootstrapped(values)
+    if interval is None:
         return f"[no interval from fewer than {LEAST_BOOTSTRAP} videos]"
-    interval = bootstrap_mean(videos)
     return f"[95 %: {interval.low:.6f} to {interval.high:.6f}]"
 
 

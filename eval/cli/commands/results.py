@@ -39,7 +39,10 @@ def average(
     """
     from lipscore.eval.store import average as task
 
-    result = task.average(file, bootstrap, mixed) if file_b is None else task.compare(file, file_b, mixed)
+    if file_b is None:
+        result = task.average(file, bootstrap, mixed, objects=as_json)
+    else:
+        result = task.compare(file, file_b, mixed)
     for warning in result.warnings:
         say(warning)
     if as_json:

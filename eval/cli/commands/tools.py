@@ -134,10 +134,7 @@ def fix(
     limit = task.MIN_CONFIDENCE if min_confidence is None else min_confidence
     with stages(video) as on_stage:
         done = task.fix(video, out, setup, limit, on_stage)
-    show(f"{done.verdict}: {done.message}")
-    if done.verdict == "fixed":
-        show(str(out))
-    raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)
+    _end_fixing(done.verdict, done.message, out)
 
 
 def _check_new(out: Path, overwrite: bool) -> None:
@@ -162,7 +159,11 @@ def _mend(
 
     with stages(video) as on_stage:
         done = mend(video, out, setup, options, on_stage)
-    show(f"{done.verdict}: {done.message}")
-    if done.verdict == "fixed":
+    _end_fixing(done.verdict, done.message, out)
+
+
+def _end_fixing(verdict: str, message: str, out: Path) -> NoReturn:
+    show(f"{verdict}: {message}")
+    if verdict == "fixed":
         show(str(out))
-    raise typer.Exit(0 if done.verdict in ("fixed", "in_sync") else 1)
+    raise typer.Exit(0 if verdict in ("fixed", "in_sync") else 1)
