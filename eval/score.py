@@ -192,7 +192,7 @@ def score_source(
 def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setup) -> VideoScore:
     lse_d, lse_c, offset = reduce_tracks(tracks, setup.protocol.reduce)
     found_ms = subframe.reduce_ms(tracks, most_confident(tracks), setup.protocol.reduce)
-    notes = record.notes + edge_notes(tracks) + still_notes(tracks, setup.models.sync.unrelated is not None)
+    notes = record.notes + edge_notes(tracks) + still_notes(tracks, setup.models.estimates)
     return replace(record, tracks=tracks, lse_d=lse_d, lse_c=lse_c, offset=offset, offset_ms=found_ms, notes=notes)
 
 
@@ -225,7 +225,7 @@ class _Job:
 
 def _score_file(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
     with job.watch.stage("transcode"):
-        source = prepare(info, job.protocol, job.folder, heed)
+        source = prepare(info, job.protocol, job.folder, heed, jpegs=not job.models.estimates)
     return _score_tracks(source, job, info.path)
 
 

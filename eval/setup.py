@@ -53,6 +53,11 @@ class Models:
     pool: Pool = field(default_factory=Pool)
     mini_weights: Path = WEIGHTS
 
+    @property
+    def estimates(self) -> bool:
+        """Whether the scores are estimates; frames are then read without the originals' JPEGs."""
+        return self.sync.unrelated is not None
+
     def comparable(self, protocol: Protocol) -> bool:
         """Whether scores are comparable with published ones: official weights, unchanged protocol, known FFmpeg."""
         official = self.sync.name == "vgg" and all(file.verified for file in self.weights)
@@ -173,6 +178,7 @@ class Setup:
             **asdict(self.reference),
             "detections": self.detections,
             **({"audio": "given"} if self.audio != "own" else {}),
+            **({"jpegs": False} if self.models.estimates else {}),
             "changed": list(self.models.changed),
             "ffmpeg": ffmpeg.ffmpeg_version(),
             "lipscore": __version__,
@@ -346,9 +352,8 @@ class _Loader:
         """The name of the detector that is to be loaded; by_default: the model's own."""
         if self.options.detections is not None:
             return "given"
-        if self.protocol.direct:
-            return "none"
-        return by_default if self.options.detector == "auto" else self.options.detector
+        chosen = by_default if self.options.detector == "auto" else self.options.detector
+        return "none" if self.protocol.direct else chosen
 
     def _file(self, name: str) -> catalogue.WeightFile:
         return fetch.obtain(name, self.search(), self.progress)
@@ -364,10 +369,8 @@ class _Loader:
             return replace(models, detector_for=GivenBoxes(self.options.detections).for_video, detector=kind)
         if s3fd is not None:
             return self._with_s3fd(models, s3fd)
-        if kind == "none":
-            return models
-        if kind == "hog":
-            return _looking(models, HogDetector())
+        if kind in ("none", "hog"):
+            return _looking(models, HogDetector()) if kind == "hog" else models
         yunet = YunetDetector()
         return replace(_looking(models, yunet), weights=(*models.weights, yunet.weights))
 

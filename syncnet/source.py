@@ -1,8 +1,9 @@
 """Steps 1-3 of a protocol: what the input file becomes before a face is looked for.
 
-The published protocols transcode the file and turn every frame into a JPEG; `transcode = "none"` decodes once. Frames
-are read in as many passes as the stages need: JPEGs lie on disk between them, decoded frames in memory up to a bound,
-so that memory does not grow with length.
+The published protocols transcode the file and turn every frame into a JPEG; `transcode = "none"` decodes once. A model
+whose scores are only estimates does without the JPEGs, which take as long as the transcoding. Frames are read in as
+many passes as the stages need: JPEGs lie on disk between them, decoded frames in memory up to a bound, so that memory
+does not grow with length.
 """
 
 from __future__ import annotations
@@ -98,12 +99,15 @@ class Source:
     pcm: NDArray[np.int16]
 
 
-def prepare(info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None = None) -> Source:
+def prepare(
+    info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None = None, *, jpegs: bool = True
+) -> Source:
     """Transcode where the protocol does, and open what comes out.
 
     Args:
         folder: for the transcoded file; the caller deletes it.
         heed: is told what was read.
+        jpegs: whether each transcoded frame becomes a JPEG, as in the originals; otherwise it is read as it is.
 
     Raises:
         NotScoredError: the file has no audio.
@@ -140,8 +144,10 @@ def prepare(info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None
     heed.settle()
     pcm = _of_input(info) if protocol.audio_from == "input" else read.pcm_pipe(video, PCM_OPTIONS)
     heed.heard(pcm)
-    jpegs = Stored(lambda: read.jpeg_pipe(video, ["-qscale:v", "2"]), folder)
-    frames = FrameSource(jpegs, read.decode_jpeg)
+    if jpegs:
+        frames = FrameSource(Stored(lambda: read.jpeg_pipe(video, ["-qscale:v", "2"]), folder), read.decode_jpeg)
+    else:
+        frames = FrameSource(partial(read.filled_frames, video, protocol.frame_rate), lambda frame: frame)
     return Source(frames, lambda: read.opencv_frames(video), pcm)
 
 

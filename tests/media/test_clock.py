@@ -14,6 +14,8 @@ from lipscore.errors import MediaError
 from lipscore.media import edit, ffmpeg, read, write
 from lipscore.media.container.clock import corrected, joints
 from lipscore.media.container.packets import Line
+from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.syncnet.source import prepare
 
 
 @pytest.fixture
@@ -206,3 +208,15 @@ def test_frames_that_change_their_size_are_scaled_to_the_first(tmp_path: Path) -
     frames = list(read.frames_at(path, 25))
     assert {frame.shape for frame in frames} == {(64, 96, 3)}
     assert [number_of(frame) for frame in frames] == [*range(10)] * 3
+
+
+@pytest.mark.parametrize("rate", ["25", "30", "60", "24000/1001"])
+@pytest.mark.parametrize("name", ["wav2lip", "latentsync"])
+def test_without_jpegs_the_frames_are_those_that_the_jpegs_show(tmp_path: Path, name: str, rate: str) -> None:
+    """The AVI lacks frames near its start; FFmpeg fills them in when it writes pictures."""
+    path = convert(make(tmp_path / "made.mp4", n=60), tmp_path / "rate.mp4", "-r", rate, "-c:a", "copy")
+    shown = []
+    for jpegs in (True, False):
+        frames = prepare(read.probe(path), PROTOCOLS[name], tmp_path, jpegs=jpegs).frames
+        shown.append([number_of(frames.unpack(packed)) for packed in frames.packed()])
+    assert shown[0] == shown[1] and len(shown[0]) > 55

@@ -155,6 +155,35 @@ def decode_jpeg(data: bytes) -> Frame:
 
 def opencv_frames(path: Path) -> Iterator[Frame]:
     """The file's frames as OpenCV's own reader gives them, which is how scenedetect sees a file."""
+    for frame, _ in _timed(path):
+        yield frame
+
+
+def filled_frames(path: Path, fps: int) -> Iterator[Frame]:
+    """The frames of a file with a constant frame rate, where FFmpeg puts them when it writes them as pictures.
+
+    FFmpeg's AVI files can lack a frame or two near the start. Each is filled with its nearest neighbour, or with the
+    later one of two equally near.
+
+    Args:
+        fps: the file's frame rate.
+
+    Yields:
+        uint8[H, W, 3] BGR.
+    """
+    number, before, before_at = 0, None, 0
+    for frame, seconds in _timed(path):
+        at = round(seconds * fps)
+        for missing in range(number, at):
+            earlier = before is not None and missing - before_at < at - missing
+            yield before if earlier else frame  # type: ignore[misc]
+        if at >= number:
+            yield frame
+            number, before, before_at = at + 1, frame, at
+
+
+def _timed(path: Path) -> Iterator[tuple[Frame, float]]:
+    """OpenCV's frames with their times in seconds."""
     # A decoder with a thread per core gives the same frames, and its threads are in the way of other videos
     capture = cv2.VideoCapture(str(path), cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])
     try:
@@ -162,6 +191,6 @@ def opencv_frames(path: Path) -> Iterator[Frame]:
             ok, frame = capture.read()
             if not ok:
                 return
-            yield frame  # type: ignore[misc]
+            yield frame, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # type: ignore[misc]
     finally:
         capture.release()
