@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import gpu_checks
+import gpu_processes
 import gpu_speed
 from gpu_common import Bench, machine, make_weights
 
@@ -39,6 +40,7 @@ PARTS: dict[str, tuple[Part, float]] = {  # name -> what it does, its limit in s
     "steady_fast": (gpu_speed.steady_fast, 60),
     "networks": (gpu_speed.networks, 60),
     "profile": (gpu_speed.profile, 60),
+    "processes": (gpu_processes.processes, 170),  # last: it gets the time that is left, or `--parts processes` alone
 }
 BESIDE = ("correct", "memory", "metrics", "tests")  # measure no time, and run at once
 

@@ -31,3 +31,9 @@ def test_the_checks_run_on_a_cpu(shared: Path, tmp_path: Path) -> None:
 def test_a_part_that_has_no_time_is_stopped_and_said(shared: Path, tmp_path: Path) -> None:
     found = run(shared, tmp_path / "gpu.json", "correct", seconds=0)
     assert found["correct"]["status"].startswith("stopped after")
+
+
+@pytest.mark.slow
+def test_several_processes_score_their_shares(shared: Path, tmp_path: Path) -> None:
+    found = run(shared, tmp_path / "gpu.json", "processes", seconds=300)["processes"]
+    assert found["status"] == "ok" and found["2 processes"]["ok"] == found["2 processes"]["clips"] == 2
