@@ -128,7 +128,7 @@ class _Later:
 
     def __init__(self, whole: Detector, first: int) -> None:
         self.name, self.stride, self.bridge = whole.name, whole.stride, whole.bridge
-        self.batch_size, self.turn = whole.batch_size, whole.turn
+        self.batch_size, self.turn, self.doubtful = whole.batch_size, whole.turn, whole.doubtful
         self._whole, self._first = whole, first
 
     def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:

@@ -306,6 +306,8 @@ class Detector(Protocol):
     stride: it sees every stride-th frame, and each shot's first and last; 1 means every frame.
     bridge: the longest gap, in frames, over which a missed face is interpolated; its boxes are then median-filtered
         too. 0 leaves boxes as they are.
+    doubtful: (weak, clear): a face whose mean score is below `weak` is dropped where another face of its shot has at
+        least `clear`; (0, 0) drops none.
     batch_size: the best number of frames per call.
     turn: a lock held during detection if one video already saturates the device; running two would only cost memory.
     """
@@ -318,6 +320,11 @@ class Detector(Protocol):
     @property
     def stride(self) -> int:
         """The distance between the frames that it sees."""
+        ...
+
+    @property
+    def doubtful(self) -> tuple[float, float]:
+        """The mean scores of a weak and of a clear face."""
         ...
 
     @property

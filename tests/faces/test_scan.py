@@ -21,7 +21,7 @@ class Walker:
     """A detector of a box that walks a pixel a frame and is gone from `gone` on; remembers what it was shown."""
 
     name = "walker"
-    bridge, batch_size, turn = 0, 3, nullcontext()
+    bridge, doubtful, batch_size, turn = 0, (0.0, 0.0), 3, nullcontext()
 
     def __init__(self, stride: int, gone: int = N) -> None:
         self.stride, self.gone = stride, gone

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipscore.faces.boxes import STEADY, bridge, densify, iou, link, sample_indices, steady
+from lipscore.faces.boxes import STEADY, bridge, densify, iou, link, sample_indices, steady, without_weak
 from lipscore.types import Detection, Shot
 
 
@@ -167,3 +167,14 @@ def test_iou_by_counting_pixels() -> None:
     a, b = masks[:, None], masks[None]
     np.testing.assert_allclose(iou(boxes, boxes), (a & b).sum((2, 3)) / (a | b).sum((2, 3)))
     assert iou(np.zeros((1, 4)), np.zeros((1, 4)))[0, 0] == 0
+
+
+def test_a_weak_face_goes_where_a_clear_one_is_in_the_same_shot() -> None:
+    shots = [Shot(0, 3), Shot(3, 6)]
+    clear, weak = ([face(k, x, score=score) for k in range(6)] for x, score in ((0, 0.9), (500, 0.7)))
+    flickers = [face(k, 900, score=0.6 + 0.2 * (k % 2 == 0)) for k in range(3)]  # 0.73 on average
+    dense = [[clear[k], weak[k], flickers[k]] for k in range(3)] + [[weak[k]] for k in range(3, 6)]
+    kept = without_weak(dense, shots, 0.75, 0.85)
+    assert kept == [[clear[0]], [clear[1]], [clear[2]], [weak[3]], [weak[4]], [weak[5]]]
+    assert without_weak(dense, shots, 0.72, 0.85)[1] == [clear[1], flickers[1]]
+    assert without_weak(dense, shots, 0.75, 0.95) == dense

@@ -49,7 +49,7 @@ class Echo(Generator):
 class Boxes:
     """A detector that knows: a box per frame number, or None."""
 
-    name, stride, bridge, batch_size, turn = "known", 1, 0, 5, nullcontext()
+    name, stride, bridge, doubtful, batch_size, turn = "known", 1, 0, (0.0, 0.0), 5, nullcontext()
 
     def __init__(self, boxes: Sequence[Sequence[int] | None]) -> None:
         self.boxes = boxes

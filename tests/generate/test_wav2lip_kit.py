@@ -45,7 +45,7 @@ EXACT, LOOSE = (2, 0.05, 0.05), (24, 4, 2)
 class Injected:
     """The detector of the kit: what it answered then; in case `doctor` it ran out of memory above five frames."""
 
-    name, stride, bridge, batch_size, turn = "kit", 1, 0, 16, nullcontext()
+    name, stride, bridge, doubtful, batch_size, turn = "kit", 1, 0, (0.0, 0.0), 16, nullcontext()
 
     def __init__(self, boxes: Sequence[Sequence[int] | None], most: int = 16) -> None:
         self.boxes, self.most = boxes, most

@@ -25,7 +25,7 @@ LARGE, SMALL = np.array([20.0, 30, 160, 210]), np.array([200.0, 60, 310, 200])
 class Seen:
     """A detector that finds boxes[k] in the frames from ... to that go with it."""
 
-    name, stride, bridge, batch_size, turn = "seen", 1, 0, 2, nullcontext()
+    name, stride, bridge, doubtful, batch_size, turn = "seen", 1, 0, (0.0, 0.0), 2, nullcontext()
 
     def __init__(self, *faces: tuple[np.ndarray, int, int]) -> None:
         self.faces = faces

@@ -94,6 +94,22 @@ def steady(dense: Sequence[Sequence[Detection]], shots: Sequence[Shot]) -> list[
     return [[calm.get(id(box), box) for box in boxes] for boxes in dense]
 
 
+def without_weak(
+    dense: Sequence[Sequence[Detection]], shots: Sequence[Shot], weak: float, clear: float
+) -> list[list[Detection]]:
+    """Drop the faces whose mean score is below `weak` where another face of the shot has at least `clear`.
+
+    Plants and walls score like that next to a speaker. Where nothing scores better, a weak face may be a drawn one.
+    """
+    dropped: set[int] = set()
+    for shot in shots:
+        faces = _faces(dense[shot.start : shot.end])
+        means = [sum(box.score for box in face) / len(face) for face in faces]
+        if max(means, default=0.0) >= clear:
+            dropped |= {id(box) for face, mean in zip(faces, means, strict=True) if mean < weak for box in face}
+    return [[box for box in boxes if id(box) not in dropped] for boxes in dense]
+
+
 def _faces(dense: Sequence[Sequence[Detection]]) -> list[list[Detection]]:
     """The boxes of each face, from frame to frame."""
     faces: list[list[Detection]] = []

@@ -62,6 +62,7 @@ class GivenDetector:
     name: str = "given"
     stride: int = 1
     bridge: int = 0
+    doubtful: tuple[float, float] = (0.0, 0.0)
     batch_size: int = 2
     turn: ClassVar[AbstractContextManager[object]] = nullcontext()
 

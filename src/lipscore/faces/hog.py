@@ -67,6 +67,7 @@ class HogDetector:
 
     name = "hog"
     batch_size = 2
+    doubtful = (0.0, 0.0)
     bridge = 24  # frames: as long as the published trackers go on without a face
     turn = nullcontext()  # no lock: decoding is the bottleneck, so videos may run concurrently
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from lipscore.faces.boxes import LINK_IOU, bridge, densify, link, sample_indices, steady
+from lipscore.faces.boxes import LINK_IOU, bridge, densify, link, sample_indices, steady, without_weak
 from lipscore.media.decode.passes import FrameSource
 from lipscore.pool import Pool
 from lipscore.types import Detection, Detector, Shot
@@ -36,7 +36,11 @@ def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector, pool: P
             detected |= _detect(source, broken, detector, pool)[0]
         boxes = densify(detected, shots, count)
     if detector.bridge:
-        boxes = steady(bridge(boxes, shots, detector.bridge), shots)
+        boxes = bridge(boxes, shots, detector.bridge)
+    if detector.doubtful[0]:
+        boxes = without_weak(boxes, shots, *detector.doubtful)
+    if detector.bridge:
+        boxes = steady(boxes, shots)
     return Faces(tuple(tuple(frame) for frame in boxes), len(detected))
 
 

@@ -184,7 +184,7 @@ class S3fdDetector:
     """
 
     name = "s3fd"
-    bridge = 0
+    bridge, doubtful = 0, (0.0, 0.0)
     dilated = True
     mean_rgb = MEAN_RGB
 

@@ -76,7 +76,7 @@ class Patient:
     def __init__(self, inner: Detector) -> None:
         self._inner = inner
         self.name, self.stride, self.bridge = inner.name, inner.stride, inner.bridge
-        self.batch_size, self.turn = inner.batch_size, inner.turn
+        self.batch_size, self.turn, self.doubtful = inner.batch_size, inner.turn, inner.doubtful
         self._batches = Batches(inner.batch_size, torch.device("cpu"))
 
     def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
