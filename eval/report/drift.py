@@ -41,12 +41,12 @@ def drifts(records: Sequence[VideoScore]) -> list[Drift]:
     """
     from scipy.stats import theilslopes  # imported here: it takes half a second, and most runs do not need it
 
-    by_video: dict[str, list[VideoScore]] = defaultdict(list)
+    by_video: dict[tuple[str, str], list[VideoScore]] = defaultdict(list)
     for record in records:
         if record.piece is not None:
-            by_video[record.video].append(record)
+            by_video[record.video, record.audio.path if record.audio else ""].append(record)
     results = []
-    for video, pieces in by_video.items():
+    for (video, _), pieces in by_video.items():
         counted = [p for p in pieces if p.offset is not None and p.lse_c is not None and p.lse_c >= TRUSTED]
         seconds = tuple(sum(p.piece) / 2 for p in counted if p.piece is not None)
         offsets = tuple(p.offset for p in counted if p.offset is not None)

@@ -22,6 +22,7 @@ import numpy as np
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
 from lipscore.eval.store.cells import cell
+from lipscore.eval.store.judged import no_offset
 from lipscore.media.files.aside import replace_whole
 from lipscore.metrics import catalogue, standards
 from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, Status, TrackScore, VideoScore
@@ -84,7 +85,7 @@ def as_json(record: Record) -> dict[str, Any]:
     fields["audio"] = asdict(score.audio) if score.audio else None
     if not score.scores:
         del fields["scores"]
-    if score.offset_ms is not None:
+    if score.offset_ms is not None and not no_offset(score):
         fields["within"] = standards.verdicts(score.offset_ms)  # read from offset_ms: from_json passes it over
     fields |= {"settings": record.settings, "key": record.key}
     clean: dict[str, Any] = _clean(fields)
@@ -198,8 +199,10 @@ class RecordStore:
         """Write scores.csv from scores.jsonl: each video's last record, by settings and then by video."""
         records, _ = read_records(self.path)
         latest = latest_of(records)
-        first = {settings: place for place, settings in reversed(list(enumerate(key[2] for key in latest)))}
-        ordered = [latest[key] for key in sorted(latest, key=lambda key: (first[key[2]], key[0], key[1] or ()))]
+        first = {settings: place for place, settings in reversed(list(enumerate(one.settings for one in latest)))}
+        ordered = sorted(
+            latest, key=lambda one: (first[one.settings], one.score.video, one.score.piece or (), one.score.name)
+        )
         replace_whole(self.folder / "scores.csv", as_csv(ordered))
 
     def _hold(self, record: Record) -> None:
@@ -211,9 +214,25 @@ class RecordStore:
             self._settings.add(record.settings)
 
 
-def latest_of(records: Iterable[Record]) -> dict[tuple[str, tuple[float, float] | None, str], Record]:
-    """The last record of each video or piece of one, by path, piece and settings."""
-    return {(record.score.video, record.score.piece, record.settings): record for record in records}
+def latest_of(records: Iterable[Record]) -> list[Record]:
+    """The last record of each video or piece of one, by path, piece and settings.
+
+    A manifest may name one file several times, against several sounds or references: each of those has its last record.
+    """
+    held: dict[tuple[str, tuple[float, float] | None, str], dict[str, Record]] = {}
+    for record in records:
+        of_file = held.setdefault((record.score.video, record.score.piece, record.settings), {})
+        for name in [name for name, before in of_file.items() if _replaces(record, before)]:
+            del of_file[name]
+        of_file[record.score.name] = record
+    return [record for of_file in held.values() for record in of_file.values()]
+
+
+def _replaces(record: Record, before: Record) -> bool:
+    """Whether a later record of a file stands for an earlier one: the same name or makings, or the file has changed."""
+    if record.score.name == before.score.name or (record.key and record.key == before.key):
+        return True
+    return bool(record.score.sha256 and before.score.sha256) and record.score.sha256 != before.score.sha256
 
 
 def as_csv(records: Iterable[Record]) -> bytes:

@@ -119,6 +119,8 @@ def measure(
     not_scored = []
     for place, video in enumerate(videos, start=1):
         original = score_video(video.path, setup, name=video.name)
+        if original.silent:  # what it scores is part of no mean either
+            original = replace(original, status="no_audio", reason="no audible speech")
         if original.status != "ok":
             not_scored.append(original)
             say(f"[{place}/{len(videos)}] {video.name}: {original.status}: {original.reason}")

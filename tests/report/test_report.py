@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +30,7 @@ from lipscore.eval.store.records import Record, as_line
 from lipscore.eval.trace import Trace
 from lipscore.metrics import catalogue
 from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.types import GivenSound
 
 
 def test_the_page_without_script_has_all_videos_the_means_and_the_reasons(tmp_path: Path) -> None:
@@ -248,6 +250,8 @@ def test_the_command_scores_the_video_in_the_same_way() -> None:
     assert command == "lipscore score 'videos/a b.mp4' --min-track 50 --precision bf16 --protocol wav2lip --model vgg"
     whole = {"command": ["/x/bin/lipscore", "score", "in", "--detections", "boxes"], "options": {"detections": True}}
     assert command_of(score, whole) == "lipscore score in --detections boxes"
+    heard = made_up("-a", rng, video="-a.mp4", changed=("audio=given (wav2lip: own)",), audio=GivenSound("b.wav", "00"))
+    assert command_of(heard, {}) == "lipscore score ./-a.mp4 --protocol wav2lip --model mini --audio b.wav"
     unknown = made_up("a", rng, changed=("reduce=extremes (wav2lip: mean)",))
     assert command_of(unknown, whole | {"options": {}}) == "lipscore score in --detections boxes"
 
@@ -277,6 +281,26 @@ def test_curve_axes_say_where_the_values_lie() -> None:
         assert ticks["0"] == pytest.approx((left + right) / 2, abs=1)
     assert axes.x == (-15, 15)
     assert axes.y[0] < 1.0 < 3.0 < axes.y[1]
+
+
+def test_a_short_tracks_curve_has_no_values_at_its_ends(tmp_path: Path) -> None:
+    """Mini leaves out shifts without a partner, which are NaN."""
+    nan = float("nan")
+    axes = charts.curve_axes([[nan, 3.0, 1.0, 2.0, nan]], "q")
+    assert axes.x == (-2, 2) and axes.y[0] < 1.0 < 3.0 < axes.y[1]
+    short = made_up("short", np.random.default_rng(1))
+    curve = tuple([nan] * 7 + list(short.tracks[0].curve[7:-7]) + [nan] * 7)
+    short = replace(short, tracks=(replace(short.tracks[0], curve=curve),))
+    html = report([str(folder_of(tmp_path / "run", [short]))], tmp_path / "r.html").html
+    (points,) = re.findall(rb'<polyline points="([^"]*)"', html)
+    assert len(points.split()) == 17 and b"nan" not in points
+
+
+def test_one_video_against_two_sounds_stands_twice(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    same = {"video": "v.mp4", "sha256": "ab"}
+    (method,), _ = load([str(folder_of(tmp_path / "run", [made_up("one", rng, **same), made_up("two", rng, **same)]))])
+    assert [record.score.name for record in method.records] == ["one", "two"]
 
 
 def test_the_command_writes_the_page(tmp_path: Path) -> None:

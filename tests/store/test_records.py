@@ -18,9 +18,18 @@ from hypothesis import strategies as st
 
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole
-from lipscore.eval.store.records import Record, RecordStore, as_csv, as_json, as_line, from_json, read_records
+from lipscore.eval.store.records import (
+    Record,
+    RecordStore,
+    as_csv,
+    as_json,
+    as_line,
+    from_json,
+    latest_of,
+    read_records,
+)
 from lipscore.media.files.aside import replace_whole
-from lipscore.types import Alignment, ReferenceScore, Shot, TrackScore, VideoScore
+from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, TrackScore, VideoScore
 
 SCORE = VideoScore(
     video="in/a.mp4",
@@ -152,6 +161,24 @@ def test_csv_is_the_last_record_of_each_video_and_settings(tmp_path: Path) -> No
         ("a", "-2", "joonson"),
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"scores.jsonl", "scores.csv"}
+
+
+def test_a_file_that_a_manifest_names_twice_has_a_row_for_each(tmp_path: Path) -> None:
+    """Two sounds of one video are two results; another name for the same result, or changed bytes, replace it."""
+    heard = [replace(SCORE, name=name, audio=GivenSound(f"{name}.wav", name)) for name in ("first", "second")]
+    store = RecordStore(tmp_path)
+    store.append(Record(heard[0], "s", "1"))
+    store.append(Record(replace(heard[0], name="no sound", status="media_error", sha256="", audio=None), "s", ""))
+    store.append(Record(heard[1], "s", "2"))
+    store.append(Record(replace(heard[0], offset=7), "s", "3"))  # the first, against another sound of that name
+    store.write_csv()
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert [(row["name"], row["offset"]) for row in rows] == [("first", "7"), ("no sound", "-2"), ("second", "-2")]
+    renamed = Record(replace(heard[1], name="x/second.mp4"), "s", "2")
+    changed = Record(replace(SCORE, name="new", sha256="cd" * 32), "s", "4")
+    before, _ = read_records(tmp_path / "scores.jsonl")
+    assert [one.score.name for one in latest_of([*before, renamed])] == ["no sound", "first", "x/second.mp4"]
+    assert [one.score.name for one in latest_of([*before, renamed, changed])] == ["no sound", "new"]
 
 
 def test_two_runs_at_once_leave_whole_lines(tmp_path: Path) -> None:
