@@ -256,10 +256,10 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _not_scored(number: int, comment: str) -> NotScored | None:
-    reason, _, words = comment.partition(WORDS)
-    name, rest = read_name(reason)
+    name, rest = read_name(comment)
+    reason, _, words = rest.partition(WORDS)
     pairs = _pairs(words)
-    status = rest.split(" ", 1)[0]
+    status = reason.split(" ", 1)[0]
     if name is None or status not in (*STATUSES, SILENT) or status == "ok":
         return None
     values = {score.name: _number(pairs[score.name]) for score in catalogue.SCORES if score.name in pairs}

@@ -96,11 +96,7 @@ def fix(
             left = most_confident(after.tracks).offset if after.status == "ok" else 0
             if abs(left) != 1 or shift + left == 0:
                 break
-        did = (
-            f"moved the audio {float(abs(shift) / rate) * 1000:.0f} ms {'later' if shift > 0 else 'earlier'} ({audio})"
-        )
-        if shifted.left:
-            did += f", left {', '.join(shifted.left)} behind"
+        did = moved_by(shift / rate, shifted)
         if after.status != "ok":
             trouble = f"the result cannot be scored ({after.status}: {after.reason})"
         elif left:
@@ -112,6 +108,13 @@ def fix(
             return Fix("not_better", f"{did}, but {trouble}; nothing was written", before, after, audio)
         edit.move(moved, target)
     return Fix("fixed", f"{did}: offset {best.offset:+d} -> 0, LSE-C {was:.3f} -> {now:.3f}", before, after, audio)
+
+
+def moved_by(delay: Fraction, shifted: edit.Shifted) -> str:
+    """What was done to the audio, in words; delay: in seconds, positive where it is later now."""
+    said = f"moved the audio {float(abs(delay)) * 1000:.0f} ms {'later' if delay > 0 else 'earlier'}"
+    said += f" ({'copied' if shifted.copied else 'encoded'})"
+    return f"{said}, left {', '.join(shifted.left)} behind" if shifted.left else said
 
 
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:

@@ -292,6 +292,13 @@ def test_runs_of_different_protocols_are_called_not_comparable(tmp_path: Path) -
     assert any("not comparable" in warning and "mochabench" in warning for warning in warnings)
 
 
+def test_json_of_nothing_is_nothing(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    result = CliRunner().invoke(app, ["average", str(empty), "--json"])
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
 def test_json_has_the_printed_numbers(tmp_path: Path) -> None:
     """Means by numpy, the pair's difference by hand, and nothing for what has no value."""
     paths = [tmp_path / name for name in ("a.txt", "b.txt")]
