@@ -30,7 +30,8 @@ from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, Status, 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
 # these may be temporary (a full disk, a bug since fixed, a limit since raised), so the next run tries again
-TRY_AGAIN = ("media_error", "worker_lost", "error", "too_large", "timed_out")
+OVER_A_LIMIT = ("too_large", "timed_out")
+TRY_AGAIN = ("media_error", "worker_lost", "error", *OVER_A_LIMIT)
 
 # the columns of scores.csv before and after those of the scores
 _ABOUT = (
@@ -174,7 +175,7 @@ class RecordStore:
         """
         of_key = self._held.get(key, {})
         record = of_key.get(about) or next(reversed(tuple(of_key.values())), None)  # another thread may append
-        return None if record is None or record.score.status in TRY_AGAIN else record
+        return None if record is None or _passing(record.score) else record
 
     def keys(self, settings: str) -> frozenset[str]:
         """The keys that `held` has a record of, with these settings."""
@@ -233,6 +234,12 @@ def _replaces(record: Record, before: Record) -> bool:
     if record.score.name == before.score.name or (record.key and record.key == before.key):
         return True
     return bool(record.score.sha256 and before.score.sha256) and record.score.sha256 != before.score.sha256
+
+
+def _passing(score: VideoScore) -> bool:
+    """Whether the next run is to try again: the video, or its reference, which a limit that is now higher broke off."""
+    broken_off = score.reference is not None and score.reference.status in OVER_A_LIMIT
+    return broken_off or score.status in TRY_AGAIN
 
 
 def as_csv(records: Iterable[Record]) -> bytes:

@@ -127,13 +127,24 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         append_whole(path, ("\n".join(lines) + "\n").encode())
 
 
-def held_lines(path: Path) -> set[str]:
-    """The file's lines; empty if it does not exist or is not a regular file.
+def held_lines(path: Path) -> set[tuple[str, ...]]:
+    """Each video's lines that count, as `lines_of` makes them; empty if there is no such file, or it is no regular one.
+
+    Lines do not count where others of the same video, protocol, model and folder were written after them.
 
     Raises:
         MissingError: the file cannot be read.
     """
-    return set(_text_lines(path)) if path.is_file() else set()
+    if not path.is_file():
+        return set()
+    lines, scores = _text_lines(path), read_scores(path)
+    found: list[Sequence[Row | NotScored]] = [*by_video(scores.rows), *([video] for video in scores.not_scored)]
+    last: dict[tuple[str | None, ...], tuple[str, ...]] = {}
+    for group in sorted(found, key=lambda group: group[0].line):
+        first = group[0]
+        key = first.name, first.protocol, first.model, first.folder
+        last[key] = tuple(lines[one.line - 1] for one in group)
+    return set(last.values())
 
 
 def read_scores(path: Path) -> Scores:

@@ -15,10 +15,10 @@ from lipscore.errors import UsageError
 from lipscore.eval.options import Request
 from lipscore.eval.run.batch import Ran, run_batch
 from lipscore.eval.run.jobs import Reporter
+from lipscore.eval.store.judged import no_offset
 from lipscore.eval.store.records import track_as_json
 from lipscore.media.files.aside import replace_whole, unwritable
 from lipscore.metrics.reduce import most_confident
-from lipscore.syncnet.motion import is_still
 from lipscore.types import VideoScore
 
 SCHEMA = 1
@@ -69,8 +69,8 @@ def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
         return "failed", [f"{score.status}: {score.reason}"]
     best = most_confident(score.tracks)
     reasons = []
-    if is_still(best.mouth_motion):
-        reasons.append("no speech-like motion: the mouth does not move")
+    if why := no_offset(score):
+        reasons.append(why)
     if not best.lse_c >= limit.min_confidence:
         reasons.append(f"confidence {best.lse_c:.3f} is below {limit.min_confidence:g}")
     if abs(best.offset) > limit.max_abs_offset:

@@ -34,6 +34,12 @@ def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
     assert [video.name for video in found] == ["a", "b.mp4", "sub/b.mp4", "c"]
 
 
+def test_urls_that_differ_in_host_or_query_have_names_of_their_own() -> None:
+    urls = ["https://h1/a.mp4", "https://h2/a.mp4", "https://h2/a.mp4?v=2", "https://h1/b.mp4"]
+    found = collect([Path(url) for url in urls])
+    assert [video.name for video in found] == [*urls[:3], "b"]
+
+
 def test_names_are_unique_whatever_is_given(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("x/a.mp4", "y/a.mp4", "x/a.avi", "z/odd", "x/-q.mp4")]
     for path in paths:

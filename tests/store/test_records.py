@@ -147,6 +147,16 @@ def test_failures_that_may_pass_are_tried_again(tmp_path: Path) -> None:
     assert again.settings_held == {"s"}
 
 
+@pytest.mark.parametrize(("status", "again"), [("too_large", True), ("timed_out", True), ("media_error", False)])
+def test_a_reference_over_a_limit_is_tried_again(tmp_path: Path, status: str, again: bool) -> None:
+    """Its reason names the option that reads on, and no limit is part of the key."""
+    store = RecordStore(tmp_path)
+    store.append(
+        Record(replace(SCORE, reference=ReferenceScore(status, "", "r", "frame", None, None, {}, 0, None)), "s", "1")
+    )
+    assert (store.held("1") is None) is again
+
+
 def test_csv_is_the_last_record_of_each_video_and_settings(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
     store.append(Record(SCORE, "wav2lip", "1"))

@@ -122,13 +122,13 @@ def _in_folder(folder: Path, apart: Sequence[Path]) -> tuple[list[Path], list[tu
 
 
 def _names(found: Sequence[Found]) -> list[str]:
-    """The stem; where two are equal, the path below the folder; then the path as given; then the whole path."""
+    """The stem; where two are equal, the path below the folder; then the path as given; then the whole path or URL."""
     forms = [
         (
             video.path.stem or str(video.path),
             str(video.path.relative_to(video.folder)) if video.path != video.folder else str(video.path),
             str(video.path),
-            str(video.path.absolute()),
+            video.url or str(video.path.absolute()),
         )
         for video in found
     ]
