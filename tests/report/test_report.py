@@ -161,13 +161,24 @@ def test_two_methods_stand_side_by_side_and_are_paired_by_name(tmp_path: Path) -
     page = page_of(f"ours={folder_of(tmp_path / 'b', b)}", f"real={folder_of(tmp_path / 'a', a)}", real="real")
     both = {score.name: score.lse_c for score in a}
     difference = np.mean([score.lse_c - both[score.name] for score in b if score.lse_c and score.name in both])  # type: ignore[operator]
-    assert "10 videos that both have scored; 4 that one of them lacks are left out" in page.shown
+    assert "10 videos that both have scored; 4 that one of them lacks, or has two of, are left out" in page.shown
     assert f"{difference:+.3f}".replace("-", "−") in page.shown
     assert "The videos that lose most LSE-C~" in page.shown
     assert "(real videos)" in page.shown
     first = page.shown.split("lose most LSE-C~")[1].split()[0]
     lost = {s.name: (s.lse_c or 0) - (both[s.name] or 0) for s in b if s.name in both}
     assert first.rstrip(":") == min(lost, key=lambda name: lost[name])
+
+
+def test_a_name_that_stands_for_two_videos_is_paired_with_none(tmp_path: Path) -> None:
+    """Runs over two folders into one result; a video that was only moved keeps its pair."""
+    rng = np.random.default_rng(4)
+    a = [made_up(name, rng) for name in ("v", "w", "moved")]
+    b = [replace(a[0], video="x/v.mp4"), replace(a[0], video="y/v.mp4", sha256="ab"), a[1], a[2]]
+    b.append(replace(a[2], video="elsewhere/moved.mp4"))
+    (one, other), _ = load([f"a={folder_of(tmp_path / 'a', a)}", f"b={folder_of(tmp_path / 'b', b)}"])
+    found = facts.versus(one, other, [catalogue.LSE_C])
+    assert [pair[0].score.name for pair in found.pairs] == ["w", "moved"] and found.left_out == 1
 
 
 def test_results_that_were_scored_differently_are_told_apart(tmp_path: Path) -> None:
