@@ -99,9 +99,12 @@ def test_an_offset_that_means_nothing_is_not_judged() -> None:
     track = TrackScore(0, 0, 99, 0, 7.0, 5.0, 95, (), 1.0, 0.01)
     still = replace(OK, name="still", offset_ms=1.0, tracks=(track,))
     moving = replace(still, name="moving", tracks=(replace(track, mouth_motion=0.2), replace(track, lse_c=4.0)))
-    line, outside = judged([silent, still, moving], get_standard("itu-detectable"))
-    assert line.endswith("1 of 3 within")
-    assert [text.partition(":")[0] for text in outside] == ["silent", "still"]
+    crops = [
+        replace(OK, name=f"{fps:g}", offset_ms=1.0, detector="none", fps=fps, duration_s=5.0) for fps in (25.0, 30.0)
+    ]
+    line, outside = judged([silent, still, moving, *crops], get_standard("itu-detectable"))
+    assert line.endswith("2 of 5 within")
+    assert [text.partition(":")[0] for text in outside] == ["silent", "still", "30"]
     assert all("cannot be judged" in text for text in outside)
     assert ["within" in as_json(Record(one)) for one in (silent, still, moving)] == [False, False, True]
     gates = [Gate.parse("abs(offset_ms) > 60"), Gate.parse("lse_c < 4")]
