@@ -102,6 +102,15 @@ def test_the_same_answer_as_the_narrow_search_where_it_sees(clip: Path, given: S
     assert agreement(found) == "agree"
 
 
+def test_a_whole_file_counts_at_25_whatever_its_rate(mini_models: Models, tmp_path: Path) -> None:
+    plain, double = tmp_path / "plain.mp4", tmp_path / "double.mkv"
+    render_clip(plain, seed=3, seconds=2, size=(224, 224))
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(plain), "-vf", "fps=50", "-c:a", "copy", f"file:{double}"], double)
+    setup = Setup(PROTOCOLS["wav2lip-lrs"], mini_models)
+    found = [detect(path, setup, DetectOptions(compare=True)) for path in (plain, double)]
+    assert [(one.tracks[0].first_frame, one.tracks[0].last_frame) for one in found] == [(0, 49)] * 2
+
+
 def test_another_recordings_sound_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.mp4"
     render_clip(stranger, seed=91, seconds=9, size=(160, 160))

@@ -6,6 +6,7 @@ offset. If no offset stands out, the answer is `unknown`: another recording's so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
@@ -199,7 +200,8 @@ class _Search:
             sound = Sound(self._towers, mfcc(pcm), len(pcm))
         for index, chunk, last in watch.each("crops", crops):
             if index not in self._wide:
-                self._open(index, lengths[index], sound, pcm, info.n_frames)
+                # of a file that is the crop itself, as many frames as it has at FRAME_RATE
+                self._open(index, lengths[index], sound, pcm, math.ceil(round(info.duration_s * FRAME_RATE, 3)))
             with watch.stage("embed"):
                 self._wide[index].feed(chunk)
                 self._motions[index].feed(chunk)
