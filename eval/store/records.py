@@ -14,8 +14,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -113,7 +115,7 @@ def from_json(data: Mapping[str, Any]) -> Record:
         fields["scores"] = {name: _number(value) for name, value in data.get("scores", {}).items()}
         fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
         fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
-        return Record(VideoScore(**fields), str(data["settings"]), str(data["key"]))
+        return Record(VideoScore(**_checked(VideoScore, fields)), str(data["settings"]), str(data["key"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"a field is missing or of the wrong kind ({error})") from error
 
@@ -299,7 +301,7 @@ def track_as_json(track: TrackScore) -> dict[str, Any]:
 
 
 def _track_from_json(data: Mapping[str, Any]) -> TrackScore:
-    fields = dict(data)
+    fields = _checked(TrackScore, dict(data))
     return TrackScore(
         track_id=int(fields.pop("track")),
         curve=tuple(_number(value) for value in fields.pop("curve")),
@@ -309,17 +311,42 @@ def _track_from_json(data: Mapping[str, Any]) -> TrackScore:
     )
 
 
+def _checked(of: type, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, if those that are a number, a text or a yes or no are one.
+
+    Raises:
+        TypeError: one is something else.
+    """
+    for name, kinds in _plain_fields(of).items():
+        value = fields.get(name)
+        if name in fields and not (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))):
+            raise TypeError(f"{name} is {json.dumps(value)[:40]}")
+    return fields
+
+
+@cache
+def _plain_fields(of: type) -> dict[str, tuple[type, ...]]:
+    """Name -> the kinds that JSON may give of each field of a dataclass that is one plain value."""
+    found = {}
+    for name, hint in get_type_hints(of).items():
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if set(kinds) <= {str, bool, int, float, NoneType}:
+            # JSON has a whole number where a float is whole, and null for one that is none
+            found[name] = (*kinds, int, NoneType) if float in kinds else kinds
+    return found
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
 def _alignment(data: Mapping[str, Any] | None) -> Alignment | None:
-    return None if data is None else Alignment(**data)
+    return None if data is None else Alignment(**_checked(Alignment, dict(data)))
 
 
 def _reference(data: Mapping[str, Any] | None) -> ReferenceScore | None:
     if data is None:
         return None
-    fields = dict(data)
+    fields = _checked(ReferenceScore, dict(data))
     fields["values"] = {name: _number(value) for name, value in fields["values"].items()}
     return ReferenceScore(**{**fields, "alignment": _alignment(fields["alignment"])})

@@ -189,6 +189,22 @@ def test_a_metric_that_some_videos_lack_is_averaged_over_those_that_all_have(tmp
     assert (own["mean"], own["n"]) == (46.0, 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("floor.json", {"videos": [{"lse_d": 1.0}]}),
+        ("floor.json", {"videos": [1]}),
+        ("noise.json", {"bands": {"lse_d": {"video": 1.0}}}),
+        ("noise.json", {"bands": {"lse_d": 1.0}}),
+    ],
+)
+def test_a_floor_or_a_band_of_another_form_is_said(tmp_path: Path, name: str, content: dict[str, Any]) -> None:
+    folder = wrote(tmp_path / "r", REAL)
+    (folder / name).write_text(json.dumps({"signature": str(SIGNED), **content}))
+    done = table({"r": folder}, "--noise", folder) if name == "noise.json" else table({"r": folder})
+    assert done.exit_code == 3 and f"{folder / name}: is no" in done.stderr
+
+
 def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
     """Two runs over different folders into one place: nobody can say which of the two the table is to show."""
     folder = wrote(tmp_path / "r", {"a": REAL["a"]}, video="x/a.mp4", sha256="1")

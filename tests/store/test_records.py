@@ -147,6 +147,27 @@ def test_failures_that_may_pass_are_tried_again(tmp_path: Path) -> None:
     assert again.settings_held == {"s"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lse_d", "7"),
+        ("name", 5),
+        ("duration_s", "long"),
+        ("offset", True),
+        ("silent", 1),
+        ("tracks", [{**as_json(Record(SCORE))["tracks"][0], "offset_ms": "early"}]),
+        ("reference", {**as_json(Record(SCORE))["reference"], "psnr": [1]}),
+        ("alignment", {**as_json(Record(SCORE))["alignment"], "shift": "1"}),
+    ],
+)
+def test_a_field_of_another_kind_is_no_record(name: str, value: object) -> None:
+    """A table or a page of it would end with a traceback, or sort texts among numbers."""
+    with pytest.raises(ValueError, match="of the wrong kind"):
+        from_json(as_json(Record(SCORE)) | {name: value})
+    whole = as_json(Record(SCORE)) | {"fps": 25, "duration_s": 5, "lse_d": None}
+    assert from_json(whole).score.fps == 25
+
+
 @pytest.mark.parametrize(("status", "again"), [("too_large", True), ("timed_out", True), ("media_error", False)])
 def test_a_reference_over_a_limit_is_tried_again(tmp_path: Path, status: str, again: bool) -> None:
     """Its reason names the option that reads on, and no limit is part of the key."""

@@ -90,10 +90,13 @@ def read_results(name: str, folder: Path) -> Results:
     newest = records[-1]
     floor = _json(folder / FLOOR_FILE)
     current = floor.get("signature") == newest.score.signature  # else it is of an earlier run with other settings
-    floors = {
-        str(video["name"]): {key: float(video[key]) for key in ("lse_d", "lse_c") if video.get(key) is not None}
-        for video in (floor.get("videos", []) if current else [])
-    }
+    try:
+        floors = {
+            str(video["name"]): {key: float(video[key]) for key in ("lse_d", "lse_c") if video.get(key) is not None}
+            for video in (floor.get("videos", []) if current else [])
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MissingError(f"{folder / FLOOR_FILE}: is no floor ({error!r}); write it again, or delete it") from error
     scores = {key: record.score for key, record in last.items()}
     return Results(name, folder, scores, newest.score.signature, newest.settings, floors)
 
@@ -172,7 +175,10 @@ def read_noise(path: Path) -> tuple[dict[str, Band], str]:
     found = content.get("bands")
     if not isinstance(found, dict):
         raise MissingError(f"{source}: holds no noise band; write one with `lipscore noise INPUT --out FOLDER`")
-    bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    try:
+        bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise MissingError(f"{source}: is no noise band ({error!r}); write it again") from error
     return bands, str(content.get("signature", ""))
 
 
