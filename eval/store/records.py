@@ -114,6 +114,7 @@ def from_json(data: Mapping[str, Any]) -> Record:
         fields["audio"] = GivenSound(**data["audio"]) if data.get("audio") else None
         fields["scores"] = {name: _number(value) for name, value in data.get("scores", {}).items()}
         fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
+        fields["seconds"] = {name: float(value) for name, value in data["seconds"].items()}
         fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
         return Record(VideoScore(**_checked(VideoScore, fields)), str(data["settings"]), str(data["key"]))
     except (KeyError, TypeError) as error:
