@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lipscore.eval.report.chart import Chart, png
+from lipscore.eval.store.judged import no_offset
 from lipscore.media.files.aside import replace_whole
 from lipscore.types import VideoScore
 
@@ -47,7 +48,11 @@ def drifts(records: Sequence[VideoScore]) -> list[Drift]:
             by_video[record.video, record.audio.path if record.audio else ""].append(record)
     results = []
     for (video, _), pieces in by_video.items():
-        counted = [p for p in pieces if p.offset is not None and p.lse_c is not None and p.lse_c >= TRUSTED]
+        counted = [
+            p
+            for p in pieces
+            if p.offset is not None and p.lse_c is not None and p.lse_c >= TRUSTED and not no_offset(p)
+        ]
         seconds = tuple(sum(p.piece) / 2 for p in counted if p.piece is not None)
         offsets = tuple(p.offset for p in counted if p.offset is not None)
         slope = theilslopes(offsets, np.array(seconds) / 60) if len(counted) >= LEAST else None

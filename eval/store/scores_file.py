@@ -100,14 +100,13 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
     name, protocol = quote_name(score.name), quote_name(score.protocol)
     folder = f" folder={quote_name(score.folder)}" if score.folder else ""
     how = f"protocol={protocol} model={score.model}{folder}"
+    has = [one for one in catalogue.shown([score]) if one.level == "video" and one.of(score) is not None]
+    values = "".join(f" {one.name}={_text(one.of(score))}" for one in has)
     if score.status != "ok":
-        has = [one for one in catalogue.shown([score]) if one.level == "video" and one.of(score) is not None]
-        values = "".join(f" {one.name}={_text(one.of(score))}" for one in has)
         reason = f"# {name} {score.status} {one_line(score.reason)}".rstrip()
         return (f"{reason}{WORDS}{how}{values}",)
     if score.silent:
         numbers = " ".join(f"{one.title} {_text(one.of(score))}" for one in COLUMNS)
-        values = f" psnr={_text(score.psnr)} ssim={_text(score.ssim)}" if score.psnr is not None else ""
         return (f"# {name} {SILENT} no audible speech, so not part of the means: {numbers}{WORDS}{how}{values}",)
     words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
     lines = []

@@ -179,6 +179,15 @@ def test_estimates_are_marked_where_they_are_printed_and_nowhere_else(tmp_path: 
         assert b"~" not in text
 
 
+def test_a_silent_videos_further_scores_count_in_an_average_as_in_the_summary(with_toy: None, tmp_path: Path) -> None:
+    heard = replace(SCORED, name="heard", scores={"mad": 1.0})
+    silent = replace(SCORED, scores={"mad": 4.0}, silent=True)
+    scores_file.append_lines(tmp_path / "s.txt", (*scores_file.lines_of(heard), *scores_file.lines_of(silent)))
+    made = summary.summarise([Record(heard), Record(silent)], 2).videos["mad"]
+    assert (made.value, made.n) == (2.5, 2)
+    assert "avg. MAD: 2.500000 (n=2)" in average.average(tmp_path / "s.txt").lines
+
+
 def test_further_scores_are_read_as_they_were_written() -> None:
     record = Record(replace(SCORED, scores={"mad": 1.5}), "s", "k")
     assert from_json(json.loads(as_line(record))) == record

@@ -104,6 +104,13 @@ def test_offsets_are_judged_between_frames(tmp_path: Path) -> None:
     assert [share for name, share in facts.offsets_within(method) if "detectable" in name] == ["100.0 %"]
 
 
+def test_the_offset_of_a_still_mouth_is_not_judged(tmp_path: Path) -> None:
+    one, other = run_of(2)
+    still = replace(one, tracks=(replace(one.tracks[0], mouth_motion=0.01),), offset_ms=500.0)
+    (method,), _ = load([str(folder_of(tmp_path / "run", [still, replace(other, offset_ms=1.0)]))])
+    assert facts.offsets_of(method) == [1.0] and {share for _, share in facts.offsets_within(method)} == {"100.0 %"}
+
+
 def test_the_data_hold_every_record_and_the_csv_is_that_of_the_run(tmp_path: Path) -> None:
     scores = run_of(7, failing=1)
     page = page_of(folder_of(tmp_path / "run", scores))

@@ -189,6 +189,15 @@ def test_a_metric_that_some_videos_lack_is_averaged_over_those_that_all_have(tmp
     assert (own["mean"], own["n"]) == (46.0, 4)
 
 
+def test_the_offset_of_a_still_mouth_is_part_of_no_mean(tmp_path: Path) -> None:
+    track = TrackScore(0, 0, 99, 0, 7.0, 6.0, 95, (), 4.0, 0.01)
+    folder = wrote(tmp_path / "r", {"b": REAL["b"]})
+    wrote(folder, {"a": REAL["a"]}, tracks=(track,))
+    row = method(as_json({"r": folder}, "--standard", "ebu-r37"), "r")
+    assert (row["cells"]["abs_offset_ms"]["mean"], row["cells"]["abs_offset_ms"]["n"]) == (8.0, 1)
+    assert row["cells"]["lse_d"]["n"] == 2 and row["within"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lipscore.eval.report.page.results import Method
+from lipscore.eval.store.judged import no_offset
 from lipscore.eval.store.records import Record
 from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import Score
@@ -71,8 +72,9 @@ def mean_of(method: Method, score: Score) -> Cell | None:
 
 
 def offsets_of(method: Method) -> list[float]:
-    """The offsets in ms of the videos that have one."""
-    return [value for record in method.heard if (value := offset_ms(record)) is not None]
+    """The offsets in ms of the videos that have one that means something."""
+    kept = [record for record in method.heard if not no_offset(record.score)]
+    return [value for record in kept if (value := offset_ms(record)) is not None]
 
 
 def offsets_within(method: Method) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lipscore.errors import UsageError
 from lipscore.eval.report.table.read import Band, Results
+from lipscore.eval.store.judged import no_offset
 from lipscore.metrics import catalogue
 from lipscore.metrics.compare import holm, interval_of_mean, randomisation_p
 from lipscore.metrics.reduce import Interval
@@ -206,7 +207,7 @@ def _row(
         mean = math.fsum(values) / len(values) if values else math.nan
         compared = None if one is base else compare(counted, base.scored, column, wanted)
         cells[column.name] = Cell(mean, interval_of_mean(values, wanted.seed), len(values), against=compared)
-    offsets = [score.offset_ms for score in counted.values() if score.offset_ms is not None]
+    offsets = [score.offset_ms for score in counted.values() if score.offset_ms is not None and not no_offset(score)]
     inside = None
     if wanted.standard is not None and offsets:
         inside = sum(map(wanted.standard.within, offsets)) / len(offsets)
@@ -320,7 +321,7 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column], base: str, models: se
 
 
 def _abs_offset(score: VideoScore) -> float | None:
-    return None if score.offset_ms is None else abs(score.offset_ms)
+    return None if score.offset_ms is None or no_offset(score) else abs(score.offset_ms)
 
 
 def _finite(value: float | None) -> float | None:
