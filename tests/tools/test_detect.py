@@ -133,6 +133,14 @@ def test_a_photograph_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -
     assert not (tmp_path / "no.mp4").exists()
 
 
+def test_silence_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.mkv"
+    sound = ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-map", "0:v", "-map", "1:a", "-shortest"]
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), *sound, "-c:v", "copy", f"file:{silent}"], silent)
+    found = detect(silent, given)
+    assert (found.status, found.reason) == ("unknown", "no audible speech: the audio is silent")
+
+
 def test_the_sound_around_a_track_counts(clip: Path, mini_models: Models) -> None:
     """A pass over part of the frames, beside all of the sound: full overlap, and blocks change nothing."""
     towers, pcm = mini_models.sync, read.read_pcm(clip)
