@@ -11,6 +11,7 @@ from typing import Literal
 from lipscore.errors import UsageError
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
+from lipscore.eval.store.judged import no_offset
 from lipscore.eval.trace import Trace
 from lipscore.media import edit
 from lipscore.media.files.scratch import scratch
@@ -73,7 +74,7 @@ def fix(
     if before.status != "ok":
         return Fix("not_scored", f"{before.status}: {before.reason}", before)
     best = most_confident(before.tracks)
-    if reason := why_not(before.tracks, min_confidence):
+    if reason := why_not(before.tracks, min_confidence) or no_offset(before):
         return Fix("refused", reason, before)
     if best.offset == 0:
         return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
