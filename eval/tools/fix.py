@@ -74,7 +74,9 @@ def fix(
     if before.status != "ok":
         return Fix("not_scored", f"{before.status}: {before.reason}", before)
     best = most_confident(before.tracks)
-    if reason := why_not(before.tracks, min_confidence) or no_offset(before):
+    if nothing := no_offset(before):
+        return Fix("refused", f"{nothing}, so that the offset {best.offset:+d} means nothing", before)
+    if reason := why_not(before.tracks, min_confidence):
         return Fix("refused", reason, before)
     if best.offset == 0:
         return Fix("in_sync", f"the offset is 0 already (LSE-C {best.lse_c:.3f}); nothing was written", before)
@@ -121,8 +123,6 @@ def moved_by(delay: Fraction, shifted: edit.Shifted) -> str:
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     """The reason not to move the audio on the evidence of these tracks, or ""."""
     best = most_confident(tracks)
-    if is_still(best.mouth_motion):
-        return f"no speech-like motion: the mouth does not move, so that the offset {best.offset:+d} means nothing"
     if best.lse_c < min_confidence:
         return (
             f"LSE-C {best.lse_c:.3f} is too low to trust the offset {best.offset:+d}; "
