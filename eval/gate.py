@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lipscore.errors import UsageError
+from lipscore.eval.store.judged import no_offset
 from lipscore.metrics import catalogue
 from lipscore.types import VideoScore
 
+BY_CHANCE = (catalogue.OFFSET.name, catalogue.OFFSET_MS.name)  # what a mouth that does not move gives
 LONGEST = 500  # characters: deep nesting would exhaust the stack
 EXAMPLE = "write a condition on scores, as 'abs(offset_ms) > 60 or lse_c < 4'"
 _ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
@@ -68,7 +70,8 @@ class Gate:
         values = values_of(score)
         missing = [name for name in self.names if name not in values]
         if missing:
-            return f"cannot be judged by {self.text!r}: it has no {', '.join(missing)}"
+            why = no_offset(score)
+            return f"cannot be judged by {self.text!r}: it has no {', '.join(missing)}{f' ({why})' if why else ''}"
         try:
             holds = self._holds(values)
         except ZeroDivisionError:
@@ -83,8 +86,13 @@ def known_names() -> tuple[str, ...]:
 
 
 def values_of(score: VideoScore) -> dict[str, float]:
-    """Name -> value of each score that a record has."""
-    found = {one.name: one.of(score) for one in catalogue.SCORES if one.shown}
+    """Name -> value of each score that a record has; without those that silence or a still mouth gave."""
+    by_chance = () if not no_offset(score) else BY_CHANCE
+    found = {
+        one.name: one.of(score)
+        for one in catalogue.SCORES
+        if one.shown and one.name not in by_chance and not (score.silent and one.level == "track")
+    }
     return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
 
 

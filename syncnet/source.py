@@ -49,6 +49,8 @@ class Heed:
         if note:
             self._said.append(note)
         self._said += notes.timing(info, self._ours)
+        if protocol.direct and (rate := notes.other_rate(float(info.fps), info.duration_s)):
+            self._said.append(rate)
         if protocol.audio_from == "input" and protocol.transcode != "none":
             self._said += notes.late_picture(info)
 

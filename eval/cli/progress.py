@@ -157,7 +157,7 @@ def result_line(record: Record) -> str:
         if value is not None:
             parts.append(f"{one.title_for([score.model])} {one.text(value)}")
     reference = score.reference
-    if reference is not None and reference.status == "no_reference":
+    if reference is not None and reference.status == "no_reference" and not reference.reference:
         parts.append("no reference")  # common, so without the reason, which the record has
     return "; ".join([f"{quote_name(score.name)}: {', '.join(parts)}", *warnings_of(record)])
 
@@ -166,7 +166,12 @@ def warnings_of(record: Record) -> list[str]:
     """What the reader of a video's numbers must know; the record has what is the same for every video of a run."""
     score, found = record.score, []
     reference = score.reference
-    if reference is not None and reference.status not in ("ok", "no_reference"):
+    # that there is none is common; one that was named and is not there is not
+    if (
+        reference is not None
+        and reference.status != "ok"
+        and (reference.status != "no_reference" or reference.reference)
+    ):
         found.append(f"reference: {reference.status}: {reference.reason}")
     elif reference is not None and reference.alignment is not None and reference.alignment.warning:
         found.append(f"reference: {reference.alignment.warning}")

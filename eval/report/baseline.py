@@ -62,6 +62,8 @@ def judge(records: Sequence[VideoScore], baseline: Baseline, *, allow_mixed: boo
             worse.append(f"{name}: in the baseline, but not in this run")
         elif now.status != "ok":
             worse.append(f"{name}: scored in the baseline, now {now.status}: {now.reason}")
+        elif now.silent:
+            worse.append(f"{name}: scored in the baseline, now silent: no audible speech")
         else:
             verdict, said = _verdict(before, now, columns, baseline.bands)
             counts[verdict] += 1

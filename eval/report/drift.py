@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lipscore.eval.report.chart import Chart, png
+from lipscore.eval.store.judged import no_offset
 from lipscore.media.files.aside import replace_whole
 from lipscore.types import VideoScore
 
@@ -41,13 +42,17 @@ def drifts(records: Sequence[VideoScore]) -> list[Drift]:
     """
     from scipy.stats import theilslopes  # imported here: it takes half a second, and most runs do not need it
 
-    by_video: dict[str, list[VideoScore]] = defaultdict(list)
+    by_video: dict[tuple[str, str], list[VideoScore]] = defaultdict(list)
     for record in records:
         if record.piece is not None:
-            by_video[record.video].append(record)
+            by_video[record.video, record.audio.path if record.audio else ""].append(record)
     results = []
-    for video, pieces in by_video.items():
-        counted = [p for p in pieces if p.offset is not None and p.lse_c is not None and p.lse_c >= TRUSTED]
+    for (video, _), pieces in by_video.items():
+        counted = [
+            p
+            for p in pieces
+            if p.offset is not None and p.lse_c is not None and p.lse_c >= TRUSTED and not no_offset(p)
+        ]
         seconds = tuple(sum(p.piece) / 2 for p in counted if p.piece is not None)
         offsets = tuple(p.offset for p in counted if p.offset is not None)
         slope = theilslopes(offsets, np.array(seconds) / 60) if len(counted) >= LEAST else None

@@ -9,6 +9,7 @@ from lipscore.errors import UsageError
 from lipscore.eval.gate import Gate, failures
 from lipscore.eval.options import VerdictOptions
 from lipscore.eval.report import baseline
+from lipscore.eval.store.judged import no_offset
 from lipscore.metrics.standards import STANDARDS, Standard, words
 from lipscore.types import VideoScore
 
@@ -29,7 +30,9 @@ def judged(records: Sequence[VideoScore], standard: Standard) -> tuple[str, list
     scored = [score for score in records if score.status == "ok"]
     outside = []
     for score in scored:
-        if score.offset_ms is None:
+        if why := no_offset(score):
+            outside.append(f"{score.name}: cannot be judged by {standard.title}: {why}")
+        elif score.offset_ms is None:
             why = "no offset_ms in its record; score with --no-resume"
             outside.append(f"{score.name}: cannot be judged by {standard.title}: {why}")
         elif not standard.within(score.offset_ms):

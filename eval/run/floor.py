@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.errors import UsageError
+from lipscore.eval.run.inputs.fetch import fetched
 from lipscore.eval.run.jobs import Job, Reporter
 from lipscore.eval.score import track_score
 from lipscore.eval.setup import Setup
@@ -184,7 +185,9 @@ def of_run(
     if lacking:
         reporter.say(f"floor: {len(lacking)} videos were scored without their embeddings; embedding them now")
     for one in lacking:
-        score(by_name[one.name], one.sha256)
+        with fetched(by_name[one.name]) as local:
+            if not local.problem:
+                score(local, one.sha256)
     return measure(records, kept, setup)
 
 

@@ -31,7 +31,8 @@ class Outcome:
 class Run:
     """Scores every job that has no record yet; iterate to get each as it is done and written.
 
-    What has a record is not scored again; its lines are added to the scores file where they are missing there.
+    What has a record is not scored again; its lines are added to the scores file where they are missing there, or where
+    another run's have taken their place.
 
     Args:
         backend: does the work of `lipscore.eval.run.work.Work` on each job.
@@ -47,7 +48,7 @@ class Run:
         progress: Progress,
     ) -> None:
         self._jobs, self._backend, self._task, self._store, self._progress = jobs, backend, task, store, progress
-        self._lines_held: set[str] = set()
+        self._lines_held: set[tuple[str, ...]] = set()
         if task.scores_path is not None and task.resume:
             self._lines_held = held_lines(task.scores_path)
         self.written: dict[int, Done] = {}
@@ -74,8 +75,8 @@ class Run:
                 self._store.append(record)
         if self._task.scores_path is not None:
             lines = lines_of(record.score)
-            missing = [line for line in lines if done.held is None or line not in self._lines_held]
-            append_lines(self._task.scores_path, missing)
+            if done.held is None or lines not in self._lines_held:
+                append_lines(self._task.scores_path, lines)
         self.written[index] = replace(done, record=record)
         self._progress.finished(len(self.written), len(self._jobs), record, done.held is not None, done.seconds)
         return self.written[index]

@@ -77,7 +77,7 @@ class Threads(Generic[A, B]):
         """Take no more items, break off the running ones, and return all results there are, in order of completion."""
         self._stop.set()
         if self._threads:
-            ffmpeg.stop_all()
+            ffmpeg.stop_all(self._threads)  # other runs of this process go on
             for thread in self._threads:
                 thread.join(PATIENCE_S / len(self._threads))
         return [(done.index, done.result) for done in tuple(self._finished) if done.result is not None]

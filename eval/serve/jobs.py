@@ -132,7 +132,7 @@ class Queue:
         self._closed.set()
         for job in list(self._jobs.values()):
             job.stop.set()
-        ffmpeg.stop_all()
+        ffmpeg.stop_all([self._thread])
         self._thread.join(timeout=10)
         shutil.rmtree(self._root, ignore_errors=True)
 
@@ -160,7 +160,7 @@ class Queue:
         def break_off() -> None:
             late.set()
             job.stop.set()
-            ffmpeg.stop_all()
+            ffmpeg.stop_all([self._thread])
 
         timer = threading.Timer(self._limit_s, break_off)
         timer.daemon = True
@@ -176,7 +176,7 @@ class Queue:
             fail(job, 500, f"lipscore failed on it: {type(error).__name__}; the server's output has the traceback")
         finally:
             timer.cancel()
-        if late.is_set() and "done" not in (job.state, job.mending):
+        if late.is_set() and (job.state if job.mending is None else job.mending) != "done":
             fail(job, 408, f"it took longer than {self._limit_s:g} s; --max-seconds is the limit")
 
     def _sweep(self) -> None:

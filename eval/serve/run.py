@@ -11,6 +11,8 @@ from lipscore.errors import MissingError, UsageError
 from lipscore.eval.serve.options import ServeOptions
 from lipscore.eval.setup import Setup
 
+HTTP_PORT = 80
+
 
 def check_installed() -> None:
     """Check that the extra `serve` is installed, before anything is loaded.
@@ -47,7 +49,7 @@ def serve(setup: Setup, options: ServeOptions, say: Callable[[str], None]) -> No
     listening = _listen(options)
     port = listening.getsockname()[1]
     name = f"[{options.host}]" if ":" in options.host else options.host
-    hosts = [f"{one}:{port}" for one in (name, "localhost", "127.0.0.1", "[::1]")] if options.loopback else None
+    hosts = hosts_of(name, port) if options.loopback else None
     config = uvicorn.Config(
         build(setup, options, hosts),
         log_level="warning",
@@ -57,6 +59,12 @@ def serve(setup: Setup, options: ServeOptions, say: Callable[[str], None]) -> No
     )
     say(f"http://{name}:{port}/" + (f"?token={options.token}" if options.token else ""))
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def hosts_of(name: str, port: int) -> list[str]:
+    """The Host headers of a server that only this machine reaches; a browser leaves out the port where it is HTTP's."""
+    names = (name, "localhost", "127.0.0.1", "[::1]")
+    return [f"{one}:{port}" for one in names] + (list(names) if port == HTTP_PORT else [])
 
 
 def _listen(options: ServeOptions) -> socket.socket:

@@ -47,16 +47,18 @@ def analyse(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> Answer
     trace = Trace()
     record = score_video(taken.path, setup, name=taken.name, trace=trace, stop=stop, on_stage=on_stage)
     record = replace(record, video=taken.name, reason=record.reason.replace(str(taken.path), taken.name))
-    wide = {"status": record.status} if record.status != "ok" else long_range(taken.path, setup, stop, on_stage)
+    wide = {"status": record.status} if record.status != "ok" else long_range(taken, setup, stop, on_stage)
     page = {} if record.status != "ok" else _page(taken, record, trace, setup, on_stage)
     seconds = round(time.perf_counter() - start, 2)
     return Answer(_reply(record, setup, wide, seconds), page)
 
 
-def long_range(path: Path, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any]:
-    """The answer of `lipscore detect`; status "not available" if the model has no towers."""
+def long_range(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> dict[str, Any]:
+    """The answer of `lipscore detect`, without the server's own path; "not available" if the model has no towers."""
     try:
-        return detect(path, setup, stop=stop, on_stage=lambda _: on_stage("wide")).as_json()
+        found = detect(taken.path, setup, stop=stop, on_stage=lambda _: on_stage("wide"))
+        named = replace(found, video=taken.name, reason=found.reason.replace(str(taken.path), taken.name))
+        return named.as_json()
     except UsageError as error:
         return {"status": "not available", "reason": str(error)}
 

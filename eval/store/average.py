@@ -107,6 +107,7 @@ def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
     """B against A, over the videos that both have.
 
     Videos are paired by name; files without names are paired line by line where they have the same number of rows.
+    Where `mixed` leaves a name twice in a file, folder, protocol and model have to be the same too.
 
     Args:
         mixed: take a file that holds several folders, protocols or models as one.
@@ -271,17 +272,27 @@ def _title(score: Score, rows: Sequence[Row]) -> str:
 
 
 def _pair(a: list[list[Row]], b: list[list[Row]]) -> tuple[list[tuple[list[Row], list[Row]]], list[str]]:
-    named = [{rows[0].name: rows for rows in side if rows[0].name is not None} for side in (a, b)]
+    named = _named(a, b)
     if not named[0] and not named[1]:
         if len(a) == len(b):
             return list(zip(a, b, strict=True)), ["no names in the files: paired line by line"]
         return [], [f"no names in the files, and {len(a)} rows against {len(b)}: nothing can be paired"]
     warnings = []
     for side, (own, other) in zip("AB", (named, named[::-1]), strict=True):
-        alone = [quote_name(name or "") for name in own if name not in other]
+        alone = [quote_name(own[key][0].name or "") for key in own if key not in other]
         if alone:
             warnings.append(f"only in {side} ({len(alone)}): {', '.join(alone[:5])}{', ...' if alone[5:] else ''}")
-    return [(rows, named[1][name]) for name, rows in named[0].items() if name in named[1]], warnings
+    return [(rows, named[1][key]) for key, rows in named[0].items() if key in named[1]], warnings
+
+
+def _named(a: list[list[Row]], b: list[list[Row]]) -> list[dict[tuple[str | None, ...], list[Row]]]:
+    """Each side's videos by name; where --mixed has a name twice on a side, by folder, protocol and model as well."""
+    for full in (False, True):
+        sides = [[rows for rows in side if rows[0].name is not None] for side in (a, b)]
+        found = [{(rows[0].name, *(_how(rows[0]) if full else ())): rows for rows in side} for side in sides]
+        if all(len(keys) == len(side) for keys, side in zip(found, sides, strict=True)):
+            break
+    return found
 
 
 def _verdict(result: Paired, score: Score) -> str:

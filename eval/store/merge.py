@@ -99,7 +99,7 @@ def _read(folder: Path, warnings: list[str]) -> _Part:
     warnings += [f"{path}, line {line}: {problem}; passed over" for line, problem in problems]
     latest = latest_of(records)  # as in scores.csv, a later record replaces an earlier one
     names = sorted(found for found in folder.glob("run*.json") if found.name == "run.json" or _SHARD.match(found.name))
-    return _Part(folder, tuple(latest.values()), {found: _read_manifest(found, warnings) for found in names})
+    return _Part(folder, tuple(latest), {found: _read_manifest(found, warnings) for found in names})
 
 
 def _read_manifest(path: Path, warnings: list[str]) -> Mapping[str, Any]:

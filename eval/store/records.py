@@ -14,14 +14,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole, check_appendable
 from lipscore.eval.store.cells import cell
+from lipscore.eval.store.judged import no_offset
 from lipscore.media.files.aside import replace_whole
 from lipscore.metrics import catalogue, standards
 from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, Status, TrackScore, VideoScore
@@ -29,7 +32,8 @@ from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, Status, 
 SCHEMA = 1
 STATUSES: tuple[str, ...] = get_args(Status)
 # these may be temporary (a full disk, a bug since fixed, a limit since raised), so the next run tries again
-TRY_AGAIN = ("media_error", "worker_lost", "error", "too_large", "timed_out")
+OVER_A_LIMIT = ("too_large", "timed_out")
+TRY_AGAIN = ("media_error", "worker_lost", "error", *OVER_A_LIMIT)
 
 # the columns of scores.csv before and after those of the scores
 _ABOUT = (
@@ -84,7 +88,7 @@ def as_json(record: Record) -> dict[str, Any]:
     fields["audio"] = asdict(score.audio) if score.audio else None
     if not score.scores:
         del fields["scores"]
-    if score.offset_ms is not None:
+    if score.offset_ms is not None and not no_offset(score):
         fields["within"] = standards.verdicts(score.offset_ms)  # read from offset_ms: from_json passes it over
     fields |= {"settings": record.settings, "key": record.key}
     clean: dict[str, Any] = _clean(fields)
@@ -110,8 +114,9 @@ def from_json(data: Mapping[str, Any]) -> Record:
         fields["audio"] = GivenSound(**data["audio"]) if data.get("audio") else None
         fields["scores"] = {name: _number(value) for name, value in data.get("scores", {}).items()}
         fields["piece"] = tuple(data["piece"]) if data.get("piece") else None
+        fields["seconds"] = {name: float(value) for name, value in data["seconds"].items()}
         fields |= {"notes": tuple(data["notes"]), "changed": tuple(data["changed"])}
-        return Record(VideoScore(**fields), str(data["settings"]), str(data["key"]))
+        return Record(VideoScore(**_checked(VideoScore, fields)), str(data["settings"]), str(data["key"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"a field is missing or of the wrong kind ({error})") from error
 
@@ -173,7 +178,7 @@ class RecordStore:
         """
         of_key = self._held.get(key, {})
         record = of_key.get(about) or next(reversed(tuple(of_key.values())), None)  # another thread may append
-        return None if record is None or record.score.status in TRY_AGAIN else record
+        return None if record is None or _passing(record.score) else record
 
     def keys(self, settings: str) -> frozenset[str]:
         """The keys that `held` has a record of, with these settings."""
@@ -198,8 +203,10 @@ class RecordStore:
         """Write scores.csv from scores.jsonl: each video's last record, by settings and then by video."""
         records, _ = read_records(self.path)
         latest = latest_of(records)
-        first = {settings: place for place, settings in reversed(list(enumerate(key[2] for key in latest)))}
-        ordered = [latest[key] for key in sorted(latest, key=lambda key: (first[key[2]], key[0], key[1] or ()))]
+        first = {settings: place for place, settings in reversed(list(enumerate(one.settings for one in latest)))}
+        ordered = sorted(
+            latest, key=lambda one: (first[one.settings], one.score.video, one.score.piece or (), one.score.name)
+        )
         replace_whole(self.folder / "scores.csv", as_csv(ordered))
 
     def _hold(self, record: Record) -> None:
@@ -211,9 +218,31 @@ class RecordStore:
             self._settings.add(record.settings)
 
 
-def latest_of(records: Iterable[Record]) -> dict[tuple[str, tuple[float, float] | None, str], Record]:
-    """The last record of each video or piece of one, by path, piece and settings."""
-    return {(record.score.video, record.score.piece, record.settings): record for record in records}
+def latest_of(records: Iterable[Record]) -> list[Record]:
+    """The last record of each video or piece of one, by path, piece and settings.
+
+    A manifest may name one file several times, against several sounds or references: each of those has its last record.
+    """
+    held: dict[tuple[str, tuple[float, float] | None, str], dict[str, Record]] = {}
+    for record in records:
+        of_file = held.setdefault((record.score.video, record.score.piece, record.settings), {})
+        for name in [name for name, before in of_file.items() if _replaces(record, before)]:
+            del of_file[name]
+        of_file[record.score.name] = record
+    return [record for of_file in held.values() for record in of_file.values()]
+
+
+def _replaces(record: Record, before: Record) -> bool:
+    """Whether a later record of a file stands for an earlier one: the same name or makings, or the file has changed."""
+    if record.score.name == before.score.name or (record.key and record.key == before.key):
+        return True
+    return bool(record.score.sha256 and before.score.sha256) and record.score.sha256 != before.score.sha256
+
+
+def _passing(score: VideoScore) -> bool:
+    """Whether the next run is to try again: the video, or its reference, which a limit that is now higher broke off."""
+    broken_off = score.reference is not None and score.reference.status in OVER_A_LIMIT
+    return broken_off or score.status in TRY_AGAIN
 
 
 def as_csv(records: Iterable[Record]) -> bytes:
@@ -273,7 +302,7 @@ def track_as_json(track: TrackScore) -> dict[str, Any]:
 
 
 def _track_from_json(data: Mapping[str, Any]) -> TrackScore:
-    fields = dict(data)
+    fields = _checked(TrackScore, dict(data))
     return TrackScore(
         track_id=int(fields.pop("track")),
         curve=tuple(_number(value) for value in fields.pop("curve")),
@@ -283,17 +312,42 @@ def _track_from_json(data: Mapping[str, Any]) -> TrackScore:
     )
 
 
+def _checked(of: type, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, if those that are a number, a text or a yes or no are one.
+
+    Raises:
+        TypeError: one is something else.
+    """
+    for name, kinds in _plain_fields(of).items():
+        value = fields.get(name)
+        if name in fields and not (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))):
+            raise TypeError(f"{name} is {json.dumps(value)[:40]}")
+    return fields
+
+
+@cache
+def _plain_fields(of: type) -> dict[str, tuple[type, ...]]:
+    """Name -> the kinds that JSON may give of each field of a dataclass that is one plain value."""
+    found = {}
+    for name, hint in get_type_hints(of).items():
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if set(kinds) <= {str, bool, int, float, NoneType}:
+            # JSON has a whole number where a float is whole, and null for one that is none
+            found[name] = (*kinds, int, NoneType) if float in kinds else kinds
+    return found
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
 def _alignment(data: Mapping[str, Any] | None) -> Alignment | None:
-    return None if data is None else Alignment(**data)
+    return None if data is None else Alignment(**_checked(Alignment, dict(data)))
 
 
 def _reference(data: Mapping[str, Any] | None) -> ReferenceScore | None:
     if data is None:
         return None
-    fields = dict(data)
+    fields = _checked(ReferenceScore, dict(data))
     fields["values"] = {name: _number(value) for name, value in fields["values"].items()}
     return ReferenceScore(**{**fields, "alignment": _alignment(fields["alignment"])})

@@ -100,14 +100,13 @@ def lines_of(score: VideoScore) -> tuple[str, ...]:
     name, protocol = quote_name(score.name), quote_name(score.protocol)
     folder = f" folder={quote_name(score.folder)}" if score.folder else ""
     how = f"protocol={protocol} model={score.model}{folder}"
+    has = [one for one in catalogue.shown([score]) if one.level == "video" and one.of(score) is not None]
+    values = "".join(f" {one.name}={_text(one.of(score))}" for one in has)
     if score.status != "ok":
-        has = [one for one in catalogue.shown([score]) if one.level == "video" and one.of(score) is not None]
-        values = "".join(f" {one.name}={_text(one.of(score))}" for one in has)
         reason = f"# {name} {score.status} {one_line(score.reason)}".rstrip()
         return (f"{reason}{WORDS}{how}{values}",)
     if score.silent:
         numbers = " ".join(f"{one.title} {_text(one.of(score))}" for one in COLUMNS)
-        values = f" psnr={_text(score.psnr)} ssim={_text(score.ssim)}" if score.psnr is not None else ""
         return (f"# {name} {SILENT} no audible speech, so not part of the means: {numbers}{WORDS}{how}{values}",)
     words = "".join(f" {one.name}={_text(one.of(score))}" for one in catalogue.shown([score]) if not one.has_field)
     lines = []
@@ -127,13 +126,24 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         append_whole(path, ("\n".join(lines) + "\n").encode())
 
 
-def held_lines(path: Path) -> set[str]:
-    """The file's lines; empty if it does not exist or is not a regular file.
+def held_lines(path: Path) -> set[tuple[str, ...]]:
+    """Each video's lines that count, as `lines_of` makes them; empty if there is no such file, or it is no regular one.
+
+    Lines do not count where others of the same video, protocol, model and folder were written after them.
 
     Raises:
         MissingError: the file cannot be read.
     """
-    return set(_text_lines(path)) if path.is_file() else set()
+    if not path.is_file():
+        return set()
+    lines, scores = _text_lines(path), read_scores(path)
+    found: list[Sequence[Row | NotScored]] = [*by_video(scores.rows), *([video] for video in scores.not_scored)]
+    last: dict[tuple[str | None, ...], tuple[str, ...]] = {}
+    for group in sorted(found, key=lambda group: group[0].line):
+        first = group[0]
+        key = first.name, first.protocol, first.model, first.folder
+        last[key] = tuple(lines[one.line - 1] for one in group)
+    return set(last.values())
 
 
 def read_scores(path: Path) -> Scores:
@@ -256,10 +266,10 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _not_scored(number: int, comment: str) -> NotScored | None:
-    reason, _, words = comment.partition(WORDS)
-    name, rest = read_name(reason)
+    name, rest = read_name(comment)
+    reason, _, words = rest.partition(WORDS)
     pairs = _pairs(words)
-    status = rest.split(" ", 1)[0]
+    status = reason.split(" ", 1)[0]
     if name is None or status not in (*STATUSES, SILENT) or status == "ok":
         return None
     values = {score.name: _number(pairs[score.name]) for score in catalogue.SCORES if score.name in pairs}

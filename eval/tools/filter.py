@@ -14,11 +14,12 @@ from typing import Any, Literal
 from lipscore.errors import UsageError
 from lipscore.eval.options import Request
 from lipscore.eval.run.batch import Ran, run_batch
+from lipscore.eval.run.inputs.fetch import url_of
 from lipscore.eval.run.jobs import Reporter
+from lipscore.eval.store.judged import no_offset
 from lipscore.eval.store.records import track_as_json
 from lipscore.media.files.aside import replace_whole, unwritable
 from lipscore.metrics.reduce import most_confident
-from lipscore.syncnet.motion import is_still
 from lipscore.types import VideoScore
 
 SCHEMA = 1
@@ -69,8 +70,8 @@ def decide(score: VideoScore, limit: Limits) -> tuple[Decision, list[str]]:
         return "failed", [f"{score.status}: {score.reason}"]
     best = most_confident(score.tracks)
     reasons = []
-    if is_still(best.mouth_motion):
-        reasons.append("no speech-like motion: the mouth does not move")
+    if why := no_offset(score):
+        reasons.append(why)
     if not best.lse_c >= limit.min_confidence:
         reasons.append(f"confidence {best.lse_c:.3f} is below {limit.min_confidence:g}")
     if abs(best.offset) > limit.max_abs_offset:
@@ -101,12 +102,12 @@ def filter_videos(
         The run, and the number of videos per decision.
 
     Raises:
-        UsageError: the output folder lies in an input folder.
+        UsageError: the output folder lies in an input folder, or an input is a URL and is to be placed.
         LipscoreError: as `run_batch`.
     """
     out = request.output.out
     assert out is not None
-    _check(out, request.inputs.inputs)
+    _check(out, request.inputs.inputs, place)
     ran = run_batch(request, reporter, command)
     videos = []
     decided = [(record.score, *decide(record.score, limit)) for record in ran.outcome.records]
@@ -139,9 +140,11 @@ def filter_videos(
     return ran, counts
 
 
-def _check(out: Path, inputs: Sequence[Path]) -> None:
+def _check(out: Path, inputs: Sequence[Path], place: str) -> None:
     where = out.resolve()
     for given in inputs:
+        if place != "none" and (url := url_of(given)):
+            raise UsageError(f"{url}: there is no file to link or copy; fetch it first, or give --keep-all")
         if given.is_dir() and (where == given.resolve() or given.resolve() in where.parents):
             raise UsageError.about(
                 "output_dir",

@@ -11,6 +11,7 @@ from typing import Literal
 from lipscore.errors import UsageError
 from lipscore.eval.score import score_video
 from lipscore.eval.setup import Setup
+from lipscore.eval.store.judged import no_offset
 from lipscore.eval.trace import Trace
 from lipscore.media import edit
 from lipscore.media.files.scratch import scratch
@@ -73,6 +74,8 @@ def fix(
     if before.status != "ok":
         return Fix("not_scored", f"{before.status}: {before.reason}", before)
     best = most_confident(before.tracks)
+    if nothing := no_offset(before):
+        return Fix("refused", f"{nothing}, so that the offset {best.offset:+d} means nothing", before)
     if reason := why_not(before.tracks, min_confidence):
         return Fix("refused", reason, before)
     if best.offset == 0:
@@ -96,11 +99,7 @@ def fix(
             left = most_confident(after.tracks).offset if after.status == "ok" else 0
             if abs(left) != 1 or shift + left == 0:
                 break
-        did = (
-            f"moved the audio {float(abs(shift) / rate) * 1000:.0f} ms {'later' if shift > 0 else 'earlier'} ({audio})"
-        )
-        if shifted.left:
-            did += f", left {', '.join(shifted.left)} behind"
+        did = moved_by(shift / rate, shifted)
         if after.status != "ok":
             trouble = f"the result cannot be scored ({after.status}: {after.reason})"
         elif left:
@@ -114,11 +113,16 @@ def fix(
     return Fix("fixed", f"{did}: offset {best.offset:+d} -> 0, LSE-C {was:.3f} -> {now:.3f}", before, after, audio)
 
 
+def moved_by(delay: Fraction, shifted: edit.Shifted) -> str:
+    """What was done to the audio, in words; delay: in seconds, positive where it is later now."""
+    said = f"moved the audio {float(abs(delay)) * 1000:.0f} ms {'later' if delay > 0 else 'earlier'}"
+    said += f" ({'copied' if shifted.copied else 'encoded'})"
+    return f"{said}, left {', '.join(shifted.left)} behind" if shifted.left else said
+
+
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     """The reason not to move the audio on the evidence of these tracks, or ""."""
     best = most_confident(tracks)
-    if is_still(best.mouth_motion):
-        return f"no speech-like motion: the mouth does not move, so that the offset {best.offset:+d} means nothing"
     if best.lse_c < min_confidence:
         return (
             f"LSE-C {best.lse_c:.3f} is too low to trust the offset {best.offset:+d}; "

@@ -118,7 +118,13 @@ def measure(
     failed: dict[str, list[tuple[str, str]]] = {change.name: [] for change in changes}
     not_scored = []
     for place, video in enumerate(videos, start=1):
-        original = score_video(video.path, setup, name=video.name)
+        if video.problem:
+            lacking = f"{video.url or video.path}: {video.problem}"
+            original = replace(setup.blank(str(video.path), video.name), reason=lacking)
+        else:
+            original = score_video(video.path, setup, name=video.name)
+        if original.silent:  # what it scores is part of no mean either
+            original = replace(original, status="no_audio", reason="no audible speech")
         if original.status != "ok":
             not_scored.append(original)
             say(f"[{place}/{len(videos)}] {video.name}: {original.status}: {original.reason}")

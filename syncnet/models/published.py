@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from lipscore.errors import MissingError, UsageError
 
+FACES = {"true": True, "false": False}  # has_face; a spreadsheet writes it in capitals
 COLUMNS = ("clip", "offsets", "lse_c", "lse_d", "has_face")
 
 
@@ -35,7 +37,7 @@ def read_table(path: Path) -> tuple[Row, ...]:
         UsageError: a column is missing or a row is malformed; the message gives its line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MissingError(f"{path}: cannot be read ({error}); name the CSV with the published values") from error
     reader = csv.DictReader(text.splitlines())
@@ -47,9 +49,12 @@ def read_table(path: Path) -> tuple[Row, ...]:
 
 def _row(path: Path, line_number: int, line: dict[str, str]) -> Row:
     try:
-        if line["has_face"] != "True":
+        if not FACES[line["has_face"].strip().lower()]:
             return Row(line["clip"], (), None, None)
         offsets = tuple(int(offset) for offset in ast.literal_eval(line["offsets"]))
-        return Row(line["clip"], offsets, float(line["lse_d"]), float(line["lse_c"]))
-    except (ValueError, SyntaxError, TypeError) as error:
+        lse_d, lse_c = float(line["lse_d"]), float(line["lse_c"])
+        if not (math.isfinite(lse_d) and math.isfinite(lse_c)):
+            raise ValueError(f"LSE-D {lse_d} and LSE-C {lse_c} of a video with a face")
+        return Row(line["clip"], offsets, lse_d, lse_c)
+    except (AttributeError, KeyError, ValueError, SyntaxError, TypeError) as error:
         raise UsageError(f"{path}: line {line_number}: {error}; expected values for {', '.join(COLUMNS)}") from error

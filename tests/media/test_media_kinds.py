@@ -20,6 +20,8 @@ from lipscore.eval.reasons import edge_notes
 from lipscore.eval.reference import score_reference
 from lipscore.media import edit, ffmpeg, notes, read, write
 from lipscore.media.decode.frames import upright
+from lipscore.syncnet import protocols
+from lipscore.syncnet.source import Heed
 from lipscore.types import TrackScore
 
 PROTOCOLS = ["lipscore-1", "wav2lip", "latentsync", "mochabench"]
@@ -292,3 +294,16 @@ def test_no_sound_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotScoredError, match="no audio"):
         read.read_pcm(path)
     assert number_of(next(read.frames_at(path))) == 0
+
+
+@pytest.mark.parametrize(("fps", "said"), [(25, False), (30, True), (24, True), (50, True)])
+def test_a_crop_of_another_rate_than_the_networks_is_said(clip: Path, tmp_path: Path, fps: int, said: bool) -> None:
+    """Only the protocol that takes the file as the crop has no step that brings it to 25."""
+    path = convert(clip, tmp_path / f"{fps}.mkv", "-vf", f"fps={fps}", "-c:a", "copy")
+    info = read.probe(path)
+    for name, protocol in protocols.PROTOCOLS.items():
+        found = [note for note in Heed(info, protocol).notes if "frames a second" in note]
+        assert bool(found) == (said and name == "wav2lip-lrs")
+        if found:
+            assert f"its {fps} frames a second are taken for 25" in found[0]
+            assert f"{1.6 * abs(fps / 25 - 1):.2f} s apart" in found[0]

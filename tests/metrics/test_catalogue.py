@@ -20,6 +20,7 @@ from lipscore.demo.clips import make_clip
 from lipscore.eval.cli import tables
 from lipscore.eval.cli.main import app
 from lipscore.eval.cli.progress import result_line
+from lipscore.eval.reference import missing_reference
 from lipscore.eval.store import average, scores_file, summary
 from lipscore.eval.store.records import Record, as_csv, as_json, as_line, from_json, read_records
 from lipscore.media import read, write
@@ -133,6 +134,12 @@ def test_records_without_further_scores_are_what_they_were() -> None:
         "7.250000 6.500000 31.500000 0.900000  # a track=0 offset=2 protocol=wav2lip model=vgg",
     )
     assert result_line(Record(SCORED)) == "a: 1 track, offset 2, LSE-D 7.250, LSE-C 6.500, PSNR 31.500, SSIM 0.900"
+    none = missing_reference(Path("in/a.mp4"), Path("in/reference"))
+    assert result_line(Record(replace(VIDEO, reference=none))).endswith("1 track, offset -, no reference")
+    gone = replace(none, reason="r/a.mp4: no such file", reference="r/a.mp4")  # named, as in a manifest
+    assert result_line(Record(replace(VIDEO, reference=gone))).endswith(
+        "; reference: no_reference: r/a.mp4: no such file"
+    )
     found = summary.summarise([Record(SCORED)], 1)
     assert summary.lines(found) == [
         "mean over rows and videos: LSE-D 7.250000 (n=1)  LSE-C 6.500000 (n=1)  PSNR 31.500000 (n=1)  "
@@ -170,6 +177,15 @@ def test_estimates_are_marked_where_they_are_printed_and_nowhere_else(tmp_path: 
     assert any(line.startswith("LSE-D~") for line in average.compare(tmp_path / "vgg", tmp_path / "mini").lines)
     for text in (as_line(Record(mini)), as_csv([Record(mini)]), (tmp_path / "mini").read_bytes()):
         assert b"~" not in text
+
+
+def test_a_silent_videos_further_scores_count_in_an_average_as_in_the_summary(with_toy: None, tmp_path: Path) -> None:
+    heard = replace(SCORED, name="heard", scores={"mad": 1.0})
+    silent = replace(SCORED, scores={"mad": 4.0}, silent=True)
+    scores_file.append_lines(tmp_path / "s.txt", (*scores_file.lines_of(heard), *scores_file.lines_of(silent)))
+    made = summary.summarise([Record(heard), Record(silent)], 2).videos["mad"]
+    assert (made.value, made.n) == (2.5, 2)
+    assert "avg. MAD: 2.500000 (n=2)" in average.average(tmp_path / "s.txt").lines
 
 
 def test_further_scores_are_read_as_they_were_written() -> None:

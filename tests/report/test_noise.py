@@ -22,7 +22,7 @@ from lipscore.eval.setup import Setup
 from lipscore.eval.store.records import read_records
 from lipscore.eval.store.signature import Signature
 from lipscore.eval.tools.noise import CHANGES, Change, Moved, Noise, measure, sample, scored_under
-from lipscore.media import read
+from lipscore.media import ffmpeg, read
 from lipscore.types import VideoScore
 
 DIRECT = ["--protocol", "wav2lip-lrs", "--model", "mini"]
@@ -101,6 +101,15 @@ def test_a_sample_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "none of 1 videos" in done.stderr
 
 
+def test_silence_is_no_sample(clip: Path, tmp_path: Path) -> None:
+    """What silence scores moves by nothing, and would make the band too narrow."""
+    silent = tmp_path / "silent.mp4"
+    sound = ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-map", "0:v", "-map", "1:a", "-shortest"]
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), *sound, "-c:v", "copy", f"file:{silent}"], silent)
+    done = CliRunner().invoke(app, ["noise", str(silent), "--out", str(tmp_path / "out"), *DIRECT])
+    assert done.exit_code == 2 and "no audible speech" in done.stderr
+
+
 # A release against the last one
 
 
@@ -126,6 +135,10 @@ def test_a_video_that_is_gone_or_fails_is_worse(tmp_path: Path) -> None:
     assert any(line.startswith("c: in the baseline, but not in this run") for line in found.worse)
     assert "b: scored in the baseline, now no_face: no face" in found.worse and len(found.worse) == 3
     assert "1 videos are not in the baseline" in found.summary
+    silent = [replace(score, silent=score.name == "c") for score in scores_of(wrote(tmp_path / "quiet", REAL))]
+    assert baseline.judge(silent, baseline.read(last, None)).worse == (
+        "c: scored in the baseline, now silent: no audible speech",
+    )
 
 
 def test_what_was_scored_differently_is_refused_and_a_band_is_needed(tmp_path: Path) -> None:

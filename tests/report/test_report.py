@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +30,7 @@ from lipscore.eval.store.records import Record, as_line
 from lipscore.eval.trace import Trace
 from lipscore.metrics import catalogue
 from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.types import GivenSound
 
 
 def test_the_page_without_script_has_all_videos_the_means_and_the_reasons(tmp_path: Path) -> None:
@@ -102,6 +104,13 @@ def test_offsets_are_judged_between_frames(tmp_path: Path) -> None:
     assert [share for name, share in facts.offsets_within(method) if "detectable" in name] == ["100.0 %"]
 
 
+def test_the_offset_of_a_still_mouth_is_not_judged(tmp_path: Path) -> None:
+    one, other = run_of(2)
+    still = replace(one, tracks=(replace(one.tracks[0], mouth_motion=0.01),), offset_ms=500.0)
+    (method,), _ = load([str(folder_of(tmp_path / "run", [still, replace(other, offset_ms=1.0)]))])
+    assert facts.offsets_of(method) == [1.0] and {share for _, share in facts.offsets_within(method)} == {"100.0 %"}
+
+
 def test_the_data_hold_every_record_and_the_csv_is_that_of_the_run(tmp_path: Path) -> None:
     scores = run_of(7, failing=1)
     page = page_of(folder_of(tmp_path / "run", scores))
@@ -159,13 +168,24 @@ def test_two_methods_stand_side_by_side_and_are_paired_by_name(tmp_path: Path) -
     page = page_of(f"ours={folder_of(tmp_path / 'b', b)}", f"real={folder_of(tmp_path / 'a', a)}", real="real")
     both = {score.name: score.lse_c for score in a}
     difference = np.mean([score.lse_c - both[score.name] for score in b if score.lse_c and score.name in both])  # type: ignore[operator]
-    assert "10 videos that both have scored; 4 that one of them lacks are left out" in page.shown
+    assert "10 videos that both have scored; 4 that one of them lacks, or has two of, are left out" in page.shown
     assert f"{difference:+.3f}".replace("-", "−") in page.shown
     assert "The videos that lose most LSE-C~" in page.shown
     assert "(real videos)" in page.shown
     first = page.shown.split("lose most LSE-C~")[1].split()[0]
     lost = {s.name: (s.lse_c or 0) - (both[s.name] or 0) for s in b if s.name in both}
     assert first.rstrip(":") == min(lost, key=lambda name: lost[name])
+
+
+def test_a_name_that_stands_for_two_videos_is_paired_with_none(tmp_path: Path) -> None:
+    """Runs over two folders into one result; a video that was only moved keeps its pair."""
+    rng = np.random.default_rng(4)
+    a = [made_up(name, rng) for name in ("v", "w", "moved")]
+    b = [replace(a[0], video="x/v.mp4"), replace(a[0], video="y/v.mp4", sha256="ab"), a[1], a[2]]
+    b.append(replace(a[2], video="elsewhere/moved.mp4"))
+    (one, other), _ = load([f"a={folder_of(tmp_path / 'a', a)}", f"b={folder_of(tmp_path / 'b', b)}"])
+    found = facts.versus(one, other, [catalogue.LSE_C])
+    assert [pair[0].score.name for pair in found.pairs] == ["w", "moved"] and found.left_out == 1
 
 
 def test_results_that_were_scored_differently_are_told_apart(tmp_path: Path) -> None:
@@ -248,6 +268,8 @@ def test_the_command_scores_the_video_in_the_same_way() -> None:
     assert command == "lipscore score 'videos/a b.mp4' --min-track 50 --precision bf16 --protocol wav2lip --model vgg"
     whole = {"command": ["/x/bin/lipscore", "score", "in", "--detections", "boxes"], "options": {"detections": True}}
     assert command_of(score, whole) == "lipscore score in --detections boxes"
+    heard = made_up("-a", rng, video="-a.mp4", changed=("audio=given (wav2lip: own)",), audio=GivenSound("b.wav", "00"))
+    assert command_of(heard, {}) == "lipscore score ./-a.mp4 --protocol wav2lip --model mini --audio b.wav"
     unknown = made_up("a", rng, changed=("reduce=extremes (wav2lip: mean)",))
     assert command_of(unknown, whole | {"options": {}}) == "lipscore score in --detections boxes"
 
@@ -277,6 +299,26 @@ def test_curve_axes_say_where_the_values_lie() -> None:
         assert ticks["0"] == pytest.approx((left + right) / 2, abs=1)
     assert axes.x == (-15, 15)
     assert axes.y[0] < 1.0 < 3.0 < axes.y[1]
+
+
+def test_a_short_tracks_curve_has_no_values_at_its_ends(tmp_path: Path) -> None:
+    """Mini leaves out shifts without a partner, which are NaN."""
+    nan = float("nan")
+    axes = charts.curve_axes([[nan, 3.0, 1.0, 2.0, nan]], "q")
+    assert axes.x == (-2, 2) and axes.y[0] < 1.0 < 3.0 < axes.y[1]
+    short = made_up("short", np.random.default_rng(1))
+    curve = tuple([nan] * 7 + list(short.tracks[0].curve[7:-7]) + [nan] * 7)
+    short = replace(short, tracks=(replace(short.tracks[0], curve=curve),))
+    html = report([str(folder_of(tmp_path / "run", [short]))], tmp_path / "r.html").html
+    (points,) = re.findall(rb'<polyline points="([^"]*)"', html)
+    assert len(points.split()) == 17 and b"nan" not in points
+
+
+def test_one_video_against_two_sounds_stands_twice(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    same = {"video": "v.mp4", "sha256": "ab"}
+    (method,), _ = load([str(folder_of(tmp_path / "run", [made_up("one", rng, **same), made_up("two", rng, **same)]))])
+    assert [record.score.name for record in method.records] == ["one", "two"]
 
 
 def test_the_command_writes_the_page(tmp_path: Path) -> None:

@@ -18,10 +18,15 @@ import numpy as np
 import pytest
 
 from lipscore import Models
+from lipscore.demo.clips import render_clip
 from lipscore.errors import MissingError, UsageError
-from lipscore.eval.serve.intake import RefusedError, container_of, shown_name, take_below, videos_below
+from lipscore.eval.serve.intake import RefusedError, Taken, container_of, shown_name, take_below, videos_below
+from lipscore.eval.serve.jobs import Job, Queue
 from lipscore.eval.serve.options import ServeOptions
+from lipscore.eval.serve.run import hosts_of
+from lipscore.eval.serve.work import analyse
 from lipscore.eval.setup import Setup
+from lipscore.eval.stop import Stop
 from lipscore.media.write import write_video
 from lipscore.syncnet.protocols import PROTOCOLS
 
@@ -272,6 +277,42 @@ def test_work_that_takes_too_long_is_broken_off(
     monkeypatch.setattr("lipscore.eval.serve.app._analyse", endless)
     status, answer = start(max_seconds=0.3).send("v.mp4", short_video)
     assert (status, answer["error"]) == (408, "it took longer than 0.3 s; --max-seconds is the limit")
+
+
+def test_mending_that_takes_too_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the job was removed, which is the other reason for breaking off."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    queue = Queue(1, 60, 0.2)
+    job = queue.new()
+    job.tell(state="done", mending="queued")
+
+    def endless(job: Job) -> None:
+        while True:
+            job.stop.check()
+            time.sleep(0.01)
+
+    queue.submit(job, endless)
+    end = time.monotonic() + 10
+    while job.busy and time.monotonic() < end:
+        time.sleep(0.02)
+    queue.close()
+    assert (job.state, job.mending) == ("done", "failed") and job.mended is not None
+    assert job.mended.message == "it took longer than 0.2 s; --max-seconds is the limit"
+
+
+def test_a_browser_leaves_out_the_port_of_http() -> None:
+    assert "localhost" in hosts_of("127.0.0.1", 80) and "localhost:80" in hosts_of("127.0.0.1", 80)
+    assert all(host.endswith(":8000") for host in hosts_of("127.0.0.1", 8000))
+
+
+def test_an_answer_names_no_path_of_the_server(tmp_path: Path, mini_models: Models) -> None:
+    path = tmp_path / "video.mp4"
+    render_clip(path, seed=3, seconds=1.6, size=(224, 224))
+    told = analyse(
+        Taken(path, "talk.mp4", ".mp4"), Setup(PROTOCOLS["wav2lip-lrs"], mini_models), Stop(), lambda _: None
+    )
+    assert told.reply["success"] and told.reply["long_range"]["video"] == "talk.mp4"
+    assert str(tmp_path) not in json.dumps([told.reply, told.page])
 
 
 def test_only_listed_videos_of_the_folder_are_taken(tmp_path: Path, short_video: bytes) -> None:

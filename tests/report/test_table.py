@@ -168,6 +168,63 @@ def test_differences_inside_the_noise_band_are_marked(folders: dict[str, Path], 
     assert table(folders, "--noise", tmp_path / "none.json").exit_code == 3
 
 
+def test_a_metric_that_some_videos_lack_is_averaged_over_those_that_all_have(tmp_path: Path) -> None:
+    """good has a PSNR of a and b alone, and is 1 dB worse than poor on both; real video has none."""
+    of = {"real": {}, "good": {"a": 30.0, "b": 40.0}, "poor": {"a": 31.0, "b": 41.0, "c": 51.0, "d": 61.0}}
+    folders = {}
+    for name, values in of.items():
+        for video, numbers in REAL.items():
+            folders[name] = wrote(tmp_path / name, {video: numbers}, psnr=values.get(video))
+    content = as_json(folders)
+    cells = {name: method(content, name)["cells"]["psnr"] for name in of}
+    assert [(cells[name]["mean"], cells[name]["n"], cells[name]["rank"]) for name in of] == [
+        (None, 0, 0),
+        (35.0, 2, 2),
+        (36.0, 2, 1),
+    ]
+    assert method(content, "poor")["cells"]["lse_d"]["n"] == 4
+    assert any(note.startswith("PSNR: means over 2 of these videos") for note in content["tables"][0]["notes"])
+    assert not any(note.startswith("LSE-D") for note in content["tables"][0]["notes"])
+    own = method(as_json(folders, "--each-its-own"), "poor")["cells"]["psnr"]
+    assert (own["mean"], own["n"]) == (46.0, 4)
+
+
+def test_the_offset_of_a_still_mouth_is_part_of_no_mean(tmp_path: Path) -> None:
+    track = TrackScore(0, 0, 99, 0, 7.0, 6.0, 95, (), 4.0, 0.01)
+    folder = wrote(tmp_path / "r", {"b": REAL["b"]})
+    wrote(folder, {"a": REAL["a"]}, tracks=(track,))
+    row = method(as_json({"r": folder}, "--standard", "ebu-r37"), "r")
+    assert (row["cells"]["abs_offset_ms"]["mean"], row["cells"]["abs_offset_ms"]["n"]) == (8.0, 1)
+    assert row["cells"]["lse_d"]["n"] == 2 and row["within"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("floor.json", {"videos": [{"lse_d": 1.0}]}),
+        ("floor.json", {"videos": [1]}),
+        ("noise.json", {"bands": {"lse_d": {"video": 1.0}}}),
+        ("noise.json", {"bands": {"lse_d": 1.0}}),
+    ],
+)
+def test_a_floor_or_a_band_of_another_form_is_said(tmp_path: Path, name: str, content: dict[str, Any]) -> None:
+    folder = wrote(tmp_path / "r", REAL)
+    (folder / name).write_text(json.dumps({"signature": str(SIGNED), **content}))
+    done = table({"r": folder}, "--noise", folder) if name == "noise.json" else table({"r": folder})
+    assert done.exit_code == 3 and f"{folder / name}: is no" in done.stderr
+
+
+def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Two runs over different folders into one place: nobody can say which of the two the table is to show."""
+    folder = wrote(tmp_path / "r", {"a": REAL["a"]}, video="x/a.mp4", sha256="1")
+    wrote(folder, {"a": REAL["b"]}, video="y/a.mp4", sha256="2")
+    done = table({"r": folder})
+    assert done.exit_code == 2 and "two videos named a, x/a.mp4 and y/a.mp4" in done.stderr
+    same = wrote(tmp_path / "s", {"a": REAL["a"]}, video="x/a.mp4", sha256="1")
+    wrote(same, {"a": REAL["a"]}, video="moved/a.mp4", sha256="1")
+    assert table({"s": same}).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -93,6 +93,26 @@ def test_the_record_carries_milliseconds_and_verdicts_behind_what_was_there() ->
     assert as_csv([Record(OK)]).decode().splitlines()[0].endswith(",seconds,signature,offset_ms,audio")
 
 
+def test_an_offset_that_means_nothing_is_not_judged() -> None:
+    """Silence, and a mouth that does not move, give any offset: 1 ms is inside every limit by chance."""
+    silent = replace(OK, name="silent", offset_ms=1.0, silent=True)
+    track = TrackScore(0, 0, 99, 0, 7.0, 5.0, 95, (), 1.0, 0.01)
+    still = replace(OK, name="still", offset_ms=1.0, tracks=(track,))
+    moving = replace(still, name="moving", tracks=(replace(track, mouth_motion=0.2), replace(track, lse_c=4.0)))
+    crops = [
+        replace(OK, name=f"{fps:g}", offset_ms=1.0, detector="none", fps=fps, duration_s=5.0) for fps in (25.0, 30.0)
+    ]
+    line, outside = judged([silent, still, moving, *crops], get_standard("itu-detectable"))
+    assert line.endswith("2 of 5 within")
+    assert [text.partition(":")[0] for text in outside] == ["silent", "still", "30"]
+    assert all("cannot be judged" in text for text in outside)
+    assert ["within" in as_json(Record(one)) for one in (silent, still, moving)] == [False, False, True]
+    gates = [Gate.parse("abs(offset_ms) > 60"), Gate.parse("lse_c < 4")]
+    found = failures([silent, still, moving], gates)
+    assert [text.partition(":")[0] for text in found] == ["silent", "silent", "still"]
+    assert "has no offset_ms (no audible speech)" in found[0] and "has no lse_c" in found[1]
+
+
 @pytest.mark.parametrize(
     ("text", "fails"),
     [

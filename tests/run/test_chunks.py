@@ -26,7 +26,7 @@ from lipscore.eval.setup import Setup, load_models
 from lipscore.eval.trace import Trace
 from lipscore.media import edit, read, write
 from lipscore.syncnet.protocols import PROTOCOLS, change
-from lipscore.types import MediaInfo, VideoScore
+from lipscore.types import GivenSound, MediaInfo, TrackScore, VideoScore
 
 WAV2LIP = PROTOCOLS["wav2lip"]
 RATES = [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60)]
@@ -155,6 +155,10 @@ def test_drift_leaves_out_what_cannot_be_trusted() -> None:
     assert drift.per_minute == pytest.approx(0.5, abs=0.05)
     assert "too few" in sentence(drifts(steady[:2])[0])
     assert drifts([replace(steady[0], piece=None)]) == []
+    frozen = TrackScore(0, 0, 99, 9, 7.0, 6.0, 95, (), None, 0.01)  # of a still picture
+    assert drifts([*steady, replace(piece_of(240, 9, 6.0), tracks=(frozen,))])[0].offsets == (1,) * 8
+    heard = [replace(score, audio=GivenSound("b.wav", "00")) for score in rising]
+    assert [found.per_minute for found in drifts([*steady, *heard])] == [0.0, drift.per_minute]  # of each sound
 
 
 def test_short_and_unreadable_videos_stay_whole(clip: Path, tmp_path: Path) -> None:

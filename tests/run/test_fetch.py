@@ -15,12 +15,15 @@ import pytest
 from lipscore.errors import LipscoreError, MissingError, UsageError
 from lipscore.eval.options import InputOptions, ModelOptions, OutputOptions, ProtocolOptions, Request, RunOptions
 from lipscore.eval.run.batch import run_batch
+from lipscore.eval.run.floor import Kept, of_run
 from lipscore.eval.run.inputs.fetch import fetched, listed, path_of, restored, url_of
 from lipscore.eval.run.inputs.listing import read_manifest
 from lipscore.eval.run.inputs.paths import collect
 from lipscore.eval.run.jobs import Job, Silent
+from lipscore.eval.setup import Setup, load_models
 from lipscore.eval.store.records import Record
 from lipscore.media import read, write
+from lipscore.syncnet.protocols import PROTOCOLS
 from lipscore.types import GivenSound, VideoScore
 
 
@@ -181,3 +184,19 @@ def test_what_lies_in_a_bucket_is_scored_as_the_same_files_here(
     both = ran(InputOptions((Path("s3://clips/a"),)), tmp_path / "all")
     assert [score.video for score in both] == ["s3://clips/a/deep/talk.mp4", "s3://clips/a/talk.mp4"]
     assert [score.tracks for score in both] == [here.tracks] * 2  # the speech is the talk's own sound
+
+
+def test_a_floor_fetches_what_an_earlier_run_scored_without_it(served: str, tmp_path: Path) -> None:
+    (found,) = collect([Path(f"{served}/clip.mp4")])
+    job = Job(found.path, "clip", url=found.url)
+    seen: list[bytes] = []
+
+    def score(local: Job, sha256: str) -> VideoScore:
+        seen.append(local.path.read_bytes())
+        return VideoScore(str(local.path), "clip", sha256, "ok", "", "wav2lip", "mini", False)
+
+    kept = Kept(tmp_path, "s")
+    held = [Record(VideoScore(job.where, "clip", "ab", "ok", "", "wav2lip", "mini", False))]
+    with pytest.raises(UsageError, match="--floor: 0 of 0"):  # what is scored here keeps nothing to measure
+        of_run(held, [job], kept, score, Setup(PROTOCOLS["wav2lip"], load_models("mini", device="cpu")), Silent())
+    assert seen == [b"video"]

@@ -34,6 +34,20 @@ def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
     assert [video.name for video in found] == ["a", "b.mp4", "sub/b.mp4", "c"]
 
 
+def test_a_url_is_a_problem_for_commands_that_fetch_none(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    url, here = collect([Path("https://h/a.mp4"), tmp_path / "a.mp4"], local=True)
+    assert url.problem.startswith("is a URL") and not here.problem
+    with pytest.raises(MissingError, match=r"nothing to score: https://h/a\.mp4: is a URL"):
+        collect([Path("https://h/a.mp4")], local=True)
+
+
+def test_urls_that_differ_in_host_or_query_have_names_of_their_own() -> None:
+    urls = ["https://h1/a.mp4", "https://h2/a.mp4", "https://h2/a.mp4?v=2", "https://h1/b.mp4"]
+    found = collect([Path(url) for url in urls])
+    assert [video.name for video in found] == [*urls[:3], "b"]
+
+
 def test_names_are_unique_whatever_is_given(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("x/a.mp4", "y/a.mp4", "x/a.avi", "z/odd", "x/-q.mp4")]
     for path in paths:

@@ -15,6 +15,7 @@ from lipscore.eval.run.jobs import Job, Task
 from lipscore.eval.run.runner import run
 from lipscore.eval.run.threads import at_a_time
 from lipscore.eval.run.work import on_threads
+from lipscore.eval.store.average import average
 from lipscore.eval.store.records import RecordStore, read_records
 from lipscore.eval.store.scores_file import read_scores
 from lipscore.types import VideoScore
@@ -75,6 +76,28 @@ def test_rows_that_a_killed_run_left_out_are_added(folder: Path) -> None:
     scores.write_text("".join(scores.read_text().splitlines(keepends=True)[:2]))
     go(folder, lambda job: pytest.fail("scored again"))
     assert names_in(folder) == ["a", "b", "c"]
+
+
+def test_the_last_runs_rows_are_the_last_in_the_file(folder: Path) -> None:
+    """Other settings and back again: what was scored before is at the end, so that an average is of the latest run."""
+
+    def otherwise(job: Job) -> VideoScore:
+        found = scored(job)
+        tracks = (replace(found.tracks[0], lse_d=1.0), replace(found.tracks[0], track_id=1, lse_d=3.0))
+        return replace(found, tracks=tracks)
+
+    first = go(folder)[0]
+    go(folder, otherwise, settings="other")
+    assert "avg. LSE-D~: 2.000000 (n=6)" in average(folder / "all_scores.txt").lines
+    again = go(folder, lambda job: pytest.fail("scored again"))[0]
+    assert again.resumed == 3
+    mean = sum(record.score.lse_d or 0.0 for record in first.records) / 3
+    assert f"avg. LSE-D~: {mean:.6f} (n=3)" in average(folder / "all_scores.txt").lines
+    size = (folder / "all_scores.txt").stat().st_size
+    go(folder)
+    assert (folder / "all_scores.txt").stat().st_size == size
+    go(folder, settings="other")
+    assert "avg. LSE-D~: 2.000000 (n=6)" in average(folder / "all_scores.txt").lines
 
 
 def test_a_copy_of_a_video_gets_its_own_record_without_being_scored(folder: Path) -> None:

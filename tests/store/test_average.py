@@ -292,6 +292,29 @@ def test_runs_of_different_protocols_are_called_not_comparable(tmp_path: Path) -
     assert any("not comparable" in warning and "mochabench" in warning for warning in warnings)
 
 
+def test_mixed_folders_are_paired_within_each_folder(tmp_path: Path) -> None:
+    """Both folders hold the same names; B is worse by 0.5 on each of the six, and lists them in another order."""
+    files = tmp_path / "a.txt", tmp_path / "b.txt"
+    for path, step, folders in zip(files, (0.0, 0.5), ("xy", "yx"), strict=True):
+        path.write_text(
+            "".join(
+                f"{7 + i + step + 10 * (folder == 'y'):.6f} 5.0 nan nan  # v{i} track=0 model=vgg folder={folder}\n"
+                for folder in folders
+                for i in range(3)
+            )
+        )
+    result = compare(*files, mixed=True)
+    assert result.lines[2] == "videos in both: 6" and not result.warnings
+    assert result.objects[0]["difference"] == pytest.approx(0.5) and result.objects[0]["n"] == 6
+
+
+def test_json_of_nothing_is_nothing(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    result = CliRunner().invoke(app, ["average", str(empty), "--json"])
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
 def test_json_has_the_printed_numbers(tmp_path: Path) -> None:
     """Means by numpy, the pair's difference by hand, and nothing for what has no value."""
     paths = [tmp_path / name for name in ("a.txt", "b.txt")]

@@ -160,6 +160,13 @@ def test_a_later_record_of_a_folder_replaces_an_earlier_one(tmp_path: Path) -> N
     assert [one.score.lse_d for one in merge([folder], tmp_path / "all").records] == [7.0]
 
 
+def test_one_video_against_two_sounds_is_two_results(tmp_path: Path) -> None:
+    one = record("first", 7.0, content="video and first sound", video="in/v.mp4", sha256="ab")
+    two = record("second", 9.0, content="video and second sound", video="in/v.mp4", sha256="ab")
+    merged = merge([wrote(tmp_path / "1", one, two)], tmp_path / "all")
+    assert (merged.counts.scored, merged.counts.rows["lse_d"].value) == (2, 8.0)
+
+
 def test_one_name_for_two_videos_is_refused(tmp_path: Path) -> None:
     one = wrote(tmp_path / "1", record("a"))
     two = wrote(tmp_path / "2", record("a", content="another"))

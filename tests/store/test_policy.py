@@ -139,7 +139,9 @@ def test_tracks_become_a_video(rule: str, tracks: tuple[TrackScore, ...], expect
 
 
 class Named:
-    """Of an embedder no more than its name."""
+    """Of an embedder no more than its name, and that it estimates nothing."""
+
+    unrelated = None
 
     def __init__(self, name: str) -> None:
         self.name = name

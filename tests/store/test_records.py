@@ -18,9 +18,18 @@ from hypothesis import strategies as st
 
 from lipscore.errors import MissingError
 from lipscore.eval.store.appending import append_whole
-from lipscore.eval.store.records import Record, RecordStore, as_csv, as_json, as_line, from_json, read_records
+from lipscore.eval.store.records import (
+    Record,
+    RecordStore,
+    as_csv,
+    as_json,
+    as_line,
+    from_json,
+    latest_of,
+    read_records,
+)
 from lipscore.media.files.aside import replace_whole
-from lipscore.types import Alignment, ReferenceScore, Shot, TrackScore, VideoScore
+from lipscore.types import Alignment, GivenSound, ReferenceScore, Shot, TrackScore, VideoScore
 
 SCORE = VideoScore(
     video="in/a.mp4",
@@ -138,6 +147,37 @@ def test_failures_that_may_pass_are_tried_again(tmp_path: Path) -> None:
     assert again.settings_held == {"s"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lse_d", "7"),
+        ("name", 5),
+        ("duration_s", "long"),
+        ("offset", True),
+        ("silent", 1),
+        ("tracks", [{**as_json(Record(SCORE))["tracks"][0], "offset_ms": "early"}]),
+        ("reference", {**as_json(Record(SCORE))["reference"], "psnr": [1]}),
+        ("alignment", {**as_json(Record(SCORE))["alignment"], "shift": "1"}),
+    ],
+)
+def test_a_field_of_another_kind_is_no_record(name: str, value: object) -> None:
+    """A table or a page of it would end with a traceback, or sort texts among numbers."""
+    with pytest.raises(ValueError, match="of the wrong kind"):
+        from_json(as_json(Record(SCORE)) | {name: value})
+    whole = as_json(Record(SCORE)) | {"fps": 25, "duration_s": 5, "lse_d": None}
+    assert from_json(whole).score.fps == 25
+
+
+@pytest.mark.parametrize(("status", "again"), [("too_large", True), ("timed_out", True), ("media_error", False)])
+def test_a_reference_over_a_limit_is_tried_again(tmp_path: Path, status: str, again: bool) -> None:
+    """Its reason names the option that reads on, and no limit is part of the key."""
+    store = RecordStore(tmp_path)
+    store.append(
+        Record(replace(SCORE, reference=ReferenceScore(status, "", "r", "frame", None, None, {}, 0, None)), "s", "1")
+    )
+    assert (store.held("1") is None) is again
+
+
 def test_csv_is_the_last_record_of_each_video_and_settings(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
     store.append(Record(SCORE, "wav2lip", "1"))
@@ -152,6 +192,24 @@ def test_csv_is_the_last_record_of_each_video_and_settings(tmp_path: Path) -> No
         ("a", "-2", "joonson"),
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"scores.jsonl", "scores.csv"}
+
+
+def test_a_file_that_a_manifest_names_twice_has_a_row_for_each(tmp_path: Path) -> None:
+    """Two sounds of one video are two results; another name for the same result, or changed bytes, replace it."""
+    heard = [replace(SCORE, name=name, audio=GivenSound(f"{name}.wav", name)) for name in ("first", "second")]
+    store = RecordStore(tmp_path)
+    store.append(Record(heard[0], "s", "1"))
+    store.append(Record(replace(heard[0], name="no sound", status="media_error", sha256="", audio=None), "s", ""))
+    store.append(Record(heard[1], "s", "2"))
+    store.append(Record(replace(heard[0], offset=7), "s", "3"))  # the first, against another sound of that name
+    store.write_csv()
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert [(row["name"], row["offset"]) for row in rows] == [("first", "7"), ("no sound", "-2"), ("second", "-2")]
+    renamed = Record(replace(heard[1], name="x/second.mp4"), "s", "2")
+    changed = Record(replace(SCORE, name="new", sha256="cd" * 32), "s", "4")
+    before, _ = read_records(tmp_path / "scores.jsonl")
+    assert [one.score.name for one in latest_of([*before, renamed])] == ["no sound", "first", "x/second.mp4"]
+    assert [one.score.name for one in latest_of([*before, renamed, changed])] == ["no sound", "new"]
 
 
 def test_two_runs_at_once_leave_whole_lines(tmp_path: Path) -> None:

@@ -22,7 +22,21 @@ TRACKS = tuple(TrackScore(k, 0, 99, 2 - k, 7.5 + k, 6.25 - k, 95, (0.0,) * 31) f
 SCORE = VideoScore(
     "in/a.mp4", "a", "00", "ok", "", "wav2lip", "vgg", True, tracks=TRACKS, lse_d=8.0, lse_c=5.75, offset=2
 )
-NAMES = ["two words", 'a "b"', "a#b", "# a", "a\nb", "a\r\u2028\x85b", "-x", "ünïcode", "", "\\", "a\tb", "7.5 6.5"]
+NAMES = [
+    "two words",
+    'a "b"',
+    "a#b",
+    "# a",
+    "a\nb",
+    "a\r\u2028\x85b",
+    "-x",
+    "ünïcode",
+    "",
+    "\\",
+    "a\tb",
+    "7.5 6.5",
+    "a  # b=1",
+]
 
 
 def test_a_line_as_the_contract_has_it() -> None:

@@ -91,6 +91,8 @@ def test_seconds_are_found_and_mended(clip: Path, given: Setup, tmp_path: Path, 
     target = tmp_path / "mended.mp4"
     done = mend(off, target, given.with_detector(lambda _: given.models.detector_for(off)), DetectOptions())
     assert done.verdict == "fixed", done.message
+    # an MP4's edit list moves sound earlier without encoding it; sound that moves later is encoded
+    assert ("(encoded)" if frames > 0 else "(copied)") in done.message
     assert detect(target, given.with_detector(lambda _: given.models.detector_for(off))).offset == 0
 
 
@@ -98,6 +100,15 @@ def test_the_same_answer_as_the_narrow_search_where_it_sees(clip: Path, given: S
     found = detect(clip, given, DetectOptions(compare=True))
     assert found.offset is not None and abs(found.offset) <= 1
     assert agreement(found) == "agree"
+
+
+def test_a_whole_file_counts_at_25_whatever_its_rate(mini_models: Models, tmp_path: Path) -> None:
+    plain, double = tmp_path / "plain.mp4", tmp_path / "double.mkv"
+    render_clip(plain, seed=3, seconds=2, size=(224, 224))
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(plain), "-vf", "fps=50", "-c:a", "copy", f"file:{double}"], double)
+    setup = Setup(PROTOCOLS["wav2lip-lrs"], mini_models)
+    found = [detect(path, setup, DetectOptions(compare=True)) for path in (plain, double)]
+    assert [(one.tracks[0].first_frame, one.tracks[0].last_frame) for one in found] == [(0, 49)] * 2
 
 
 def test_another_recordings_sound_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -> None:
@@ -120,6 +131,14 @@ def test_a_photograph_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -
     assert found.status == "unknown" and "no speech-like motion" in found.reason
     assert mend(frozen, tmp_path / "no.mp4", given, DetectOptions()).verdict == "refused"
     assert not (tmp_path / "no.mp4").exists()
+
+
+def test_silence_gets_no_offset(clip: Path, given: Setup, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.mkv"
+    sound = ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-map", "0:v", "-map", "1:a", "-shortest"]
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(clip), *sound, "-c:v", "copy", f"file:{silent}"], silent)
+    found = detect(silent, given)
+    assert (found.status, found.reason) == ("unknown", "no audible speech: the audio is silent")
 
 
 def test_the_sound_around_a_track_counts(clip: Path, mini_models: Models) -> None:

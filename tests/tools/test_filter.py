@@ -125,6 +125,11 @@ def test_workers_give_what_one_gives(videos: Path, tmp_path: Path) -> None:
     assert not list(two.glob("run-*"))
 
 
+def test_a_url_is_nothing_to_link(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["filter", "https://127.0.0.1:1/a.mp4", "-o", str(tmp_path / "out"), "--copy"])
+    assert result.exit_code == 2 and "https://127.0.0.1:1/a.mp4: there is no file to link or copy" in result.stderr
+
+
 def test_wrong_options(videos: Path, tmp_path: Path) -> None:
     assert run(videos, videos / "out").exit_code == 2
     assert run(videos, tmp_path / "out", "--copy", "--keep-all").exit_code == 2

@@ -11,12 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from lipscore import score_video
+from lipscore.demo.clips import render_clip
 from lipscore.eval.cli.main import app
 from lipscore.eval.setup import Models, Setup
 from lipscore.eval.tools import fix as task
 from lipscore.eval.tools.fix import fix, why_not
 from lipscore.media import edit, ffmpeg, read
-from lipscore.syncnet.protocols import PROTOCOLS
+from lipscore.syncnet.protocols import PROTOCOLS, change
 from lipscore.types import TrackScore
 
 WAV2LIP = PROTOCOLS["wav2lip"]
@@ -155,6 +156,28 @@ def track(lse_c: float, offset: int, number: int = 0) -> TrackScore:
 def test_when_an_offset_is_not_trusted(tracks: list[TrackScore], reason: str) -> None:
     assert reason in why_not(tracks, 3.0)
     assert bool(why_not(tracks, 3.0)) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-map", "0:v", "-map", "1:a", "-shortest"],
+            "no audible speech",
+        ),
+        (["-vf", "fps=30", "-c:a", "copy"], "30 frames a second were taken for 25"),
+    ],
+)
+def test_an_offset_that_means_nothing_moves_no_audio(
+    mini_models: Models, tmp_path: Path, options: list[str], reason: str
+) -> None:
+    crop, made = tmp_path / "crop.mp4", tmp_path / "made.mkv"
+    render_clip(crop, seed=3, seconds=3, size=(224, 224))
+    ffmpeg.run_ffmpeg([*ffmpeg.input_args(crop), *options, f"file:{made}"], made)
+    setup = Setup(change(PROTOCOLS["wav2lip-lrs"], {"vshift": 30}), mini_models)
+    done = fix(made, tmp_path / "out.mkv", setup, min_confidence=0.0)
+    assert done.verdict == "refused" and reason in done.message, done.message
+    assert not (tmp_path / "out.mkv").exists()
 
 
 def test_the_command_reports_a_refusal(clip: Path, tmp_path: Path) -> None:

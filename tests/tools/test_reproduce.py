@@ -157,6 +157,17 @@ def test_a_bad_table_names_its_line(tmp_path: Path) -> None:
         read_table(path)
     with pytest.raises(MissingError, match=r"gone\.csv"):
         read_table(tmp_path / "gone.csv")
+
+
+def test_a_table_that_a_spreadsheet_saved_again_says_the_same(tmp_path: Path) -> None:
+    """With TRUE for True and a byte order mark; a row of NaN would differ from everything, and is refused."""
+    path = tmp_path / "table.csv"
+    path.write_text("\ufeffclip,offsets,lse_c,lse_d,has_face\na.mp4,[0],1.0,2.0,TRUE\nb.mp4,[],0,0,FALSE\n")
+    assert read_table(path) == (Row("a.mp4", (0,), 2.0, 1.0), Row("b.mp4", (), None, None))
+    for row in ("a.mp4,[0],nan,2.0,True", "a.mp4,[0],1.0,2.0,maybe", "a.mp4,[0]"):
+        path.write_text(f"clip,offsets,lse_c,lse_d,has_face\n{row}\n")
+        with pytest.raises(UsageError, match="line 2"):
+            read_table(path)
     with pytest.raises(UsageError, match="syncnet-demo, mochabench"):
         task.get_published("table7")
 

@@ -43,7 +43,7 @@ def detect(
     """
     from lipscore.eval.run.inputs.paths import collect
 
-    found = collect(inputs)
+    found = collect(inputs, local=True)
     if output is not None:
         _check_output(output, inputs)
     setup = load_setup(protocol, models)
@@ -53,7 +53,7 @@ def detect(
     done: list[Detection] = []
     for video in found:
         if video.problem:
-            reason = f"{video.path}: {video.problem}"
+            reason = f"{video.url or video.path}: {video.problem}"
             result = blank(video.path, setup, search, "media_error", reason)
         else:
             with stages(video.path) as on_stage:

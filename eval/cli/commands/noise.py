@@ -32,7 +32,7 @@ def noise(
     from lipscore.eval.run.inputs.paths import collect
     from lipscore.eval.tools import noise as task
 
-    drawn = task.sample(collect(inputs), sample, seed)
+    drawn = task.sample(collect(inputs, local=True), sample, seed)
     found = task.measure(drawn, setup, say, tell)
     path = task.write(found, out, setup, seed)
     show("\n".join(task.lines(found, [setup.models.sync.name])))

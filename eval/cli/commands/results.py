@@ -46,7 +46,8 @@ def average(
     for warning in result.warnings:
         say(warning)
     if as_json:
-        emit("\n".join(json.dumps(one, allow_nan=False) for one in result.objects))
+        for one in result.objects:
+            emit(json.dumps(one, allow_nan=False))
     else:
         show("\n".join(result.lines))
     raise typer.Exit(1 if result.incomplete else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,9 +96,12 @@ class CurveAxes:
 
 
 def curve_axes(curves: Sequence[Sequence[float]], prefix: str) -> CurveAxes:
-    """Axes on which all of these curves (mean distance per shift) have room, for comparison by eye."""
+    """Axes on which all of these curves (mean distance per shift) have room, for comparison by eye.
+
+    A short track has no distance at far shifts (NaN).
+    """
     vshift = max(len(curve) // 2 for curve in curves)
-    values = [value for curve in curves for value in curve]
+    values = [value for curve in curves for value in curve if math.isfinite(value)]
     room = (max(values) - min(values)) * 0.05 or 0.5
     figure, axes = _axes(WIDE)
     axes.set_xlim(-vshift, vshift)

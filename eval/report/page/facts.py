@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lipscore.eval.report.page.results import Method
+from lipscore.eval.store.judged import no_offset
 from lipscore.eval.store.records import Record
 from lipscore.metrics import catalogue
 from lipscore.metrics.catalogue import Score
@@ -71,8 +72,9 @@ def mean_of(method: Method, score: Score) -> Cell | None:
 
 
 def offsets_of(method: Method) -> list[float]:
-    """The offsets in ms of the videos that have one."""
-    return [value for record in method.heard if (value := offset_ms(record)) is not None]
+    """The offsets in ms of the videos that have one that means something."""
+    kept = [record for record in method.heard if not no_offset(record.score)]
+    return [value for record in kept if (value := offset_ms(record)) is not None]
 
 
 def offsets_within(method: Method) -> list[tuple[str, str]]:
@@ -178,9 +180,11 @@ class Versus:
 
 
 def versus(a: Method, b: Method, scores: Sequence[Score]) -> Versus:
-    """b against a; a name that stands in one of them twice is paired by its last record."""
+    """b against a; a name that stands in one of them twice, for different videos, is left out."""
     by_name = [{record.score.name: record for record in method.heard} for method in (a, b)]
-    names = [name for name in by_name[0] if name in by_name[1]]
+    files = [{(record.score.name, record.score.sha256) for record in method.heard} for method in (a, b)]
+    twice = {name for found in files for name, n in Counter(name for name, _ in found).items() if n > 1}
+    names = [name for name in by_name[0] if name in by_name[1] and name not in twice]
     pairs = tuple((by_name[0][name], by_name[1][name]) for name in names)
     left_out = len(set(by_name[0]) | set(by_name[1])) - len(names)
     found = Versus(a, b, pairs, left_out, ())

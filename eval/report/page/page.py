@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -183,10 +184,12 @@ def _spark(record: Record) -> str:
     if not tracks:
         return ""
     curve = max(tracks, key=lambda track: track.lse_c).curve[::-1]  # column k is the shift k - vshift: minus the offset
-    low, high = min(curve), max(curve)
+    known = [value for value in curve if math.isfinite(value)]
+    low, high = min(known), max(known)
     scale = 14 / (high - low) if high > low else 0
     step = 60 / max(1, len(curve) - 1)
-    return " ".join(f"{index * step:.0f},{1 + (high - value) * scale:.0f}" for index, value in enumerate(curve))
+    points = [(index, value) for index, value in enumerate(curve) if math.isfinite(value)]
+    return " ".join(f"{index * step:.0f},{1 + (high - value) * scale:.0f}" for index, value in points)
 
 
 def _charts(methods: Sequence[Method], scores: Sequence[Score], real: str | None) -> list[Markup]:

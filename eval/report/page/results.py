@@ -13,7 +13,7 @@ from typing import Any
 
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.options import ProtocolOptions, ReferenceOptions
-from lipscore.eval.store.records import Record, read_records
+from lipscore.eval.store.records import Record, latest_of, read_records
 from lipscore.types import VideoScore
 
 FLOOR_FILE = "floor.json"  # of `score --floor`
@@ -94,14 +94,14 @@ def _named(text: str) -> tuple[str, Path]:
 
 def _by_settings(label: str, folder: Path, records: Iterable[Record]) -> list[Method]:
     """One method per settings of the records, in order of appearance."""
-    latest: dict[str, dict[tuple[str, Any], Record]] = {}
-    for record in records:
-        latest.setdefault(record.settings, {})[record.score.video, record.score.piece] = record
+    latest: dict[str, list[Record]] = {}
+    for record in latest_of(records):
+        latest.setdefault(record.settings, []).append(record)
     manifests = _manifests(folder)
     methods = []
     for number, (settings, found) in enumerate(latest.items(), start=1):
         own = label if len(latest) == 1 else f"{label} ({number})"
-        kept = tuple(found.values())
+        kept = tuple(found)
         floor = _floor(folder, kept[-1].score.signature)
         methods.append(Method(own, folder, kept, manifests.get(settings, {}), floor))
     return methods
@@ -138,7 +138,8 @@ def _manifests(folder: Path) -> dict[str, dict[str, Any]]:
 
 def command_of(score: VideoScore, manifest: dict[str, Any]) -> str:
     """The command that scores this video in the same way; the run's own where a setting has no flag."""
-    words = ["lipscore", "score", score.video]
+    # a name that begins with a dash would be an option
+    words = ["lipscore", "score", f"./{score.video}" if score.video.startswith("-") else score.video]
     flags = {item.name for item in fields(ProtocolOptions)[1:]}
     for change in score.changed:
         setting = SETTING.fullmatch(change)
@@ -148,12 +149,16 @@ def command_of(score: VideoScore, manifest: dict[str, Any]) -> str:
             words += [] if "--fast" in words else ["--precision", change.removeprefix("networks in ")]
         elif setting and setting[1] in flags:
             words += [f"--{setting[1].replace('_', '-')}", setting[2]]
+        elif setting and setting[1] == "audio":
+            continue  # the record says whose
         else:
             return _whole_run(manifest)
     options = manifest.get("options", {})
     if options.get("detections") or score.piece is not None:
         return _whole_run(manifest)
     words += ["--protocol", score.protocol, "--model", score.model]
+    if score.audio is not None:
+        words += ["--audio", score.audio.path]
     if score.reference is not None and score.reference.reference:
         words += ["--reference", str(Path(score.reference.reference).parent)]
         for item in fields(ReferenceOptions):

@@ -11,6 +11,7 @@ import numpy as np
 
 from lipscore.errors import UsageError
 from lipscore.eval.report.table.read import Band, Results
+from lipscore.eval.store.judged import no_offset
 from lipscore.metrics import catalogue
 from lipscore.metrics.compare import holm, interval_of_mean, randomisation_p
 from lipscore.metrics.reduce import Interval
@@ -159,7 +160,8 @@ def build(results: Sequence[Results], wanted: Wanted, title: str = "", columns: 
         )
     columns = tuple(columns) or columns_of(results)
     base = next(one for one in results if one.name == (wanted.real or names[0]))
-    rows = [_row(one, shared, base, columns, wanted) for one in results]
+    having = {column.name: _having(results, shared, column) for column in columns}
+    rows = [_row(one, having, shared, base, columns, wanted) for one in results]
     rows = _with_holm(_ranked(rows, columns, wanted), columns)
     floors = [_floor_row(one, set(one.scored) if wanted.each_its_own else shared, columns, wanted) for one in results]
     rows += [row for row in floors if row is not None]
@@ -173,19 +175,39 @@ def build(results: Sequence[Results], wanted: Wanted, title: str = "", columns: 
         wanted.real is not None,
         wanted.each_its_own,
         wanted.standard,
-        tuple(_notes(rows, columns, base.name, {score.model for one in results for score in one.scored.values()})),
+        (
+            *([] if wanted.each_its_own else _fewer(having, shared, columns)),
+            *_notes(rows, columns, base.name, {score.model for one in results for score in one.scored.values()}),
+        ),
     )
 
 
-def _row(one: Results, shared: set[str], base: Results, columns: Sequence[Column], wanted: Wanted) -> Row:
+def _having(results: Sequence[Results], shared: set[str], column: Column) -> set[str]:
+    """The shared videos whose value of a metric counts: those that have one in every result that has any."""
+    of_each = [{name for name in shared if _finite(column.of(one.scored[name])) is not None} for one in results]
+    return set.intersection(*filter(None, of_each), shared)
+
+
+def _row(
+    one: Results,
+    having: Mapping[str, set[str]],
+    shared: set[str],
+    base: Results,
+    columns: Sequence[Column],
+    wanted: Wanted,
+) -> Row:
     counted = one.scored if wanted.each_its_own else {name: one.scored[name] for name in sorted(shared)}
     cells = {}
     for column in columns:
-        values = [value for score in counted.values() if (value := _finite(column.of(score))) is not None]
+        values = [
+            value
+            for name, score in counted.items()
+            if (wanted.each_its_own or name in having[column.name]) and (value := _finite(column.of(score))) is not None
+        ]
         mean = math.fsum(values) / len(values) if values else math.nan
         compared = None if one is base else compare(counted, base.scored, column, wanted)
         cells[column.name] = Cell(mean, interval_of_mean(values, wanted.seed), len(values), against=compared)
-    offsets = [score.offset_ms for score in counted.values() if score.offset_ms is not None]
+    offsets = [score.offset_ms for score in counted.values() if score.offset_ms is not None and not no_offset(score)]
     inside = None
     if wanted.standard is not None and offsets:
         inside = sum(map(wanted.standard.within, offsets)) / len(offsets)
@@ -273,6 +295,16 @@ def _above_floor(one: Results, counted: Mapping[str, VideoScore], columns: Seque
     return above
 
 
+def _fewer(having: Mapping[str, set[str]], shared: set[str], columns: Sequence[Column]) -> list[str]:
+    """A note for each metric that is averaged over fewer videos than the table's."""
+    return [
+        f"{column.title}: means over {len(having[column.name])} of these videos, those with a value from every method "
+        "that has any"
+        for column in columns
+        if len(having[column.name]) < len(shared)
+    ]
+
+
 def _notes(rows: Sequence[Row], columns: Sequence[Column], base: str, models: set[str]) -> list[str]:
     notes = []
     if models & set(catalogue.ESTIMATING):
@@ -289,7 +321,7 @@ def _notes(rows: Sequence[Row], columns: Sequence[Column], base: str, models: se
 
 
 def _abs_offset(score: VideoScore) -> float | None:
-    return None if score.offset_ms is None else abs(score.offset_ms)
+    return None if score.offset_ms is None or no_offset(score) else abs(score.offset_ms)
 
 
 def _finite(value: float | None) -> float | None:

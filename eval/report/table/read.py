@@ -12,7 +12,8 @@ from typing import Any
 
 from lipscore.errors import MissingError, UsageError
 from lipscore.eval.store.cells import text_of
-from lipscore.eval.store.records import Record, read_records
+from lipscore.eval.store.records import Record, latest_of, read_records
+from lipscore.eval.store.scores_file import quote_name
 from lipscore.eval.store.signature import Signature, difference, parse
 from lipscore.types import VideoScore
 
@@ -72,7 +73,8 @@ def read_results(name: str, folder: Path) -> Results:
 
     Raises:
         MissingError: the folder holds no scores.jsonl, or it cannot be read.
-        UsageError: its records were made with different settings, and its run.json does not say which count.
+        UsageError: its records were made with different settings, and its run.json does not say which count; or two of
+            its videos have one name.
     """
     path = folder / "scores.jsonl"
     if not path.is_file():
@@ -84,14 +86,17 @@ def read_results(name: str, folder: Path) -> Results:
     records = _of_one_run(records, folder)
     if not records:
         raise MissingError(f"{path}: holds no record; score something first")
-    last = {record.score.name: record for record in records}
+    last = _by_name(records, folder)
     newest = records[-1]
     floor = _json(folder / FLOOR_FILE)
     current = floor.get("signature") == newest.score.signature  # else it is of an earlier run with other settings
-    floors = {
-        str(video["name"]): {key: float(video[key]) for key in ("lse_d", "lse_c") if video.get(key) is not None}
-        for video in (floor.get("videos", []) if current else [])
-    }
+    try:
+        floors = {
+            str(video["name"]): {key: float(video[key]) for key in ("lse_d", "lse_c") if video.get(key) is not None}
+            for video in (floor.get("videos", []) if current else [])
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MissingError(f"{folder / FLOOR_FILE}: is no floor ({error!r}); write it again, or delete it") from error
     scores = {key: record.score for key, record in last.items()}
     return Results(name, folder, scores, newest.score.signature, newest.settings, floors)
 
@@ -106,6 +111,25 @@ def _of_one_run(records: Sequence[Record], folder: Path) -> list[Record]:
             )
         return [record for record in records if record.settings == latest]
     return list(records)
+
+
+def _by_name(records: Sequence[Record], folder: Path) -> dict[str, Record]:
+    """The last record of each name, which is what pairs videos.
+
+    Raises:
+        UsageError: a name stands for two videos, for example of two runs over different folders.
+    """
+    last: dict[str, Record] = {}
+    for record in latest_of(records):
+        name, video, sha256 = record.score.name, record.score.video, record.score.sha256
+        before = last.get(name, record).score
+        if before.video != video and before.sha256 and sha256 and before.sha256 != sha256:
+            raise UsageError(
+                f"{folder}: holds two videos named {quote_name(name)}, {before.video} and {video}, and videos are "
+                "paired by name; score them in one run, which gives each a name of its own, or into one folder each"
+            )
+        last[name] = record
+    return last
 
 
 def other_noise(signature: str, results: Results) -> str:
@@ -151,7 +175,10 @@ def read_noise(path: Path) -> tuple[dict[str, Band], str]:
     found = content.get("bands")
     if not isinstance(found, dict):
         raise MissingError(f"{source}: holds no noise band; write one with `lipscore noise INPUT --out FOLDER`")
-    bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    try:
+        bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise MissingError(f"{source}: is no noise band ({error!r}); write it again") from error
     return bands, str(content.get("signature", ""))
 
 

@@ -15,6 +15,7 @@ from lipscore.media.container.sniff import looks_like_video
 from lipscore.media.read import VIDEO_SUFFIXES
 
 REFERENCE_FOLDER = "reference"
+NOT_FETCHED = "is a URL, and only `lipscore score` fetches those; fetch it first"
 T = TypeVar("T")
 # Never looked into: sound, pictures and text that lie beside videos (.ogg may be either)
 NO_VIDEO = frozenset(
@@ -43,20 +44,23 @@ class Found:
     url: str = ""
 
 
-def collect(inputs: Sequence[Path], apart: Sequence[Path] = ()) -> list[Found]:
+def collect(inputs: Sequence[Path], apart: Sequence[Path] = (), *, local: bool = False) -> list[Found]:
     """The videos that the inputs name, in their order, those of a folder sorted by path.
 
     A folder means the videos in it and in the folders below, by suffix or, where that says nothing, by the file's first
     bytes; hidden files and folders, its `reference` folder, and folders that are `apart` are left out. A file is taken
     whatever its suffix, and once if named twice. An input that is not there, or a folder that holds no video, is found
-    with a problem.
+    with a problem; so is a URL for a command that fetches none (`local`).
 
     Raises:
         MissingError: there is not one video to score; says what is wrong with each input.
     """
     found: list[Found] = []
     for given in inputs:
-        if url := url_of(given):
+        if (url := url_of(given)) and local:
+            found.append(Found(path_of(url), path_of(url).parent, problem=NOT_FETCHED, url=url))
+            continue
+        if url:
             try:
                 found += [Found(path_of(one), path_of(url).parent, url=one) for one in listed(url)]
             except MediaError as error:
@@ -73,7 +77,8 @@ def collect(inputs: Sequence[Path], apart: Sequence[Path] = ()) -> list[Found]:
     once = {video.url or str(video.path.absolute()): video for video in reversed(found)}
     found = [video for video in found if once.get(video.url or str(video.path.absolute())) is video]
     if all(video.problem for video in found):
-        raise MissingError("nothing to score: " + "; ".join(f"{video.path}: {video.problem}" for video in found))
+        said = (f"{video.url or video.path}: {video.problem}" for video in found)
+        raise MissingError(f"nothing to score: {'; '.join(said)}")
     names = _names(found)
     return [replace(video, name=name) for video, name in zip(found, names, strict=True)]
 
@@ -122,13 +127,13 @@ def _in_folder(folder: Path, apart: Sequence[Path]) -> tuple[list[Path], list[tu
 
 
 def _names(found: Sequence[Found]) -> list[str]:
-    """The stem; where two are equal, the path below the folder; then the path as given; then the whole path."""
+    """The stem; where two are equal, the path below the folder; then the path as given; then the whole path or URL."""
     forms = [
         (
             video.path.stem or str(video.path),
             str(video.path.relative_to(video.folder)) if video.path != video.folder else str(video.path),
             str(video.path),
-            str(video.path.absolute()),
+            video.url or str(video.path.absolute()),
         )
         for video in found
     ]

@@ -6,6 +6,7 @@ offset. If no offset stands out, the answer is `unknown`: another recording's so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
@@ -25,6 +26,7 @@ from lipscore.eval.stop import Stop
 from lipscore.eval.tools.longrange.answers import answer_of, drift_of, trace_of, without_drift
 from lipscore.eval.tools.longrange.detection import Detection, FoundTrack, Narrow
 from lipscore.eval.trace import Trace
+from lipscore.media import notes as media_notes
 from lipscore.media import read
 from lipscore.media.files.scratch import scratch
 from lipscore.metrics import lse
@@ -174,6 +176,7 @@ class _Search:
         self._narrow: dict[int, SyncPass] = {}
         self._ends: dict[int, tuple[int, int]] = {}
         self._notes: tuple[str, ...] = ()
+        self._silent = False
 
     def through(self, info: MediaInfo, folder: Path) -> None:
         """Run every face track's crops through the towers.
@@ -195,11 +198,13 @@ class _Search:
             tracks = [steadied(track) for track in found]
             crops = cut_tracks(frames, tracks, protocol.crop_scale)
             lengths = dict(enumerate(tracks))
+        self._silent = media_notes.silent(pcm)
         with watch.stage("embed"):
             sound = Sound(self._towers, mfcc(pcm), len(pcm))
         for index, chunk, last in watch.each("crops", crops):
             if index not in self._wide:
-                self._open(index, lengths[index], sound, pcm, info.n_frames)
+                # of a file that is the crop itself, as many frames as it has at FRAME_RATE
+                self._open(index, lengths[index], sound, pcm, math.ceil(round(info.duration_s * FRAME_RATE, 3)))
             with watch.stage("embed"):
                 self._wide[index].feed(chunk)
                 self._motions[index].feed(chunk)
@@ -237,10 +242,13 @@ class _Search:
         """The detection, completed with the results."""
         reach, limit = self._options.max_offset, self._options.min_confidence
         totals = {index: one.total() for index, one in self._wide.items()}
-        if all(is_still(motion.value) for motion in self._motions.values()):
-            return replace(
-                done, reason="no speech-like motion: no mouth in the video moves", notes=done.notes + self._notes
-            )
+        nothing = ""
+        if self._silent:
+            nothing = "no audible speech: the audio is silent"
+        elif all(is_still(motion.value) for motion in self._motions.values()):
+            nothing = "no speech-like motion: no mouth in the video moves"
+        if nothing:
+            return replace(done, reason=nothing, notes=done.notes + self._notes)
         steps = self._by_second()
         drift, sums = drift_of(steps, limit), sum(totals.values(), ShiftSums.none(reach))
         if drift is not None and drift.steady:

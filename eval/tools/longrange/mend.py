@@ -10,7 +10,7 @@ from pathlib import Path
 from lipscore.errors import UsageError
 from lipscore.eval.options import DetectOptions
 from lipscore.eval.setup import Setup
-from lipscore.eval.tools.fix import ATTEMPTS, Verdict
+from lipscore.eval.tools.fix import ATTEMPTS, Verdict, moved_by
 from lipscore.eval.tools.longrange.detect import detect
 from lipscore.eval.tools.longrange.detection import Detection, drift_sentence
 from lipscore.media import edit
@@ -69,15 +69,12 @@ def mend(
         shift, left = 0, offset
         for _ in range(ATTEMPTS):
             shift += left
-            copied = edit.shift_audio(path, moved, Fraction(shift, FRAME_RATE))
+            shifted = edit.shift_audio(path, moved, Fraction(shift, FRAME_RATE))
             after = detect(moved, same_boxes, options, on_stage=on_stage)
             left = after.offset or 0
             if abs(left) != 1 or shift + left == 0:
                 break
-        did = (
-            f"moved the audio {abs(shift) * 1000 // FRAME_RATE} ms {'later' if shift > 0 else 'earlier'} "
-            f"({'copied' if copied else 'encoded'})"
-        )
+        did = moved_by(Fraction(shift, FRAME_RATE), shifted)
         if after.offset is None:
             trouble = f"the result is {after.status} ({after.reason})"
         else:

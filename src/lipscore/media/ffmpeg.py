@@ -13,7 +13,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +35,7 @@ MEASURED = "7.0.2-static"  # the build that every claim of equality was measured
 ONE_DECODER = ("-threads", "1")
 # The static build loads the host's gconv modules for a text in an MPEG-TS, and dies where glibc is another one's
 NO_GCONV = {"GCONV_PATH": "/lipscore-loads-no-gconv-modules"}
-_running: set[subprocess.Popen[bytes]] = set()
+_running: dict[subprocess.Popen[bytes], threading.Thread] = {}  # and the thread that started it
 _LEVEL = re.compile(r"^(?:\[[^\]]*\] )*?\[(?P<level>fatal|error|warning|info|verbose)\] ?")
 _DECODED = re.compile(r"Input stream #0:\d+ \(video\): .*?(\d+) frames decoded(?:; (\d+) decode errors)?")
 _STREAM = re.compile(r"Stream #0:(\d+)\S* (?:Video|Audio): (\w+)(?: \((?!.{4} / 0x)[^)]*\))?(?: \((.{4}) / 0x)?")
@@ -144,7 +145,7 @@ def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         NotScoredError: the time of the video that is being scored is up (`lipscore.media.limits`).
     """
     process = subprocess.Popen([*_dying_along(), *command], env={**os.environ, **NO_GCONV}, **options)
-    _running.add(process)
+    _running[process] = threading.current_thread()
     watch = limits.current()
     try:
         with watch.ending(process.kill) if watch is not None else nullcontext():
@@ -153,7 +154,7 @@ def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         if process.poll() is None:
             process.kill()
         process.wait()
-        _running.discard(process)
+        _running.pop(process, None)
 
 
 @lru_cache(maxsize=1)
@@ -171,10 +172,11 @@ def _dying_along() -> tuple[str, ...]:
     return command if tried.returncode == 0 else ()
 
 
-def stop_all() -> None:
-    """End every FFmpeg that runs for another thread; that thread sees a failure."""
-    for process in tuple(_running):
-        process.kill()
+def stop_all(threads: Collection[threading.Thread] | None = None) -> None:
+    """End every FFmpeg that these threads started, which see a failure; None: every one of this process."""
+    for process, thread in tuple(_running.items()):
+        if threads is None or thread in threads:
+            process.kill()
 
 
 def run_ffmpeg(args: Sequence[str], about: Path) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipscore.media.decode.frames import Decoded
+from lipscore.media.rates import FRAME_RATE
 from lipscore.types import MediaInfo
 
 SILENT = 10 ** (-60 / 20) * 32768  # the largest sample of what is not audible: -60 dBFS
@@ -84,6 +85,26 @@ def streams(info: MediaInfo, *, published: bool) -> str:
         other = info.sound.published if published else info.sound.own
         said = [chosen.seen, chosen.unread, *(f"of the sound, {note}" for note in (other.heard, other.unread) if note)]
     return "; ".join(note for note in said if note)
+
+
+def apart(fps: float, duration_s: float) -> float:
+    """Seconds by which lips and sound are apart at a file's end, where each frame is taken for 1/FRAME_RATE second."""
+    return abs(fps / FRAME_RATE - 1) * duration_s
+
+
+def other_rate(fps: float, duration_s: float) -> str:
+    """Said where that is more than a frame; empty where it is not.
+
+    Args:
+        fps: of the file that a protocol takes at its own rate.
+    """
+    if apart(fps, duration_s) <= 1 / FRAME_RATE:
+        return ""
+    return (
+        f"its {fps:.5g} frames a second are taken for {FRAME_RATE}, as this protocol's original does: at the end, lips "
+        f"and sound are {apart(fps, duration_s):.2f} s apart, so LSE-D, LSE-C and the offset do not measure its sync; "
+        f"bring it to {FRAME_RATE} frames a second first"
+    )
 
 
 def silence(cancelled: bool) -> str:

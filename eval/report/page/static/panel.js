@@ -62,8 +62,9 @@ function curves(record, axes) {
   const y = (value) => bottom + (value - y0) / (y1 - y0) * (top - bottom);
   record.tracks.filter((track) => track.curve.length).forEach((track, index) => {
     const vshift = (track.curve.length - 1) / 2;
-    // column k is the shift k - vshift, and the offset is minus the best shift
-    const points = track.curve.map((value, k) => `${x(vshift - k).toFixed(1)},${y(value).toFixed(1)}`);
+    // column k is the shift k - vshift, and the offset is minus the best shift; null: a short track has none there
+    const points = track.curve.map((value, k) => (value === null ? "" : `${x(vshift - k).toFixed(1)},${y(value).toFixed(1)}`))
+      .filter(Boolean);
     drawn.append(shape("polyline", { points: points.join(" "), class: `curve s-m${index % 6}` }));
     const at = x(track.offset).toFixed(1);
     drawn.append(shape("line", { x1: at, x2: at, y1: top, y2: bottom, class: "curve-mark" }));

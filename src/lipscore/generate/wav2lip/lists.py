@@ -49,7 +49,7 @@ def read_pairs(path: Path, data_root: Path, out: Path, kind: str) -> list[Pair]:
     if kind not in KINDS:
         raise UsageError.about("pairs_kind", kind, f"no such kind; use one of {', '.join(KINDS)}")
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError.about("pairs", path, f"cannot be read ({error})") from error
     layout = KINDS[kind]
