@@ -41,7 +41,6 @@ def run_all(page: Path) -> int:
 
 
 def test_the_examples_of_the_api_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "videos").mkdir()
     monkeypatch.chdir(tmp_path)
     assert run_all(ROOT / "docs" / "api.md") >= 8
 
