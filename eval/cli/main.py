@@ -1,6 +1,6 @@
 """The program `lipscore`: its list of commands, and its exit.
 
-Standard output carries results, standard error everything else. Exit status: 0 all scored, 1 some input not scored, 2
+Results go to standard output, everything else to standard error. Exit status: 0 all scored, 1 some input not scored, 2
 wrong usage, 3 something needed is missing, 130 interrupted. Commands import torch and everything that needs it inside
 their functions, so that --help does not wait for it.
 """
@@ -35,11 +35,11 @@ class _Program(TyperGroup):
     """The program's group of commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an empty argument, which an unset variable in a script leaves: as a path it is the current folder."""
+        """Refuse an empty argument, which comes from an unset variable and, as a path, means the current folder."""
         for place, word in enumerate(args):
             if not word or re.fullmatch("--[a-z-]+=", word):
                 before = " ".join(args[:place]) or "lipscore"
-                say(f"lipscore: an argument is empty, after {before!r}; is a variable of the command not set?")
+                say(f"lipscore: the argument after {before!r} is empty; is a variable in the command not set?")
                 raise typer.Exit(2)
         return super().parse_args(ctx, args)
 
@@ -52,13 +52,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_app = typer.Typer(help="The official weight files: list, fetch, verify.", no_args_is_help=True)
-train_app = typer.Typer(help="Train the built-in model, or the long-range head.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the built-in model (mini), or the long-range head (fcn).", no_args_is_help=True)
 
 
 def main() -> None:
     """The program `lipscore`."""
     nothing = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open for as long as the program runs
-    sys.stdout, sys.stderr = sys.stdout or nothing, sys.stderr or nothing  # None where the caller closed them
+    sys.stdout, sys.stderr = sys.stdout or nothing, sys.stderr or nothing  # None if the caller closed them
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # do not fail on a name that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")

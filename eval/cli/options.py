@@ -57,7 +57,7 @@ QUIET: dict[str, Any] = {
     "annotation": Annotated[
         bool,
         typer.Option(
-            "--quiet", "-q", help="No progress and no table; errors, warnings, --json stay.", rich_help_panel="Output"
+            "--quiet", "-q", help="Print only errors, warnings and what --json prints.", rich_help_panel="Output"
         ),
     ],
 }
@@ -74,7 +74,7 @@ def command(function: F) -> F:
 
 
 def quietable(function: F) -> F:
-    """The same with the flag --quiet, for a command that shows its progress (see `lipscore.eval.cli.output`)."""
+    """`command` with the flag --quiet, for a command that shows its progress (see `lipscore.eval.cli.output`)."""
     return _made(function, quiet=inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, **QUIET))
 
 

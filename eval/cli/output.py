@@ -1,7 +1,7 @@
 """What commands print: results on standard output, everything else on standard error.
 
-Text from outside (names, paths, tags) cannot steer a terminal: control characters are printed as escapes. With --quiet,
-errors, warnings and what --json asks for are printed, and nothing else.
+Text from outside (names, paths, tags) cannot control a terminal: control characters are printed as escapes. With
+--quiet, commands print only errors, warnings and the output of --json.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_quiet() -> bool:
 
 
 def width_of(stream: IO[str]) -> int | None:
-    """The width of the terminal that a stream is, in cells; None if it is no terminal, where nothing is broken."""
+    """The width in cells if the stream is a terminal; None otherwise, where lines are not broken."""
     try:
         terminal = stream.isatty()
     except (AttributeError, ValueError):
@@ -47,7 +47,7 @@ def width_of(stream: IO[str]) -> int | None:
 
 
 def plain(stream: IO[str]) -> bool:
-    """Whether to omit colour and bars: NO_COLOR is set (https://no-color.org), or the stream is no terminal."""
+    """Whether to omit colour and bars: NO_COLOR is set (https://no-color.org), or the stream is not a terminal."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or width_of(stream) is None
 
 
@@ -61,29 +61,29 @@ def visible(text: str) -> str:
 
 
 def say(text: str, *, painted: bool = False) -> None:
-    """An error, a warning or a note on standard error, also with --quiet.
+    """Print an error, a warning or a note on standard error, also with --quiet.
 
     Args:
-        painted: the text brings colours of its own, and what came from outside is visible() in it already.
+        painted: whether the text contains colour codes; its parts from outside must then have passed visible().
     """
     with suppress(OSError, ValueError):  # a full disk or a closed stream behind it is no reason to stop scoring
         print(_encodable(text if painted else visible(text), sys.stderr), file=sys.stderr, flush=True)
 
 
 def tell(text: str, *, painted: bool = False) -> None:
-    """Progress on standard error; nothing with --quiet."""
+    """Print progress on standard error; nothing with --quiet."""
     if not is_quiet():
         say(text, painted=painted)
 
 
 def show(text: str, *, painted: bool = False) -> None:
-    """A result on standard output, for a reader; nothing with --quiet."""
+    """Print a result for a reader on standard output; nothing with --quiet."""
     if not is_quiet():
         emit(text, painted=painted)
 
 
 def emit(text: str, *, painted: bool = False) -> None:
-    """A result on standard output, for a program (--json): also with --quiet.
+    """Print a result for a program (--json) on standard output, also with --quiet.
 
     Raises:
         MissingError: it cannot be written.

@@ -25,7 +25,7 @@ QUIET_SECONDS, REDRAW_SECONDS = 10.0, 0.1  # between two lines of a log, two sta
 
 
 class Lines:
-    """A line per video, for logs and pipes."""
+    """Prints a line per video, for logs and pipes."""
 
     def started(self, job: Job) -> None:
         """Print nothing; the line comes with the result."""
@@ -43,7 +43,7 @@ class Lines:
 
 
 class Quiet(Lines):
-    """Only what went wrong, and what the reader of a video's numbers must know."""
+    """Prints only failures, and warnings about a video's numbers."""
 
     def finished(self, done: int, total: int, record: Record, resumed: bool, seconds: float) -> None:  # noqa: ARG002
         """Print failures and warnings."""
@@ -55,7 +55,7 @@ class Quiet(Lines):
 
 
 class Pace:
-    """How long a run has to go, by what it scored itself: what an earlier run scored took it no time.
+    """Estimates a run's remaining time from the videos that it scored itself, without those of an earlier run.
 
     Args:
         clock: seconds, as time.monotonic.
@@ -67,12 +67,12 @@ class Pace:
         self._scored = self._rest = 0
 
     def finished(self, done: int, total: int, resumed: bool) -> None:
-        """The done-th of total videos has its record."""
+        """Note that `done` of `total` videos have their records."""
         self._scored += not resumed
         self._rest, self._last = total - done, self._clock()
 
     def left(self) -> str:
-        """The time that is left, as "0:12:30 left"; empty as long as nothing can be said of it."""
+        """The remaining time, such as "0:12:30 left"; empty as long as it cannot be estimated."""
         if not self._scored or not self._rest:
             return ""
         seconds = (self._last - self._began) / self._scored * self._rest - (self._clock() - self._last)
@@ -120,7 +120,7 @@ def shown(total: int) -> Iterator[Lines | Live]:
     pace = Pace()
 
     class Left(ProgressColumn):
-        """The time that is left, where something is known of it."""
+        """The remaining time, if it can be estimated."""
 
         def render(self, _: object) -> Text:
             return Text(pace.left(), no_wrap=True)
@@ -137,7 +137,7 @@ def shown(total: int) -> Iterator[Lines | Live]:
 
 
 def finished_line(done: int, total: int, record: Record, resumed: bool, seconds: float) -> str:
-    """What a run says of each video that is done."""
+    """The line about a finished video."""
     return f"[{done}/{total}] {result_line(record)} ({'scored before' if resumed else f'{seconds:.1f} s'})"
 
 
@@ -163,7 +163,7 @@ def result_line(record: Record) -> str:
 
 
 def warnings_of(record: Record) -> list[str]:
-    """What the reader of a video's numbers must know; the record has what is the same for every video of a run."""
+    """The warnings about a video's numbers; notes that are the same for all videos of a run are left out."""
     score, found = record.score, []
     reference = score.reference
     # that there is none is common; one that was named and is not there is not
@@ -222,9 +222,9 @@ def steps_progress() -> Callable[[str, int, int], None]:
 
 
 def left_progress(what: str) -> Callable[[str, int, int], None]:
-    """A progress of one file's stages, with the time that is left of each.
+    """A progress of one file's stages, with the remaining time of each.
 
-    On a terminal in one place, else a line every QUIET_SECONDS.
+    On a terminal, one line is updated; elsewhere, a line is printed every QUIET_SECONDS.
     """
     terminal = not plain(sys.stderr)
     began: dict[str, float] = {}
@@ -244,7 +244,7 @@ def left_progress(what: str) -> Callable[[str, int, int], None]:
 
 
 def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int], None]:
-    """A line for every tenth of each task; on a terminal one line that is updated at every step."""
+    """Prints a line for every tenth of each task; on a terminal, one line that is updated at every step."""
     last_tenth: dict[str, int] = {}
     terminal = not plain(sys.stderr)
 
@@ -258,7 +258,7 @@ def _tenths(text_of: Callable[[str, int, int], str]) -> Callable[[str, int, int]
 
 
 def _in_place(text: str, terminal: bool, last: bool) -> None:
-    """A line of progress: on a terminal over the one before it, else below."""
+    """Print a line of progress: on a terminal over the previous one, elsewhere below it."""
     if not terminal:
         tell(text)
     elif not is_quiet():

@@ -22,7 +22,7 @@ GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 
 def results(records: Sequence[Record], stream: IO[str], colour: bool = False) -> str:
-    """A row per video, as the stream can show it: video, tracks, offset, the scores that some video has, status."""
+    """A row per video, fitted to the stream: video, tracks, offset, the scores that some video has, status."""
     found = [record.score for record in records]
     scores = [one for one in catalogue.averaged(found) if any(one.of(score) is not None for score in found)]
     models = {score.model for score in found if score.status == "ok"}
@@ -57,7 +57,7 @@ def results(records: Sequence[Record], stream: IO[str], colour: bool = False) ->
 
 
 def reproduced(done: Sequence[Comparison], stream: IO[str]) -> str:
-    """A row per published one: ours, the published number and the difference, for LSE-D and LSE-C."""
+    """A row per published row: our number, the published one and the difference, for LSE-D and LSE-C."""
     columns = [
         Column("video", left=True, breaks=True),
         Column("offset", spare=3),
@@ -144,7 +144,7 @@ def weights(weights_dir: Path | None = None) -> tuple[str, bool]:
         complete &= not needed if file is None else file.verified
         lines.append(f"{published.name}: {published.title}, {published.size:,} bytes")
         if file is None and not needed:
-            lines.append(f"    not here; for `lipscore generate`, `lipscore weights fetch {published.name}` gets it")
+            lines.append(f"    not here; `lipscore weights fetch {published.name}` gets it, for `lipscore generate`")
         elif file is None:
             lines.append("    missing; `lipscore weights fetch` gets it")
             lines.append(f"    {by_hand(published, search)}")

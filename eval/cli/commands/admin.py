@@ -30,7 +30,8 @@ def protocols(
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Check this installation: versions, FFmpeg, device, weights, and a rendered clip whose offset is known.
 
-    ok: as measured; WARN: works, but not as measured; FAIL: exit status 1, or 3 where something is missing.
+    Each check is ok, WARN (it works, but differs from what was measured) or FAIL (exit status 1, or 3 if something is
+    missing).
     """
     from lipscore.eval.tools.doctor import examine
 
@@ -43,7 +44,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @command
 def weights_list(weights_dir: WeightsDir = None) -> None:
-    """List the official files, where each was found, and its licence."""
+    """List the official files, the place where each was found, and its licence."""
     from lipscore.eval.cli import tables
 
     show(tables.weights(weights_dir)[0])
@@ -51,7 +52,7 @@ def weights_list(weights_dir: WeightsDir = None) -> None:
 
 @command
 def weights_verify(weights_dir: WeightsDir = None) -> None:
-    """Hash the files; exit 3 if one is missing or is not the published one."""
+    """Check the files' hashes; exit 3 if a file is not the published one, or if one that scoring needs is missing."""
     from lipscore.eval.cli import tables
 
     text, complete = tables.weights(weights_dir)
@@ -60,8 +61,12 @@ def weights_verify(weights_dir: WeightsDir = None) -> None:
 
 
 @quietable
-def weights_fetch(names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None) -> None:
-    """Download the files into the cache and verify them."""
+def weights_fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of the files; default: the two that scoring needs.")
+    ] = None,
+) -> None:
+    """Download official weight files into the cache and verify them."""
     from lipscore.eval.cli.progress import Terminal
     from lipscore.weights import catalogue, fetch
 

@@ -32,7 +32,8 @@ def compare(
     *,
     options: ReferenceOptions,
     fps: Annotated[
-        str | None, typer.Option(help="Frame rate to align at, such as 25 or 30000/1001; default: the reference's.")
+        str | None,
+        typer.Option(help="Frame rate at which frames are paired, such as 25 or 30000/1001; default: the reference's."),
     ] = None,
     per_frame: Annotated[Path | None, typer.Option(help="CSV file for the values of each pair of frames.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -68,13 +69,13 @@ def _rate(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if rate <= 0:
-        raise UsageError(f"--fps {text}: give a number above 0, as 25 or 30000/1001")
+        raise UsageError(f"--fps {text}: give a number above 0, such as 25 or 30000/1001")
     return rate
 
 
 @contextmanager
 def _csv_rows(path: Path | None) -> Iterator[Callable[[FrameScore], None] | None]:
-    """A function that writes one pair's row; the file appears under its name when all rows are written, if any."""
+    """A function that writes one pair's row. The file gets its name once all rows are written; without rows, none."""
     if path is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""`lipscore detect`: one line of JSON or a few lines of text per video, and a table beside the JSON file."""
+"""`lipscore detect`: one line of JSON or a few lines of text per video, and a table next to the JSON file."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def detect(
         Path | None,
         typer.Option("--output", "-o", help="File for the JSON lines; a table is written next to it as .csv."),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each face track and the times too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print each face track and the times.")] = False,
     search: DetectOptions,
     protocol: DetectProtocol,
     models: ModelOptions,
 ) -> None:
-    """Find offsets of several seconds, and drift; exit 1 if a video has no certain offset.
+    """Find offsets of up to several seconds, and drift; exit 1 if a video has no certain offset.
 
     Example: lipscore detect talk.mp4 --json
     """
@@ -118,7 +118,7 @@ def _best(found: Any) -> str:
 
 
 def _check_output(output: Path, inputs: Sequence[Path]) -> None:
-    """The results are never written among the videos.
+    """Check that the results are not written among the videos.
 
     Raises:
         UsageError: the file lies in a folder that is searched, or its table would take its place.
@@ -126,7 +126,7 @@ def _check_output(output: Path, inputs: Sequence[Path]) -> None:
     place = os.path.realpath(output)
     for given in inputs:
         if given.is_dir() and place.startswith(os.path.realpath(given) + os.sep):
-            raise UsageError.about("output", output, f"lies in {given}, which is searched; name a file elsewhere")
+            raise UsageError.about("output", output, f"lies in the input folder {given}; name a file outside it")
     if output.suffix.lower() == ".csv":
         raise UsageError.about(
             "output", output, "gets JSON lines, and a .csv table is written next to it; name it .jsonl"
@@ -134,7 +134,7 @@ def _check_output(output: Path, inputs: Sequence[Path]) -> None:
 
 
 def _write(output: Path, done: Sequence[Detection]) -> None:
-    """The JSON lines and the table of what is done so far, each whole.
+    """Write the JSON lines and the table of the videos so far; each file is replaced as a whole.
 
     Raises:
         MissingError: they cannot be written.
@@ -152,7 +152,7 @@ def _write(output: Path, done: Sequence[Detection]) -> None:
 
 
 def _summary(done: Sequence[Detection]) -> str:
-    """How many have an offset, and what these are like."""
+    """How many videos have an offset, and the mean, deviation and range of the offsets."""
     offsets = [result.offset for result in done if result.offset is not None]
     text = f"{len(offsets)} of {len(done)} videos have an offset"
     if not offsets:

@@ -20,17 +20,23 @@ SCORING = "With --score"
 @quietable
 def generate(
     *,
-    face: Annotated[Path | None, typer.Option(help="Video or still image of the person whose lips shall move.")] = None,
+    face: Annotated[
+        Path | None, typer.Option(help="Video or still image of the person whose lips are to move.")
+    ] = None,
     audio: Annotated[
         Path | None, typer.Option(help="Sound that the lips follow: a sound file, or a video with sound.")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Output file (.mp4, .m4v, .mov, .mkv); with --pairs, a folder.")
     ],
-    checkpoint: Annotated[Path | None, typer.Option(help="File with Wav2Lip's weights, as wav2lip_gan.pth.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File with Wav2Lip's weights, such as wav2lip_gan.pth.")
+    ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="The weights by name: wav2lip, wav2lip-gan or wav2lip-sd-gan; they must be installed."),
+        typer.Option(
+            help="Installed weights by name, instead of --checkpoint: wav2lip, wav2lip-gan or wav2lip-sd-gan."
+        ),
     ] = None,
     pads: Annotated[
         Four | None, typer.Option(metavar=SIDES, help="Pixels added to the detected box; default 0 10 0 0.")
@@ -49,7 +55,7 @@ def generate(
     crop: Annotated[
         Four, typer.Option(metavar=SIDES, help="Crop frames to these rows and columns; -1 means to the edge.")
     ] = (0, -1, 0, -1),
-    resize_factor: Annotated[int, typer.Option(help="Shrink frames by this whole number first.")] = 1,
+    resize_factor: Annotated[int, typer.Option(help="Shrink frames by this whole factor first.")] = 1,
     rotate: Annotated[bool, typer.Option("--rotate", help="Turn frames by 90 degrees clockwise.")] = False,
     static: Annotated[bool, typer.Option("--static", help="Use only the video's first frame.")] = False,
     no_smooth: Annotated[
@@ -64,27 +70,29 @@ def generate(
     ] = None,
     missing: Annotated[
         str,
-        typer.Option(help="What to do about frames without a face: error, keep (leave them unchanged) or interpolate."),
+        typer.Option(help="How to treat frames without a face: error, keep (leave them unchanged) or interpolate."),
     ] = "error",
     same_person: Annotated[
         str,
         typer.Option(
-            help="With --missing keep, how another person's face is told: appearance, fork (as LIpSync does) or off."
+            help="With --missing keep: how to recognise another person: appearance, fork (as LIpSync does) or off."
         ),
     ] = "appearance",
     codec: Annotated[
-        str, typer.Option(help="Codec of the output: original (two lossy ones, as published), h264 or lossless.")
+        str, typer.Option(help="Codec of the output: original (two lossy steps, as published), h264 or lossless.")
     ] = "original",
     face_det_batch_size: Annotated[int | None, typer.Option(help="Frames per call of the detector.")] = None,
     wav2lip_batch_size: Annotated[
         int | None, typer.Option(help="Windows per call of the network; default 8 on a CPU, 64 on a GPU.")
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="File list of Wav2Lip's evaluation scripts; one video per line.")
+        Path | None, typer.Option(help="File list of Wav2Lip's evaluation scripts, with one video per line.")
     ] = None,
     pairs_kind: Annotated[str, typer.Option(help="Kind of that list: lrs, resynced or resynced-tts.")] = "lrs",
     data_root: Annotated[Path, typer.Option(help="Folder that contains the files on the list.")] = Path(),
-    resume: Annotated[bool, typer.Option(help="Keep the videos that an earlier run made, or make them again.")] = True,
+    resume: Annotated[
+        bool, typer.Option(help="Keep the videos of an earlier run (--resume), or generate them again (--no-resume).")
+    ] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace output files that lipscore did not make.")
     ] = False,
@@ -94,7 +102,7 @@ def generate(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     score: Annotated[
-        bool, typer.Option("--score", help="Score the videos that were made, as `lipscore score` does.")
+        bool, typer.Option("--score", help="Score the generated videos, as `lipscore score` does.")
     ] = False,
     protocol: ProtocolOptions,
     score_model: Annotated[
@@ -102,14 +110,19 @@ def generate(
     ] = "auto",
     score_detections: Annotated[
         Path | None,
-        typer.Option(help="Folder with STEM.json: boxes at the protocol's frame rate.", rich_help_panel=SCORING),
+        typer.Option(
+            help="Folder of STEM.json files with face boxes for scoring, at the protocol's frame rate.",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Folder for scores.jsonl, scores.csv and run.json.", rich_help_panel=SCORING)
     ] = None,
     scores_file: Annotated[
         Path | None,
-        typer.Option(help="File that gets a line per face track; default: in --results.", rich_help_panel=SCORING),
+        typer.Option(
+            help="File that gets a line per face track; default: RESULTS/all_scores.txt.", rich_help_panel=SCORING
+        ),
     ] = None,
 ) -> None:
     """Make the lips of a video or of a still image follow a sound, with Wav2Lip.
@@ -117,8 +130,8 @@ def generate(
     Example: lipscore generate --face talk.mp4 --audio speech.wav --checkpoint wav2lip_gan.pth --out lips.mp4 --score
 
     Licence: Wav2Lip's official weights are for research, academic and personal use only, never commercial. lipscore
-    does not contain them, and downloads them only when told to (`lipscore weights fetch wav2lip_gan.pth`). Get the
-    consent of the person shown, and say that the video is generated; the file's tags say so too.
+    does not contain them, and downloads them only on request (`lipscore weights fetch wav2lip_gan.pth`). Get the
+    consent of the person shown, and say that the video is generated. A tag in the output file says so too.
 
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
@@ -147,7 +160,7 @@ def generate(
     )
     if pairs is not None:
         if face is not None or audio is not None:
-            raise UsageError("--pairs: replaces --face and --audio; give one or the other")
+            raise UsageError("--pairs: replaces --face and --audio; give either --pairs or these two")
         jobs = lists.read_pairs(pairs, data_root, out, pairs_kind)
         options = lists.list_options(options, pairs_kind, padding)
     elif face is None or audio is None:
@@ -155,7 +168,7 @@ def generate(
     else:
         jobs = [lists.Pair(face, audio, out)]
     if score_model not in MODELS:
-        raise UsageError.about("score_model", score_model, f"no such choice; use one of {', '.join(MODELS)}")
+        raise UsageError.about("score_model", score_model, f"unknown choice; use one of {', '.join(MODELS)}")
     models = ModelOptions(score_model, weights_dir, allow_unverified, detections=score_detections, device=device)
     scoring = Request(InputOptions(()), protocol, models, output=OutputOptions(results, scores_file))
     if score:

@@ -1,4 +1,4 @@
-"""`lipscore noise INPUT...`: the band inside which differences of scores say nothing."""
+"""`lipscore noise INPUT...`: the band within which differences of scores mean nothing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def noise(
     inputs: Inputs,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for noise.json.")],
-    sample: Annotated[int, typer.Option(help="How many of the videos, drawn by the seed.", min=1)] = 20,
-    seed: Annotated[int, typer.Option(help="Of the drawing.", min=0)] = 0,
+    sample: Annotated[int, typer.Option(help="Number of videos in the sample, which the seed selects.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.", min=0)] = 0,
     protocol: ProtocolOptions,
     models: ModelOptions,
 ) -> None:
-    """Score videos under changes that no viewer sees (codec, size, crop, a frame off): how far do the scores move?
+    """Measure how far scores move under changes that no viewer sees: codec, size, crop, first frame removed.
 
-    Exit 1 where a video cannot be scored as it is.
+    The exit status is 1 if an unchanged video cannot be scored.
 
     Example: lipscore noise videos --sample 20 --out results
     """

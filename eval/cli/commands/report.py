@@ -15,16 +15,16 @@ from lipscore.eval.cli.output import say, show
 def report(
     results: Annotated[
         list[str],
-        typer.Argument(metavar="RESULTS...", help="Folders that `score --out` wrote, each FOLDER or NAME=FOLDER."),
+        typer.Argument(
+            metavar="RESULTS...", help="Folders that `lipscore score --out` wrote, each as FOLDER or NAME=FOLDER."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")],
-    real: Annotated[
-        str | None, typer.Option(help="Name of the result that holds the real videos; it is drawn grey.")
-    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")],
+    real: Annotated[str | None, typer.Option(help="NAME of the results of real videos; they are drawn grey.")] = None,
     pictures: Annotated[
         int,
         typer.Option(
-            help="Number of videos, worst and best, that show the pictures of `score --keep-pictures`.", min=0
+            help="Number of videos, the worst and the best, with pictures from `score --keep-pictures`.", min=0
         ),
     ] = 40,
 ) -> None:

@@ -27,13 +27,16 @@ def average(
     file_b: Annotated[Path | None, typer.Argument(help="A second file to compare with the first, by video.")] = None,
     bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Add a 95 % interval over videos.")] = False,
     mixed: Annotated[
-        bool, typer.Option("--mixed", help="One mean over all folders, protocols and models of a file.")
+        bool, typer.Option("--mixed", help="Make one mean over all folders, protocols and models of a file.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print an object per folder, protocol and model; with two files, per score.")
+        bool,
+        typer.Option(
+            "--json", help="Print a JSON object per folder, protocol and model; with two files, one per score."
+        ),
     ] = False,
 ) -> None:
-    """Average a scores file by folder, protocol and model, or compare two; exit 1 where lines are malformed.
+    """Average a scores file by folder, protocol and model, or compare two files; exit 1 if lines are malformed.
 
     Example: lipscore average ours.txt theirs.txt
     """
@@ -55,7 +58,9 @@ def average(
 
 @command
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `score --out` wrote.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders that `lipscore score --out` wrote.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for scores.jsonl, scores.csv, run.json and all_scores.txt.")
     ],
@@ -82,11 +87,17 @@ def reproduce(
     name: Annotated[str | None, typer.Argument(help="The published result; default: all of them.")] = None,
     videos: Annotated[Path, typer.Option(help="Folder with the videos.")] = Path("eval/data"),
     table: Annotated[Path | None, typer.Option(help="The published CSV; default: VIDEOS/published_scores.csv.")] = None,
-    tolerance: Annotated[float | None, typer.Option(help="Largest difference in LSE that counts as equal.")] = None,
-    audio: Annotated[
-        Path | None, typer.Option(help="With mochabench: folder with each video's speech, as MoChaBench's speeches.")
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Largest difference in LSE that counts as equal; default: set by the published result."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print an object per video, and the summary.")] = False,
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="With mochabench: folder with each video's speech, such as MoChaBench's speeches."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object per video, and one with the summary.")
+    ] = False,
     *,
     models: ModelOptions,
 ) -> None:

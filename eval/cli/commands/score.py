@@ -35,26 +35,26 @@ def score(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file that lists the videos (columns video, audio, reference, name, group), not INPUT.",
+            help="CSV file that lists the videos instead of INPUT (columns video, audio, reference, name, group).",
             rich_help_panel="Input",
         ),
     ] = None,
     audio: Annotated[
         Path | None,
         typer.Option(
-            help="Score against this sound, not the video's own: a file for one video, or a folder matched by name.",
+            help="Score against this sound instead of the video's own: a file (for one video), or a folder.",
             rich_help_panel="Input",
         ),
     ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of reference videos with the inputs' stems; default: INPUT/reference, if it exists.",
+            help="Folder of references, matched by path or stem, or one file; default: INPUT/reference, if it exists.",
             rich_help_panel="Reference",
         ),
     ] = None,
     no_reference: Annotated[
-        bool, typer.Option("--no-reference", help="Compare with no reference.", rich_help_panel="Reference")
+        bool, typer.Option("--no-reference", help="Do not compare with references.", rich_help_panel="Reference")
     ] = False,
     run: RunOptions,
     protocol: ProtocolOptions,
@@ -62,7 +62,10 @@ def score(
     compared: ReferenceOptions,
     output: OutputOptions,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print records on standard output, one per line.", rich_help_panel="Output")
+        bool,
+        typer.Option(
+            "--json", help="Print the records on standard output, one JSON object per line.", rich_help_panel="Output"
+        ),
     ] = False,
     verdict: VerdictOptions,
 ) -> None:
@@ -99,7 +102,7 @@ def _print_json(record: Record) -> None:
 
 
 def report(ran: Ran, out: Path | None, as_json: bool = False) -> None:
-    """The table and the means on standard output, or on standard error where the former carries JSON."""
+    """Print the table and the means on standard output, or on standard error if standard output carries JSON."""
     from lipscore.eval.cli import tables
     from lipscore.eval.report import drift
     from lipscore.eval.run import floor
@@ -145,7 +148,7 @@ def filter_(
     max_abs_offset: Annotated[
         int | None, typer.Option(help="Maximum absolute offset of a good video, in frames.")
     ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the videos; default: symbolic links.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the videos instead of making symbolic links.")] = False,
     keep_all: Annotated[
         bool, typer.Option("--keep-all", help="Write only the results file, without links or copies.")
     ] = False,

@@ -15,18 +15,18 @@ from lipscore.eval.options import ModelOptions, ProtocolOptions
 @command
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any other than loopback needs a token.")
+        str, typer.Option(help="Address to listen on; any address other than loopback needs a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 means any free port.")] = 8000,
-    folder: Annotated[Path | None, typer.Option(help="A folder whose videos can be picked on the page.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder whose videos can be picked on the page.")] = None,
     token: Annotated[
         str,
         typer.Option(
-            envvar="LIPSCORE_TOKEN", help="Token that requests must carry; default: a random one where needed."
+            envvar="LIPSCORE_TOKEN", help="Token that requests must carry; default: a random one if a token is needed."
         ),
     ] = "",
     max_mb: Annotated[int, typer.Option(help="Largest upload, in megabytes.")] = 500,
-    max_seconds: Annotated[float, typer.Option(help="Longest work on a video.")] = 600.0,
+    max_seconds: Annotated[float, typer.Option(help="Time limit for the work on a video, in seconds.")] = 600.0,
     *,
     protocol: ProtocolOptions,
     models: ModelOptions,

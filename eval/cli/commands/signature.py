@@ -1,4 +1,4 @@
-"""`lipscore signature STRING [OTHER]`: read a signature back, or compare two."""
+"""`lipscore signature STRING [OTHER]`: explain a signature, or compare two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def signature(
     text: Annotated[str, typer.Argument(metavar="STRING", help="A signature, as a run prints it.")],
     other: Annotated[str | None, typer.Argument(metavar="OTHER", help="A second one, to compare with.")] = None,
 ) -> None:
-    """Explain a result's signature; with a second one, say what differs: exit 1 where the two are not comparable.
+    """Explain a result's signature; with a second one, say what differs, and exit 1 if the two are not comparable.
 
     Example: lipscore signature 'lipscore:0.2.0|protocol:wav2lip@...'
     """

@@ -1,4 +1,4 @@
-"""`lipscore table NAME=RESULTS...`: the table that papers print, and what its differences are worth."""
+"""`lipscore table NAME=RESULTS...`: the table that papers print, with tests of its differences."""
 
 from __future__ import annotations
 
@@ -17,23 +17,34 @@ def table(
     results: Annotated[
         list[str], typer.Argument(metavar="NAME=RESULTS...", help="A method's name and the folder of its results.")
     ],
-    real: Annotated[str | None, typer.Option(help="Which NAME is real video: the reference of all others.")] = None,
-    groups: Annotated[Path | None, typer.Option(help="CSV of video, language, ...: a table per group as well.")] = None,
+    real: Annotated[
+        str | None, typer.Option(help="NAME of the results of real videos; all others are compared with them.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV file with columns video, language, ...; adds a table per group.")
+    ] = None,
     each_its_own: Annotated[
-        bool, typer.Option("--each-its-own", help="Means over each method's own videos, not those that all share.")
+        bool,
+        typer.Option(
+            "--each-its-own", help="Means over each method's own videos instead of the videos that all have scored."
+        ),
     ] = False,
     allow_mixed: Annotated[
-        bool, typer.Option("--allow-mixed", help="Take results together that were scored differently.")
+        bool, typer.Option("--allow-mixed", help="Accept results that were scored with different settings.")
     ] = False,
     standard: Annotated[
-        str | None, typer.Option(help="Add the share within itu-detectable, itu-acceptable, ebu-r37 or atsc-is191.")
+        str | None,
+        typer.Option(help="Add the share of videos within itu-detectable, itu-acceptable, ebu-r37 or atsc-is191."),
     ] = None,
     noise: Annotated[
-        Path | None, typer.Option(help="What `lipscore noise` wrote: marks differences inside it.")
+        Path | None,
+        typer.Option(help="Folder or file that `lipscore noise` wrote; differences within its band are marked."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or json.")] = "text",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it to this file.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the drawing.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File for the table; default: standard output.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random draws.", min=0)] = 0,
 ) -> None:
     """Compare methods: means with 95 % intervals, best and second, paired tests; pairs videos by name.
 

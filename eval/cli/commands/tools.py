@@ -20,8 +20,12 @@ def combine(
     output_dir: Annotated[
         Path, typer.Option("--output-dir", "-o", help="Folder for the new NAME.mp4; created if absent.")
     ],
-    audio_codec: Annotated[str, typer.Option(help="aac, copy (the audio file's codec), or pcm.")] = "aac",
-    shortest: Annotated[bool, typer.Option("--shortest", help="Cut both to the shorter length.")] = False,
+    audio_codec: Annotated[
+        str, typer.Option(help="Audio codec of the output: aac, copy (the audio file's own), or pcm.")
+    ] = "aac",
+    shortest: Annotated[
+        bool, typer.Option("--shortest", help="Cut the longer of video and audio to the length of the other.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing outputs.")] = False,
 ) -> None:
     """Join the videos of one folder with the audio files of another, by name; exit 1 if a file has no partner."""
@@ -115,7 +119,8 @@ def fix(
         float | None, typer.Option(help="Minimum LSE-C for an offset to be trusted; default: 3.")
     ] = None,
     max_offset: Annotated[
-        int | None, typer.Option(help="Search range of `detect`, in frames to either side; 125 frames are 5 seconds.")
+        int | None,
+        typer.Option(help="Search as `detect` does, up to this many frames in each direction (125 are 5 seconds)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")] = False,
     protocol: ProtocolOptions,
@@ -139,7 +144,7 @@ def fix(
 
 def _check_new(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
-        raise UsageError.about("out", out, "is there already; give --overwrite, or name another file")
+        raise UsageError.about("out", out, "exists already; give --overwrite, or name another file")
 
 
 def _mend(
@@ -152,7 +157,11 @@ def _mend(
 ) -> NoReturn:
     """`fix --max-offset`; ends the program."""
     if min_confidence is not None:
-        raise UsageError.about("min_confidence", min_confidence, "is an LSE-C; with --max-offset, detect decides")
+        raise UsageError.about(
+            "min_confidence",
+            min_confidence,
+            "is a limit for LSE-C, which --max-offset does not use; leave one of the two out",
+        )
     options = DetectOptions(max_offset)
     setup = load_setup(protocol, models)
     from lipscore.eval.tools.longrange.mend import mend

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 def mini(
     clips: Annotated[Path, typer.Option(help="Folder with videos of talking people.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
-    out: Annotated[Path, typer.Option(help="Weight file; the training record goes to the same folder.")],
+    out: Annotated[Path, typer.Option(help="Weight file to write; the training record goes to the same folder.")],
     more: Annotated[
-        Path | None, typer.Option(help="Folder with videos of other generators and of real people, one speaker each.")
+        Path | None,
+        typer.Option(
+            help="Folder with further videos, from other generators or of real people, with one speaker each."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(help="Steps per training; default: those of the shipped weights.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps per training; default: as for the shipped weights.")] = None,
     folds: Annotated[int | None, typer.Option(help="Number of held-out folds for the figures; default: 8.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoints.")] = False,
 ) -> None:
@@ -62,20 +63,20 @@ def mini(
 
 @quietable
 def fcn(
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder of videos of people who talk, in sync.")],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder with videos of talking people, in sync.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The head's file; its training record is written beside it.")
+        Path, typer.Option("--out", "-o", help="Weight file to write; the training record goes to the same folder.")
     ],
-    epochs: Annotated[int, typer.Option(min=1, help="Of each training; 8 files per clip an epoch.")] = 10,
-    lr: Annotated[float, typer.Option(help="Peak of the one-cycle schedule.")] = 3e-3,
-    batch_size: Annotated[int, typer.Option(min=1, help="Files a step.")] = 8,
-    max_offset: Annotated[int, typer.Option(min=16, help="Range, in frames to either side.")] = 125,
-    use_attention: Annotated[bool, typer.Option("--use-attention", help="Let the steps look at one another.")] = False,
-    val_share: Annotated[float, typer.Option(help="Recordings set apart to choose the epoch.")] = 0.25,
-    folds: Annotated[int, typer.Option(min=2, help="Trainings that hold out clips, for the figures.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training; an epoch has 8 files per clip.")] = 10,
+    lr: Annotated[float, typer.Option(help="Learning rate at the peak of the one-cycle schedule.")] = 3e-3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Files per training step.")] = 8,
+    max_offset: Annotated[int, typer.Option(min=16, help="Search range in each direction, in frames.")] = 125,
+    use_attention: Annotated[bool, typer.Option("--use-attention", help="Add self-attention over time.")] = False,
+    val_share: Annotated[float, typer.Option(help="Share of the recordings on which the best epoch is chosen.")] = 0.25,
+    folds: Annotated[int, typer.Option(min=2, help="Number of held-out folds for the figures.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
     *,
     models: ModelOptions,
 ) -> None:
@@ -103,19 +104,21 @@ def fcn(
 
 @quietable
 def evaluate(
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder of videos of people who talk, in sync.")],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder with videos of talking people, in sync.")],
     boxes: Annotated[Path, typer.Option(help="JSON file with their face boxes (docs/measures/model-card.md).")],
-    samples: Annotated[int, typer.Option(min=2, help="Files of each length.")] = 500,
-    max_offset: Annotated[int, typer.Option(min=16, help="Range, in frames to either side.")] = 125,
-    lengths: Annotated[str, typer.Option(help="Of the files, in seconds.")] = "5,10,15",
-    head: Annotated[Path | None, typer.Option(help="A head of `lipscore train fcn`, as one more method.")] = None,
+    samples: Annotated[int, typer.Option(min=2, help="Number of files of each length.")] = 500,
+    max_offset: Annotated[int, typer.Option(min=16, help="Search range in each direction, in frames.")] = 125,
+    lengths: Annotated[str, typer.Option(help="Lengths of the files, in seconds, separated by commas.")] = "5,10,15",
+    head: Annotated[
+        Path | None, typer.Option(help="Weight file that `lipscore train fcn` wrote, to evaluate as a further method.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for the whole report.")] = None,
     readme: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     *,
     models: ModelOptions,
 ) -> None:
-    """Measure the long-range search on files of known offset, made of a folder's clips.
+    """Measure the long-range search on files with known offsets, which are made from a folder's clips.
 
     Example: lipscore evaluate --data-dir clips --boxes boxes.json --report report.json --readme report.md
 
@@ -130,7 +133,7 @@ def evaluate(
     try:
         seconds = tuple(float(length) for length in lengths.split(","))
     except ValueError:
-        raise UsageError.about("lengths", lengths, "give seconds, as 5,10,15") from None
+        raise UsageError.about("lengths", lengths, "give seconds, such as 5,10,15") from None
     if not all(0 < length < 3600 for length in seconds):
         raise UsageError.about("lengths", lengths, "each must be more than 0 and less than an hour")
     embedder, towers = _towers(models)
@@ -145,7 +148,7 @@ def evaluate(
 
 
 def _towers(models: ModelOptions) -> tuple[Embedder, dict[str, str]]:
-    """The towers that are asked for, and their name and SHA-256."""
+    """The towers of the requested model, and their name and SHA-256."""
     from lipscore.eval.setup import load
     from lipscore.eval.tools.longrange.detect import towers_of
     from lipscore.syncnet.protocols import PROTOCOLS
