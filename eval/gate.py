@@ -1,7 +1,7 @@
-"""`--fail-on`: a condition on a record's scores, as "abs(offset_ms) > 60 or lse_c < 4".
+"""`--fail-on`: a condition on a record's scores, such as "abs(offset_ms) > 60 or lse_c < 4".
 
-Python's parser reads the text, and Python never evaluates it. What may stand in it: numbers, names of scores, + - * /,
-abs(), comparisons, and, or, not.
+Python's parser reads the text, but Python never evaluates it. A condition may contain numbers, names of scores,
++ - * /, abs(), comparisons, and, or, not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lipscore.types import VideoScore
 
 BY_CHANCE = (catalogue.OFFSET.name, catalogue.OFFSET_MS.name)  # what a mouth that does not move gives
 LONGEST = 500  # characters: deep nesting would exhaust the stack
-EXAMPLE = "write a condition on scores, as 'abs(offset_ms) > 60 or lse_c < 4'"
+EXAMPLE = "write a condition on scores, such as 'abs(offset_ms) > 60 or lse_c < 4'"
 _ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -39,7 +39,7 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A condition that fails a video where it holds; names: the scores that it asks for."""
+    """A condition; a video that meets it fails. names: the scores that the condition uses."""
 
     text: str
     names: tuple[str, ...]
@@ -47,10 +47,10 @@ class Gate:
 
     @classmethod
     def parse(cls, text: str) -> Gate:
-        """The gate that a text says.
+        """The gate for a condition in text form.
 
         Raises:
-            UsageError: the text is longer than LONGEST, is no condition, or names no score.
+            UsageError: the text is longer than LONGEST, is not a condition, or names no score.
         """
         names: dict[str, None] = {}
         try:
@@ -66,7 +66,7 @@ class Gate:
         return cls(text, tuple(names), holds)
 
     def why(self, score: VideoScore) -> str:
-        """Why this record fails, empty where it does not; a score that it lacks fails it too."""
+        """Why this record fails; empty if it passes. A record that lacks a score of the condition fails too."""
         values = values_of(score)
         missing = [name for name in self.names if name not in values]
         if missing:
@@ -126,7 +126,7 @@ def _condition(node: ast.expr, names: dict[str, None]) -> Callable[[Values], boo
             return all(op(a, b) for op, a, b in zip(compare, numbers, numbers[1:], strict=False))
 
         return chain
-    raise ValueError(f"{ast.unparse(node)!r} is no condition")
+    raise ValueError(f"{ast.unparse(node)!r} is not a condition")
 
 
 def _term(node: ast.expr, names: dict[str, None]) -> Callable[[Values], float]:
@@ -137,7 +137,7 @@ def _term(node: ast.expr, names: dict[str, None]) -> Callable[[Values], float]:
     if isinstance(node, ast.Name):
         name = node.id
         if name not in known_names():
-            raise ValueError(f"{name!r} is no score; the scores are {', '.join(known_names())}")
+            raise ValueError(f"{name!r} is not a score; the scores are {', '.join(known_names())}")
         names[name] = None
         return lambda values: values[name]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -155,4 +155,4 @@ def _term(node: ast.expr, names: dict[str, None]) -> Callable[[Values], float]:
     ):
         argument = _term(node.args[0], names)
         return lambda values: abs(argument(values))
-    raise ValueError(f"{ast.unparse(node)!r} is no number")
+    raise ValueError(f"{ast.unparse(node)!r} is not a number")

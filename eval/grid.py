@@ -20,8 +20,8 @@ Paint = Callable[[int, int, str], str]
 class Column:
     """A column.
 
-    left: aligned left. breaks: its text may be broken over lines. spare: 0 for a column that always stays; of the
-    others, the lowest is left out first.
+    left: whether the text is aligned left. breaks: whether it may be broken over lines. spare: 0 for a column that
+    always stays; of the others, the column with the lowest number is left out first.
     """
 
     title: str
@@ -92,7 +92,7 @@ def _lines(
 
 
 def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, paint: Paint | None) -> list[str]:
-    """Each row as a block: its first cell, then its others with their titles, as many on a line as fit."""
+    """Each row as a block: its first cell, then the others with their titles, as many on a line as fit."""
     lines: list[str] = []
     for place, row in enumerate(rows):
         lines += chop_cells(row[0], width) or [""]

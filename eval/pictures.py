@@ -1,7 +1,7 @@
 """The pictures of a video for a page: six face crops, boxes, confidence over time, cuts and silence.
 
-A record holds numbers only. `lipscore score --keep-pictures` and `lipscore serve` gather these from the trace of a
-scoring, and write or send them as JSON (docs/formats.md).
+A record holds numbers only. `lipscore score --keep-pictures` and `lipscore serve` gather the pictures from a trace, and
+write or send them as JSON (docs/formats.md).
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ def write(out: Path, settings: str, record: VideoScore, pictures: Mapping[str, A
 
 
 def read_kept(out: Path, record: VideoScore, settings: str) -> dict[str, Any] | None:
-    """A video's pictures; None where none were kept, or the file is not whole.
+    """A video's pictures; None if none were kept, or if the file is incomplete.
 
     Raises:
-        MissingError: the file is there and cannot be read.
+        MissingError: the file exists and cannot be read.
     """
     path = place(out, record, settings)
     try:
@@ -106,7 +106,7 @@ def read_kept(out: Path, record: VideoScore, settings: str) -> dict[str, Any] | 
 
 
 def place(out: Path, record: VideoScore, settings: str) -> Path:
-    """Where a video's pictures lie: named after the bytes of the file, the settings and a given sound's bytes."""
+    """The path of a video's pictures, named after the hashes of the file, the settings and a given sound."""
     sound = "" if record.audio is None else f"-{record.audio.sha256[:16]}"
     return out / FOLDER / f"{record.sha256[:16]}-{settings}{sound}.json"
 
@@ -122,7 +122,7 @@ def _track(kept: TracedTrack) -> dict[str, Any]:
 
 
 def _crops(frames: Iterator[Frame], best: TracedTrack, numbers: Sequence[int], rate: float) -> list[dict[str, Any]]:
-    """The face at these frames as JPEGs in base64, with the second that each is from."""
+    """The face at these frames as JPEGs in base64, each with its time in seconds."""
     crops = []
     for number, frame in enumerate(frames):
         if number > numbers[-1]:

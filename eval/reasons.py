@@ -1,4 +1,4 @@
-"""The reasons for videos without a score: what was measured, and which option would change it."""
+"""The reasons why a video has no score, and notes about scores: what was measured, and which option changes it."""
 
 from __future__ import annotations
 
@@ -52,29 +52,29 @@ def too_few_windows(n_samples: int, protocol: Protocol) -> NotScoredError:
     """The error for audio that is too short for a window."""
     return NotScoredError(
         "too_short",
-        f"{n_samples / SAMPLE_RATE:.2f} s of audio beneath the video; "
-        f"{MIN_FRAMES} frames ({MIN_FRAMES / protocol.frame_rate:.2f} s) are the least that can be scored",
+        f"{n_samples / SAMPLE_RATE:.2f} s of audio during the video; "
+        f"scoring needs at least {MIN_FRAMES} frames ({MIN_FRAMES / protocol.frame_rate:.2f} s)",
     )
 
 
 def edge_notes(tracks: Sequence[TrackScore]) -> tuple[str, ...]:
-    """A note where a track's best shift is the first or the last that was tried."""
+    """A note if a track's best shift is the first or the last of the range."""
     edges = sorted({track.offset for track in tracks if track.n_windows and abs(track.offset) == len(track.curve) // 2})
     if not edges:
         return ()
     found = ", ".join(f"{offset:+d}" for offset in edges)
     wider = 2 * max(map(abs, edges))
     return (
-        f"the best shift, {found} frames, lies at the edge of what was tried; the true one may lie beyond: "
+        f"the best shift, {found} frames, lies at the edge of the range; the true one may lie beyond it: try "
         f"--vshift {wider}",
     )
 
 
 def still_notes(tracks: Sequence[TrackScore], estimated: bool) -> tuple[str, ...]:
-    """A note where a track's mouth does not move.
+    """A note if a track's mouth does not move.
 
     Args:
-        estimated: whether the scores are a model's estimates, which such tracks do not get.
+        estimated: whether the model only estimates the scores; such tracks then get the scores of unrelated lips.
     """
     still = [track for track in tracks if track.n_windows and is_still(track.mouth_motion)]
     if not still:

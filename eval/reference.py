@@ -1,4 +1,4 @@
-"""PSNR and SSIM of one video against its reference: find the reference, stream both, and say how they were compared."""
+"""PSNR and SSIM of one video against its reference: read both as streams, and report how they were compared."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class FrameScore:
 
 
 def missing_reference(video: Path, folder: Path, region: Region = "frame") -> ReferenceScore:
-    """What the record says of a video without a reference."""
+    """The record's entry for a video without a reference."""
     return _failed(
         "no_reference",
-        f"{folder}: no video has the path or, alone, the stem of {video.name}",
+        f"{folder}: no reference for {video.name}, neither by its path nor by its stem",
         None,
         region,
     )
@@ -75,15 +75,18 @@ def score_reference(
     """Compare two videos frame by frame, in memory that does not grow with their length.
 
     Args:
+        generated, reference: the two video files.
         fps: the protocol's frame rate, at which the two are aligned; None: the reference's own.
-        tracks: the reference's face tracks at 25 fps, for the regions face and mouth; None: found here.
-        device: where the numbers are computed.
+        tracks: the reference's face tracks at 25 fps, for the regions face and mouth; None: they are searched here.
+        options: alignment, region, resizing and variants; None: the defaults.
+        device: the torch device that computes the numbers.
         pool: the threads that compute them.
         per_frame: called with each pair's values, in order.
-        limits: what each of the two videos may cost.
+        limits: the limits of each of the two videos.
 
     Returns:
-        A score whose status says what is wrong where the two cannot be compared; never raises for a bad file.
+        PSNR and SSIM; if the two cannot be compared, a score without numbers, whose status and reason say why. A file
+        that cannot be read raises no error.
     """
     options = options or ReferenceOptions()
     try:
@@ -170,7 +173,7 @@ def _watched(video: MediaInfo, limits: Limits) -> Watch:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Two regions of one size, uint8[H, W, 3], and where they are to be measured."""
+    """A pair's frame numbers, its two regions of one size, uint8[H, W, 3], and the device that measures them."""
 
     pair: tuple[int, int]
     generated: Frame
@@ -200,7 +203,7 @@ def _fitted(pair: Pair, resize: Resize, tally: _Tally) -> Frame:
 
 
 class _Tally:
-    """The measures of a video, and how many pairs they are over."""
+    """The measures of a video, and the number of pairs that they cover."""
 
     def __init__(self, variants: Sequence[Variant], per_frame: Callable[[FrameScore], object] | None) -> None:
         self.n = self.n_identical = self.without_face = self.too_small = 0
@@ -219,7 +222,7 @@ class _Tally:
             return job, images.squared_error("rgb") == 0, seen
 
     def add(self, job: _Job, identical: bool, seen: dict[str, Any]) -> None:
-        """One pair more, in order."""
+        """Add the next pair, in order."""
         found = {name: self._measures[name].add(saw) for name, saw in seen.items()}
         self._counts.update(seen.keys())
         self.n += 1
@@ -229,7 +232,7 @@ class _Tally:
             self._per_frame(FrameScore(*job.pair, identical, values))
 
     def left_out(self, region: Region) -> list[str]:
-        """What to say of pairs that were not compared."""
+        """The warnings about pairs that were not compared."""
         said = [f"{self.without_face} frames without a face left out"] if self.without_face else []
         if self.too_small:
             said.append(f"{self.too_small} frames left out: the {region} is smaller than {LEAST_SIDE} px")
@@ -239,9 +242,9 @@ class _Tally:
         """The record."""
         if not self.n:
             status = "too_small" if self.too_small else "no_face" if self.without_face else "no_overlap"
-            reason = "not one pair of frames could be compared"
+            reason = "no pair of frames could be compared"
             return _failed(status, f"{reason}: {alignment.warning or 'the two do not overlap'}", reference, region)
-        # a measure that not every pair was large enough for says nothing of the video
+        # a measure is left out if some pair was too small for it
         values = {name: measure.result() for name, measure in self._measures.items() if self._counts[name] == self.n}
         named = catalogue.against_reference(values)
         return ReferenceScore(

@@ -22,9 +22,11 @@ _PROTOCOL = replace(PROTOCOLS["wav2lip"], min_track=12, min_face_size=32)
 def face_tracks(
     video: Path | MediaInfo, pool: Pool, detector: Detector | None = None, *, square: bool = True
 ) -> tuple[Track, ...]:
-    """The face tracks of a video at 25 fps; by default with dlib's detector, which needs no weights.
+    """The face tracks of a video at 25 fps.
 
-    square: as read.frames_at takes it; boxes are in the pixels of those frames.
+    Args:
+        detector: default: dlib's HOG detector, which needs no weight file.
+        square: whether frames are read with square pixels, as `read.frames_at` takes it; boxes are in these pixels.
 
     Raises:
         MediaError: the video cannot be read.
@@ -44,7 +46,7 @@ def face_tracks(
 
 
 class Regions:
-    """Cuts the region from frame i of both videos; if tracks overlap, the longest one decides.
+    """Cuts the region from frame i of both videos; if tracks overlap, the longest one is used.
 
     Args:
         tracks: the reference's face tracks; their frames count at track_fps.

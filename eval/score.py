@@ -90,15 +90,16 @@ def score_video(
 
     Args:
         path: the video file.
+        setup: the protocol, the models and the reference options.
         reference: the reference video for PSNR and SSIM.
-        audio: a file whose sound is scored in place of the video's own, from the first frame on.
+        audio: a file whose sound is scored instead of the video's own; it starts with the first frame.
         name: the video's name in the record; default: its stem.
         sha256: the file's hash, if the caller knows it.
         trace: receives boxes, shots, tracks and curves.
         stop: ends the scoring with Stopped when it is set.
         on_stage: called with the name of each stage that begins: probe, transcode, shots, faces, tracks, crops, embed
             or reference; stages may recur.
-        limits: what the video may cost.
+        limits: the largest time, frames, pixels and audio of the video.
 
     Raises:
         MissingError: FFmpeg is missing, or the temporary folder cannot be written.
@@ -159,7 +160,7 @@ def score_video(
 
 
 def given_sound(path: Path | str) -> GivenSound:
-    """What a record says of the file that a video is scored against.
+    """The record's entry about the sound file that a video is scored against.
 
     Raises:
         MediaError: it cannot be read.
@@ -173,7 +174,7 @@ def score_source(
     """Score frames and samples by the protocol's steps after transcoding.
 
     Args:
-        source: frames at the protocol's frame rate, and int16 samples at 16 kHz that start with the first frame.
+        source: frames at the protocol's frame rate, and int16[N] samples at 16 kHz that start with the first frame.
     """
     stop = stop or Stop()
     watch = Stopwatch(None, stop)
@@ -197,7 +198,7 @@ def _with_tracks(record: VideoScore, tracks: tuple[TrackScore, ...], setup: Setu
 
 
 def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
-    """The record with the notes about the file, and with the length of what decoded where that is known."""
+    """The record with the notes about the file, and with the decoded length if it is known."""
     record = replace(record, notes=record.notes + heed.notes, silent=heed.silent and record.status == "ok")
     if not heed.counts.complete:
         return record
@@ -205,7 +206,7 @@ def _heeding(record: VideoScore, heed: Heed) -> VideoScore:
 
 
 def _through(stop: Stop, stream: Iterable[T]) -> Iterator[T]:
-    """The frames of one pass: broken off where the run is stopped, or the video is over a limit."""
+    """The frames of one pass, which ends with an error if the run is stopped or the video exceeds a limit."""
     guard = current()
     return stop.through(stream if guard is None else guard.frames(stream))
 
@@ -219,7 +220,7 @@ class _Job:
         self.notes: list[str] = []
 
     def open_pass(self, pcm: NDArray[np.int16], n_frames: int) -> SyncPass:
-        """A track's way through the model."""
+        """Start a track's pass through the model."""
         return self.models.sync.open(pcm, n_frames, self.protocol.vshift)
 
 
@@ -235,10 +236,10 @@ def seek(
     """A prepared video's frames, its face tracks, and notes for its record; the trace gets shots and boxes.
 
     Args:
-        path: the video, for detectors that differ from video to video.
+        path: the video, which selects the detector (boxes from files differ between videos).
 
     Raises:
-        NotScoredError: it is too short, has no face or no track, or is over a limit.
+        NotScoredError: the video is too short, has no face or no track, or exceeds a limit.
     """
     protocol = setup.protocol
     frames = FrameSource(lambda: _through(stop, source.frames.packed()), source.frames.unpack)
@@ -259,7 +260,7 @@ def seek(
 
 
 def _score_tracks(source: Source, job: _Job, path: Path = Path()) -> tuple[TrackScore, ...]:
-    """The scores of a prepared video's face tracks; path is for detectors that differ from video to video."""
+    """The scores of a prepared video's face tracks; path selects the detector, as in `seek`."""
     protocol, watch = job.protocol, job.watch
     frames, tracks, notes = seek(source, job.setup, path, job.trace, watch, job.stop)
     job.notes += notes
@@ -334,7 +335,7 @@ class _ThroughFile:
 
 
 def _score_crop(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...]:
-    """The whole file as one track, under a protocol that takes the file itself as the crop."""
+    """Score the whole file as one track, under a protocol that takes the file itself as the crop."""
     with job.watch.stage("transcode"):
         pcm, frames = direct_input(info, job.protocol, heed)
     sync, motion, n_frames = _run_pass(pcm, lambda: chunked(_through(job.stop, frames())), info.n_frames, job)
@@ -348,7 +349,7 @@ def _score_crop(info: MediaInfo, job: _Job, heed: Heed) -> tuple[TrackScore, ...
 def _run_pass(
     pcm: NDArray[np.int16], chunks: Callable[[], Iterator[NDArray[np.uint8]]], n_frames: int, job: _Job
 ) -> tuple[SyncPass, MouthMotion, int]:
-    """A pass over crops that are read from a file, and their number; repeated where another one was expected."""
+    """(the pass, the mouth's motion, the number of crops read); repeats the pass if n_frames was another number."""
     while True:
         sync, motion = job.open_pass(pcm, n_frames), MouthMotion()
         read_ = 0

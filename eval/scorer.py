@@ -1,6 +1,6 @@
 """The Python interface: a Scorer is loaded once and scores files, arrays and folders.
 
-It prints nothing, and writes only to paths that the caller names.
+It prints nothing, and writes only to paths that the caller names and to the temporary folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ Pathlike = Path | str
 
 
 class Scorer:
-    """Scores videos with one protocol and one set of models.
+    """Scores videos with one protocol and one set of models; several threads may share it.
+
+    Args:
+        setup: the protocol, the models and the reference options.
+        models: the options that the models were loaded with; `score_all` finds face boxes by them.
 
     Attributes:
         setup: the protocol, the models and the reference options.
@@ -61,7 +65,7 @@ class Scorer:
             protocol: a protocol's name, a TOML file, or options.
             models: "vgg", "mini" or "auto", or options.
             reference: how videos are compared with their references.
-            changes: fields of the protocol that differ, as {"min_track": 50}.
+            changes: protocol settings to change, such as {"min_track": 50}.
 
         Raises:
             UsageError: an option is wrong.
@@ -92,12 +96,13 @@ class Scorer:
         Args:
             video: the video file.
             reference: the reference video for PSNR and SSIM.
-            audio: a file whose sound is scored in place of the video's own, from the first frame on.
+            audio: a file whose sound is scored instead of the video's own; it starts with the first frame.
             name: the video's name in the record; default: its stem.
             trace: receives boxes, shots, tracks and curves.
 
         Raises:
-            MissingError: the temporary folder cannot be written.
+            MissingError: FFmpeg is missing, or the temporary folder cannot be written.
+            DeviceError: the GPU failed, or has too little memory.
         """
         return stages.score_video(video, self.setup, reference, audio, name=name, trace=trace)
 
@@ -111,13 +116,13 @@ class Scorer:
         name: str = "frames",
         trace: Trace | None = None,
     ) -> VideoScore:
-        """Score frames in memory, for example in a training loop; protocol lipscore-1 without a file.
+        """Score frames in memory, for example in a training loop, under protocol lipscore-1.
 
         Args:
             frames: uint8[T, H, W, 3], RGB.
-            fps: their frame rate.
-            pcm: int16[N] or [N, channels], or float in -1 ... 1; sample 0 belongs to the start of the first frame.
-            sample_rate: in Hz.
+            fps: the frames' rate, in frames per second.
+            pcm: int16[N] or [N, channels], or float in -1 ... 1; sample 0 is at the start of the first frame.
+            sample_rate: of pcm, in Hz.
             name: the name in the record.
             trace: receives boxes, shots, tracks and curves.
 
@@ -126,7 +131,9 @@ class Scorer:
         """
         protocol = self.setup.protocol
         if protocol.transcode != "none" or protocol.direct:
-            raise UsageError.about("protocol", protocol.name, "reads files; load the scorer with lipscore-1 for arrays")
+            raise UsageError.about(
+                "protocol", protocol.name, "reads files only; load the scorer with lipscore-1 to score arrays"
+            )
         stream, samples = source_of(frames, fps, pcm, sample_rate, protocol.frame_rate)
         source = Source(stream, stream.packed, samples)
         return stages.score_source(source, self.setup, name=name, trace=trace)
@@ -142,19 +149,20 @@ class Scorer:
         workers: int | None = None,
         resume: bool = True,
     ) -> Iterator[VideoScore]:
-        """Score files and folders; yields each record as soon as its video is done.
+        """Score files and folders, and yield each record as soon as its video is done.
 
         Args:
             inputs: a video or folder, or several of them.
-            out: the folder for scores.jsonl and scores.csv; None: nothing is written.
+            out: the folder for scores.jsonl and scores.csv; None writes neither.
             reference: the folder of references; default: INPUT/reference, if it exists.
-            audio: the folder of the sounds to score in place of the videos' own; for one video, the file.
+            audio: a folder with the sounds to score instead of the videos' own; for one video, a file.
             scores_file: a file to which a line per face track is appended.
             workers: videos at a time; default: one per core, at most 4.
             resume: reuse the results that `out` already contains.
 
         Raises:
-            MissingError: the inputs contain no video, or `out` cannot be written.
+            UsageError: two files could be the reference, the boxes or the sound of one video.
+            MissingError: the inputs contain no video, or `out` or `scores_file` cannot be written.
         """
         named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         asked = InputOptions(
@@ -192,6 +200,15 @@ def score_video(
     name: str | None = None,
     reference_options: ReferenceOptions | None = None,
 ) -> VideoScore:
-    """Score one video with models from `load_models`; otherwise like `Scorer.score`."""
+    """Score one video with models from `load_models`, as `Scorer.score` does.
+
+    Args:
+        path: the video file.
+        protocol: from `get_protocol`; the models must have been loaded for it.
+        models: from `load_models`.
+        reference_options: how the video is compared with its reference; default: `ReferenceOptions()`.
+
+    The other arguments, the result and the errors are those of `Scorer.score`.
+    """
     setup = Setup(protocol, models, reference_options or ReferenceOptions())
     return stages.score_video(path, setup, reference, audio, name=name)

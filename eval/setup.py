@@ -36,11 +36,10 @@ FAST_STRIDE = 5  # frames; docs/measures/precision.md gives its effect on the nu
 class Models:
     """The networks that `load_models` returns.
 
-    detector_for: returns a video's face detector (boxes from files differ between videos).
-    note: a line for the user about the choice of model, or empty.
-    changed: deviations for speed, and other weights of mini, in the words of the record.
-    mini_weights: the file of mini's weights.
-    pool: the threads that run the networks' batches.
+    sync: the model that compares lips with speech. detector_for: returns a video's face detector (boxes from files
+    differ between videos); detector: its name. weights: the official weight files in use. device: the networks' device.
+    note: a line for the user about the choice of model, or empty. changed: options for speed and other weights of mini,
+    as records name them. pool: the threads that run the networks' batches. mini_weights: the file of mini's weights.
     """
 
     sync: SyncModel
@@ -55,11 +54,11 @@ class Models:
 
     @property
     def estimates(self) -> bool:
-        """Whether the scores are estimates; frames are then read without the originals' JPEGs."""
+        """Whether the scores are estimates; frames are then read without the conversion to JPEG."""
         return self.sync.unrelated is not None
 
     def comparable(self, protocol: Protocol) -> bool:
-        """Whether scores are comparable with published ones: official weights, unchanged protocol, known FFmpeg."""
+        """Whether scores are comparable: official weights, published protocol, exact S3FD and SyncNet, known FFmpeg."""
         official = self.sync.name == "vgg" and all(file.verified for file in self.weights)
         exact = (protocol.direct or self.detector == "s3fd") and not self.changed
         return official and protocol.published and exact and ffmpeg.is_measured()
@@ -72,7 +71,7 @@ class Models:
         )
 
     def weights_record(self) -> list[dict[str, Any]]:
-        """The weight files in use as JSON-ready data: the model's, the built-in one included, then the detector's."""
+        """The weight files in use as JSON-ready data: the model's (also the built-in one's), then the detector's."""
         files: list[dict[str, Any]] = [
             {"name": file.name, "path": str(file.path), "sha256": file.sha256, "verified": file.verified}
             for file in self.weights
@@ -88,7 +87,7 @@ class Models:
 class Setup:
     """A protocol, its models, and the reference options.
 
-    detections: whether face boxes come from files; audio: whose sound is scored, "mixed" only of a whole run.
+    detections: whether face boxes come from files. audio: whose sound is scored; only a whole run can be "mixed".
     """
 
     protocol: Protocol
@@ -118,7 +117,7 @@ class Setup:
 
     @property
     def comparable(self) -> bool:
-        """Whether scores are comparable with published ones; with another sound only where the original takes one."""
+        """Whether scores are comparable with published ones; with a given sound, only if the original takes one."""
         return self.models.comparable(self.protocol) and (self.audio == "own" or self.protocol.takes_sound)
 
     @property
@@ -154,7 +153,7 @@ class Setup:
 
     @property
     def signature(self) -> Signature:
-        """What decides the numbers, as one line that can be pasted and read back; without n."""
+        """The signature: one line that names what decides the numbers, and can be read back; without n."""
         hashes = [str(file["sha256"]) for file in self.models.weights_record()]  # of the model, then of the detector
         compared = self.reference
         shift = f"{compared.align}={compared.max_shift}" if compared.align == "shift" else compared.align
@@ -173,7 +172,7 @@ class Setup:
         )
 
     def options_record(self) -> dict[str, Any]:
-        """All other settings that can change a score, for run.json and the settings hash; FFmpeg's build is one."""
+        """All other settings that can change a score, such as FFmpeg's build, for run.json and the settings hash."""
         return {
             **asdict(self.reference),
             "detections": self.detections,
@@ -200,7 +199,7 @@ class Setup:
         }
 
     def settings(self) -> str:
-        """The hash of everything that decides the numbers except the video's own files; resuming compares it."""
+        """The hash of everything that decides the numbers, except the video's own files; resuming compares it."""
         return settings_hash(self, self.options_record())
 
     def hearing(self, sounds: Collection[object | None]) -> Setup:
@@ -232,9 +231,9 @@ def load_models(
 
     Args:
         model: "vgg" (SyncNet v2 with the official weights), "mini" (the built-in model), or "auto": vgg if its weights
-            are present or can be fetched, else mini. Faces are found by S3FD with vgg and by YuNet with mini,
-            unless the option `detector` names another.
+            are present or can be fetched, else mini. The option `detector` defaults to S3FD for vgg, YuNet for mini.
         protocol: default wav2lip.
+        progress: called with a weight file's name, the bytes that have arrived and its size.
         options: the other fields of `ModelOptions`.
 
     Raises:
@@ -242,7 +241,7 @@ def load_models(
         WeightsError: the model is "vgg" and its weights are missing, or a weight file is not the published one.
 
     Warns:
-        UserWarning: the model is "auto" and the official weights cannot be had, so the built-in model scores.
+        UserWarning: the model is "auto" and the official weights are unavailable, so the built-in model scores.
     """
     models = load(ModelOptions(model=model, **options), protocol or PROTOCOLS["wav2lip"], progress)
     warn_of_estimates(models)
@@ -283,7 +282,7 @@ def load(options: ModelOptions, protocol: Protocol, progress: fetch.Progress | N
             return loader.official(*files)  # files that are there and are not the published ones are an error
     models = loader.built_in(note)
     if models.detector != "s3fd" and (options.fast or options.precision not in (None, "fp32")):
-        idle = "fast and precision change nothing: they are S3FD's and SyncNet v2's, and neither runs"
+        idle = "fast and precision have no effect: they change S3FD and SyncNet v2, and neither of them runs"
         models = replace(models, note="; ".join(filter(None, (models.note, idle))))
     return models
 
@@ -300,15 +299,11 @@ class _Loader:
     progress: fetch.Progress | None
 
     def search(self) -> fetch.Search:
-        """Where weight files are looked for.
-
-        Raises:
-            WeightsError: a folder that is to be searched is not there.
-        """
+        """The folders that are searched for weight files; WeightsError if one of them does not exist."""
         return fetch.Search.from_environment(self.options.weights_dir)
 
     def official_files(self) -> tuple[catalogue.WeightFile, catalogue.WeightFile | None]:
-        """The files of SyncNet v2 and, where it is the detector, of S3FD.
+        """The file of SyncNet v2, and that of S3FD if it is the detector.
 
         Raises:
             WeightsError: a weight file is missing and cannot be fetched.
@@ -349,7 +344,7 @@ class _Loader:
         return self._with_detector(models, kind, s3fd)
 
     def _kind(self, by_default: str) -> str:
-        """The name of the detector that is to be loaded; by_default: the model's own."""
+        """The name of the detector to load; by_default is the model's own detector."""
         if self.options.detections is not None:
             return "given"
         chosen = by_default if self.options.detector == "auto" else self.options.detector
@@ -400,4 +395,4 @@ def _looking(models: Models, detector: Detector) -> Models:
 
 
 def _no_detector(video: Path) -> Detector:
-    raise AssertionError(f"{video}: a direct protocol looks for no face")
+    raise AssertionError(f"{video}: a direct protocol needs no face detector")

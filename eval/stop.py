@@ -1,4 +1,4 @@
-"""The object that ends a run: the run owns it, and every stage checks it."""
+"""The object that stops a run: the run owns it, and every stage checks it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Stopped(BaseException):
-    """The run was stopped while a video was scored; a BaseException, so that no handler takes it for a failure."""
+    """The run was stopped during a video; a BaseException, so that no handler treats it as the video's failure."""
 
 
 class Stop:

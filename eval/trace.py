@@ -23,8 +23,8 @@ class TracedTrack:
     """A scored track.
 
     track: None if the protocol uses the file itself as the crop. scores: the pass's function from a curve to (LSE-D,
-    LSE-C); it can also be applied to the curve of another version of the track. model: the
-    model that scored, which decides the confidence's scale.
+    LSE-C), which also accepts the curve of another version of the track. model: the model that scored, which decides
+    the confidence's scale.
     """
 
     track: Track | None
@@ -37,8 +37,8 @@ class TracedTrack:
     def confidence(self) -> Floats:
         """float32[last_frame - first_frame + 1]: the framewise confidence of each frame.
 
-        A frame takes the value of the window around it; frames at both ends take the nearest window's. A model with
-        distances of its own has one factor for all tracks, so that two faces can be compared.
+        A frame takes the value of the window around it; frames at both ends take that of the nearest window. For a
+        model with distances of its own, one factor scales all tracks, so that two faces can be compared.
         """
         by_window = lse.framewise_confidence(self.curve.distances, self.curve.mean)
         known = np.flatnonzero(~np.isnan(by_window))
@@ -51,8 +51,8 @@ class Trace:
     """Collects intermediate results; `score_video` fills it.
 
     Args:
-        on_crop: called with each track and its crop file (frames and audio) before the file is deleted, under protocols
-            that write crop files.
+        on_crop: under protocols that write crop files, called with each track and its crop file (frames and audio)
+            before the file is deleted.
 
     Attributes:
         faces: the boxes of every frame; None before that stage, or if the protocol needs no faces.

@@ -27,16 +27,18 @@ ESTIMATE_MARK = "~"  # appended to the title if the numbers are estimates
 class Score:
     """A score.
 
-    name: its name in records, files and run.json. It is a field of VideoScore (and of TrackScore for level "track"), or
-        else a key of VideoScore.scores.
-    level: "track": each face track has a value, and the protocol's rule gives the video's; "video": one per video.
+    name: the name in records, files and run.json: a field of VideoScore (and of TrackScore for level "track"), or else
+        a key of VideoScore.scores.
+    title: the name in tables.
+    level: "track" if each face track has a value, from which the protocol's rule computes the video's; "video" if there
+        is one value per video.
     better: "lower", "higher", or "zero" if the sign only gives the direction of the error.
-    unit: the unit of its numbers, or "". form: the format specification for tables.
-    averaged: whether its mean over rows and videos is meaningful.
-    shown: whether tables, files and means include it; False if only a record's `reference` does.
+    unit: the unit of the numbers, or "". form: the format specification for tables.
+    averaged: whether the mean over rows and videos is meaningful.
+    shown: whether tables, files and means include the score; False if only a record's `reference` does.
     variant: for a score against a reference, its exact definition.
-    weights: the weight files that it needs, by their names in weights/catalogue.py.
-    estimated: whether models in ESTIMATING only estimate it.
+    weights: the weight files that the score needs, by their names in weights/catalogue.py.
+    estimated: whether models in ESTIMATING only estimate the score.
     """
 
     name: str
@@ -53,11 +55,11 @@ class Score:
 
     @property
     def has_field(self) -> bool:
-        """Whether every record has a field for it; then every table has a column for it."""
+        """Whether every record has a field for the score; every table then has a column for it."""
         return self.name in VideoScore.__dataclass_fields__
 
     def of(self, score: VideoScore | TrackScore) -> float | None:
-        """Its value in a record or a track, or None."""
+        """The score's value in a record or a track, or None."""
         if self.has_field:
             value: float | None = getattr(score, self.name, None)
             return value
@@ -76,12 +78,12 @@ class Score:
         return format(value, self.form)
 
     def cell(self, value: float | None) -> str:
-        """A value, or "-" where there is none."""
+        """A value formatted as in tables, or "-" for None."""
         return "-" if value is None or math.isnan(value) else self.text(value)
 
     @property
     def arrow(self) -> str:
-        """The direction in which the score is better; empty where that is towards zero."""
+        """An arrow in the direction of better values; empty if zero is best."""
         return {"lower": "↓", "higher": "↑", "zero": ""}[self.better]
 
 
@@ -100,7 +102,7 @@ SCORES: tuple[Score, ...] = (LSE_D, LSE_C, OFFSET, PSNR, SSIM, PSNR_POOLED, OFFS
 
 
 def shown(records: Iterable[VideoScore] = ()) -> tuple[Score, ...]:
-    """The columns for a table of these records: every score with its own field, and the others that a record has."""
+    """The scores for the columns of a table: every score with its own field, and further ones that a record has."""
     held = {name for record in records for name in record.scores}
     return tuple(score for score in SCORES if score.shown and (score.has_field or score.name in held))
 

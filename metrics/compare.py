@@ -1,6 +1,6 @@
-"""How sure a mean or a difference is: intervals, p-values, and a correction for many of them.
+"""The certainty of means and differences: intervals, p-values, and a correction for many comparisons.
 
-Values are one per video; videos are the unit that is drawn anew or swapped, because what is inside one is not
+There is one value per video. Videos are the unit that is resampled or swapped, because values within a video are not
 independent.
 """
 
@@ -18,12 +18,13 @@ from lipscore.metrics.reduce import BATCH_VALUES, RESAMPLES, Interval
 def interval_of_mean(values: Sequence[float], seed: int = 0) -> Interval:
     """A 95 % interval of the mean: the percentile bootstrap, widened for small samples.
 
-    The plain percentile interval of n values is too narrow by about sqrt((n - 1) / n) and by what the normal quantile
-    lacks against Student's. Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), takes wider ones:
+    The plain percentile interval of n values is too narrow by about sqrt((n - 1) / n), and by the ratio of the normal
+    quantile to Student's. Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), uses wider percentiles:
     alpha' / 2 = Phi(-sqrt(n / (n - 1)) * t).
 
     Args:
-        seed: of the drawing; the same seed gives the same interval.
+        values: one per video.
+        seed: the seed of the random draws; the same seed gives the same interval.
     """
     n = len(values)
     if n < 2:
@@ -45,10 +46,11 @@ def interval_of_mean(values: Sequence[float], seed: int = 0) -> Interval:
 
 
 def randomisation_p(differences: Sequence[float], seed: int = 0) -> float:
-    """Two-sided p of paired differences by approximate randomisation: how often swapping pairs gives as large a mean.
+    """Two-sided p of paired differences by approximate randomisation: the share of swaps with as large a mean.
 
-    Noreen, "Computer-Intensive Methods for Testing Hypotheses" (1989). Exact where there are few enough swaps, else
-    from RESAMPLES of them; never 0. NaN for no difference at all.
+    The method is from Noreen, "Computer-Intensive Methods for Testing Hypotheses" (1989). If the number of possible
+    swaps is small, p is exact; otherwise it is estimated from RESAMPLES random swaps. p is never 0, and NaN if there
+    are no differences.
     """
     found = np.asarray(differences, np.float64)
     if len(found) == 0:
@@ -74,7 +76,7 @@ def randomisation_p(differences: Sequence[float], seed: int = 0) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values corrected for how many they are, in their order: Holm (1979); NaN stays and is not counted.
+    """p-values corrected for their number by Holm's method (1979), in their order; NaN stays and is not counted.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

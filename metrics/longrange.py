@@ -1,13 +1,13 @@
-"""The offset of streams that are out of sync by seconds: cosines summed per shift, ranked by the root of their number.
+"""The offset of streams that are out of sync by seconds: cosines are summed per shift and divided by root n.
 
-SyncNet's search takes the shift with the smallest mean distance (`lipscore.metrics.lse`). Over a wide range that finds
-the ends of a file: far shifts have few windows, and the mean of few windows varies most. Under no sync the sum of n
-independent cosines has a deviation that grows with the root of n, so the statistic here is
+SyncNet's search takes the shift with the smallest mean distance (`lipscore.metrics.lse`). Over a wide range, that finds
+the ends of a file: distant shifts have few windows, and the mean of few windows varies most. Without sync, the sum of n
+independent cosines has a deviation that grows with the root of n. The statistic here is therefore
 
     (sum of the shift's cosines - n x mean cosine of all shifts) / sqrt(n),
 
-in units of its own median absolute deviation over the shifts: a z-score of each shift against all others, whose
-deviation no longer depends on the overlap. docs/measures/long-range.md has what it finds and what the plain mean finds.
+in units of its own median absolute deviation over the shifts. It is a z-score of each shift against all others, and its
+deviation does not depend on the overlap. docs/measures/long-range.md compares it with the plain mean.
 
 Shift d pairs lip window i with audio window i + d. An offset is -d: positive where the audio comes before the video.
 """
@@ -35,7 +35,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ShiftSums:
-    """Per shift -reach ... reach: total float64[2 * reach + 1], the cosines' sum; count int64[2 * reach + 1] of them.
+    """For the shifts -reach ... reach: total float64[2 * reach + 1], the sums of cosines; count int64, their numbers.
 
     Sums of parts of a file, or of several faces of one file, add up to the sums of the whole.
     """
@@ -53,7 +53,7 @@ class ShiftSums:
 
     @property
     def reach(self) -> int:
-        """Shifts to either side."""
+        """The largest shift in each direction."""
         return len(self.total) // 2
 
     def moved(self, frames: int) -> ShiftSums:
@@ -66,7 +66,7 @@ class ShiftSums:
 
 
 def unit(rows: Floats) -> Floats:
-    """float32[N, D] -> the same at length 1; a row of length 0 stays so."""
+    """The rows of float32[N, D] scaled to length 1; a row of length 0 stays unchanged."""
     lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
     scaled: Floats = rows / np.maximum(lengths, np.float32(1e-12))
     return scaled
@@ -79,10 +79,10 @@ def cosine_map(lip: Floats, audio: Floats, first: int, reach: int = REACH) -> Fl
         lip: float32[W, D], rows of length 1.
         audio: float32[N, D], rows of length 1.
         first: the audio window at which lip window 0 lies when the shift is 0; any whole number.
-        reach: shifts to either side.
+        reach: the largest shift in each direction.
 
     Returns:
-        float32[W, 2 * reach + 1]; column k has shift k - reach, NaN where there is no such audio window.
+        float32[W, 2 * reach + 1]; column k has shift k - reach, NaN if that audio window does not exist.
     """
     n, width = len(lip), 2 * reach + 1
     start = first - reach
@@ -104,9 +104,9 @@ def sums_of(cosines: Floats) -> ShiftSums:
 
 
 def root_n(sums: ShiftSums, least: int = LEAST) -> Doubles:
-    """The statistic float64[2 * reach + 1] of every shift, in median absolute deviations; NaN under `least` windows.
+    """The statistic float64[2 * reach + 1] of every shift, in median absolute deviations; NaN below `least` windows.
 
-    All zeros where the shifts do not differ (silence, a still picture): no shift stands out.
+    It is 0 everywhere if the shifts do not differ (silence, a still picture), so that no shift stands out.
     """
     n = sums.count
     taking_part = n >= least
@@ -124,12 +124,12 @@ def root_n(sums: ShiftSums, least: int = LEAST) -> Doubles:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """Where a file's sound fits its picture best.
+    """The offset at which a file's sound fits its picture best.
 
-    offset in frames (positive: the audio comes before the video); subframe, the same between frames; z, the statistic
-    there; windows, the overlap there; cosine, how much its mean cosine is above the mean of all shifts; second and
-    second_z, the best offset outside the peak and its statistic (None, NaN where the range has no other); at_edge: the
-    true offset may lie beyond the range.
+    offset: in frames, positive if the audio comes before the video. subframe: the offset between frames. z: the
+    statistic of the offset. windows: its overlap. cosine: by how much its mean cosine exceeds the mean of all shifts.
+    second, second_z: the best offset outside the peak and its statistic (None and NaN if the range has no other).
+    at_edge: whether the true offset may lie beyond the range.
     """
 
     offset: int
@@ -143,10 +143,10 @@ class Peak:
 
 
 def find_peak(sums: ShiftSums, least: int = LEAST, offset: int | None = None) -> Peak | None:
-    """The shift with the largest `root_n`; None where no shift has `least` windows or none stands out.
+    """The shift with the largest `root_n`; None if no shift has `least` windows or none stands out.
 
     Args:
-        offset: describe this offset instead, whatever its rank; None for it where it takes no part.
+        offset: describe this offset instead, whatever its rank; the result is None if it has too few windows.
     """
     score = root_n(sums, least)
     known = ~np.isnan(score)
@@ -174,25 +174,25 @@ def find_peak(sums: ShiftSums, least: int = LEAST, offset: int | None = None) ->
 
 
 def _vertex(left: float, middle: float, right: float) -> float:
-    """Where the parabola through three neighbouring values has its maximum, from the middle: within half a step."""
+    """The position of the maximum of the parabola through three values, from the middle: at most half a step."""
     bend = left - 2 * middle + right
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (left - right) / (2 * bend)))
 
 
 def confidence(peak: Peak, weights: Sequence[float] = FITTED) -> float:
-    """How likely the offset is right to a frame, for the built-in model's towers (docs/measures/long-range.md).
+    """The probability that the offset is right to a frame, for mini's towers (docs/measures/long-range.md).
 
-    A logistic function of the logarithm of z and of z's lead over the best other shift, neither taken below 0.05.
-    Fitted on files of 2.5 to 15 seconds, made of clips of eleven sources; a fifth have another recording's sound.
+    It is a logistic function of the logarithms of z and of z's lead over the best other shift, both at least 0.05. It
+    was fitted on files of 2.5 to 15 seconds, made of clips from eleven sources; a fifth have another recording's sound.
 
     Args:
-        weights: of `confidence_terms`.
+        weights: the weights of `confidence_terms`.
     """
     terms = confidence_terms(peak)
     return 1 / (1 + math.exp(-math.fsum(weight * term for weight, term in zip(weights, terms, strict=True))))
 
 
 def confidence_terms(peak: Peak) -> tuple[float, float, float]:
-    """What `confidence` weighs: 1, log z, and the logarithm of z's lead."""
+    """The terms of `confidence`: 1, log z, and the logarithm of z's lead."""
     lead = 0.05 if math.isnan(peak.second_z) else max(0.05, peak.z - peak.second_z)
     return 1.0, math.log(max(0.05, peak.z)), math.log(lead)

@@ -45,7 +45,7 @@ def mean_curve(distances: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """offset in frames (positive: the audio comes before the video), lse_d and lse_c in embedding units."""
+    """offset: in frames, positive if the audio comes before the video. lse_d, lse_c: in units of embedding distance."""
 
     offset: int
     lse_d: float
@@ -72,8 +72,8 @@ def sync_of(curve: Floats) -> Sync:
 def between_frames(curve: Floats) -> float:
     """The offset of a curve float32[2 * vshift + 1] in frames, with its fraction.
 
-    The lowest point of the parabola through the smallest distance and its two neighbours; the offset itself where one
-    of them is not known.
+    It is the lowest point of the parabola through the smallest distance and its two neighbours, or the whole offset if
+    a neighbour is unknown.
     """
     best = int(np.nanargmin(curve))
     around = curve[max(0, best - 1) : best + 2].astype(np.float64)

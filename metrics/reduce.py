@@ -1,4 +1,4 @@
-"""How tracks become a video; means with their n, confidence intervals over videos, paired comparison of two runs.
+"""Reduce tracks to a video's numbers; means with n, confidence intervals over videos, and comparison of two runs.
 
 Rows of one video are not independent, because its face tracks share speaker, sound and generator. Intervals therefore
 resample videos, not rows: the percentile bootstrap of Efron & Tibshirani (1993), chapter 13, on whole clusters.
@@ -42,8 +42,8 @@ class Interval:
 class Paired:
     """Two runs over the same videos.
 
-    difference: the mean of b - a over the n videos; interval: Student's t interval of it; p: of the sign-flip test that
-    the two do not differ, 1 where there are fewer than two videos.
+    difference: the mean of b - a over the n videos. interval: its Student's t interval. p: the p-value of the sign-flip
+    test that the two do not differ, 1 with fewer than two videos.
     """
 
     n: int
@@ -132,7 +132,7 @@ def _t_interval(differences: Sequence[float]) -> Interval:
 
 
 def _sign_flip(differences: Sequence[float], seed: int) -> float:
-    """The two-sided p value: exact where there are few videos, else over RESAMPLES drawn signs."""
+    """The two-sided p value: exact for few videos, else estimated from RESAMPLES random draws of the signs."""
     if len(differences) < 2 or not any(differences):
         return 1.0
     from scipy import stats

@@ -1,7 +1,7 @@
-"""How far audio may be from video: named limits, and an offset in words.
+"""Named limits for the offset between audio and video, and an offset in words.
 
-Every limit is asymmetric, because sound that comes late is what people know from a distance, and sound that comes early
-is not. Offsets are in milliseconds, positive where the audio comes before the video.
+Every limit is asymmetric: people are used to late sound, because sound from a distance comes late, but not to early
+sound. Offsets are in milliseconds, positive if the audio comes before the video.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """early, late: how many milliseconds the audio may come before and after the video, the limits included."""
+    """early, late: the milliseconds by which the audio may come before and after the video, limits included."""
 
     name: str
     title: str
@@ -39,7 +39,7 @@ STANDARDS: Mapping[str, Standard] = {
 
 
 def words(offset_ms: float) -> str:
-    """An offset for a reader.
+    """An offset in words.
 
     >>> words(119.6), words(-40.2), words(0.3)
     ('audio early by 120 ms', 'audio late by 40 ms', 'audio and video together')

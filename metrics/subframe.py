@@ -1,4 +1,4 @@
-"""The offset between frames, in milliseconds: the vertex of a parabola through the curve's three lowest neighbours.
+"""The offset between frames, in milliseconds: the vertex of the parabola through the curve's minimum and neighbours.
 
 A parabola through the minimum and its two neighbours is the usual estimate between samples (J. O. Smith, "Spectral
 Audio Signal Processing", quadratic interpolation of peaks). docs/commands/table.md has its error on real people.
@@ -18,7 +18,7 @@ MS_PER_SHIFT = 40.0  # a shift moves the audio by four MFCC frames of 10 ms, wha
 def offset_ms(curve: Floats) -> float:
     """The offset of a curve float32[2 * vshift + 1] in milliseconds, positive where the audio comes before the video.
 
-    At the edge of the curve, or beside a shift without a value (NaN), it is that of the best shift itself.
+    At the edge of the curve, or next to a shift without a value (NaN), it is the best shift itself.
 
     Raises:
         ValueError: the curve has no value at all.
@@ -30,7 +30,7 @@ def offset_ms(curve: Floats) -> float:
 
 
 def _vertex(curve: Floats, best: int) -> float:
-    """How far from `best`, in shifts, the lowest point of the parabola lies: within half a shift."""
+    """The distance from `best` to the lowest point of the parabola, in shifts: at most half a shift."""
     if not 0 < best < len(curve) - 1:
         return 0.0
     before, lowest, after = (float(value) for value in curve[best - 1 : best + 2])
@@ -41,7 +41,7 @@ def _vertex(curve: Floats, best: int) -> float:
 
 
 def reduce_ms(tracks: Sequence[TrackScore], most_confident: TrackScore, rule: str) -> float | None:
-    """A video's offset in milliseconds from its tracks, by the protocol's `reduce`; None where a track has none.
+    """A video's offset in milliseconds from its tracks, by the protocol's `reduce`; None if a track has none.
 
     It is the most confident track's, except under mean_offset, where it is the mean.
     """

@@ -1,7 +1,7 @@
 """PCM to MFCCs with python_speech_features' defaults: 13 coefficients, windows of 25 ms, 100 per second.
 
 The numbers equal those of joonson/syncnet_python SyncNetInstance.py (mfcc(audio, sample_rate)). They are computed in
-blocks, so that an hour of speech takes no more working memory than a minute.
+blocks, so that an hour of speech needs no more working memory than a minute.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCK = 6000  # MFCC frames per block: one minute
 
 
 def mfcc(pcm: NDArray[np.int16]) -> Floats:
-    """int16[N] at 16 kHz -> float32[M, 13], M = 1 + ceil((N - 400) / 160); the last window is padded with zeros."""
+    """The MFCCs of int16[N] at 16 kHz: float32[M, 13], M = 1 + ceil((N - 400) / 160); zeros pad the last window."""
     total = 1 + max(0, -(-(len(pcm) - WINDOW) // HOP))
     blocks = []
     for first in range(0, total, BLOCK):

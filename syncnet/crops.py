@@ -37,7 +37,7 @@ class CropPath:
 
     @staticmethod
     def of(track: Track) -> CropPath:
-        """Median-filtered over 13 frames, with zeros beyond both ends like scipy.signal.medfilt."""
+        """A track's path, median-filtered over 13 frames, with zeros beyond both ends as in scipy.signal.medfilt."""
         x1, y1, x2, y2 = track.boxes_xyxy.T
         half = np.maximum(x2 - x1, y2 - y1) / 2
         smooth = (median_filter(s, SMOOTHING, mode="constant") for s in (half, (x1 + x2) / 2, (y1 + y2) / 2))
@@ -50,7 +50,7 @@ class CropPath:
 
 
 def _window(frame: Frame, half: float, x: float, y: float, crop_scale: float) -> Frame:
-    """The part that the original cuts from a grey-padded frame, computed without padding the whole frame."""
+    """The window that the original cuts from a grey-padded frame, computed without padding the whole frame."""
     pad = int(half * (1 + 2 * crop_scale))
     x, y = x + pad, y + pad
     rows = slice(int(y - half), int(y + half * (1 + 2 * crop_scale)))
@@ -143,12 +143,12 @@ class CropFile:
         self._video.unlink()
 
     def pcm(self) -> NDArray[np.int16]:
-        """The audio as SyncNet's script reads it: int16[N] at 16 kHz."""
+        """The crop file's audio as SyncNet's script reads it: int16[N] at 16 kHz."""
         options = [*SYNC_OPTIONS[self._protocol.crop_audio], "-ac", "1", "-ar", str(SAMPLE_RATE)]
         return read.pcm_pipe(self.path, options)
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """The frames as SyncNet's script reads them: each one as a JPEG of FFmpeg's default quality."""
+        """The frames uint8[n, 224, 224, 3] BGR as SyncNet's script reads them, as JPEGs of FFmpeg's default quality."""
         return chunked(read.decode_jpeg(data) for data in read.jpeg_pipe(self.path))
 
 

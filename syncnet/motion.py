@@ -1,10 +1,10 @@
-"""Whether the mouth of a face track moves at all: a photograph, a frozen face or an empty picture has no lip sync.
+"""Measure whether the mouth of a face track moves: a photograph, a frozen face or an empty picture has no lip sync.
 
-Two crops a fifth of a second apart are brought over each other by an affine map, a gain and a level (least squares over
-the lower face, Gauss-Newton on two scales, as in Lucas and Kanade, "An iterative image registration technique", 1981).
-What is then left in the mouth is what a moving camera, a zoom, a box that jumps or a change of light does not explain.
-It is measured from the pixels alone, so that it does not depend on a sync model. docs/measures/motion.md has what real
-and still faces give.
+Two crops a fifth of a second apart are aligned by an affine map, a gain and a level (least squares over the lower face,
+Gauss-Newton on two scales, as in Lucas and Kanade, "An iterative image registration technique", 1981). This removes the
+changes that a moving camera, a zoom, a jumping box or a change of light causes. The measure is the remaining difference
+in the mouth. It uses the pixels alone, so it does not depend on a sync model. docs/measures/motion.md has the values of
+real and still faces.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ class MouthMotion:
 
     @property
     def value(self) -> float | None:
-        """The change of the mouth per contrast of the face, 0 for a still picture; None for less than LEAST_PAIRS."""
+        """The change of the mouth per contrast of the face, 0 for a still picture; None for fewer than LEAST_PAIRS."""
         return round(float(np.quantile(self._pairs, QUANTILE)), 4) if len(self._pairs) >= LEAST_PAIRS else None
 
 
 def is_still(motion: float | None) -> bool:
-    """Whether a track's `value` says that its mouth does not move; not where nothing is known."""
+    """Whether a track's `value` says that its mouth does not move; False for None."""
     return motion is not None and motion < STILL
 
 
 def lower_face(crop: Frame) -> Floats:
-    """uint8[224, 224, 3] BGR -> float32[42, 42], grey."""
+    """The lower face of a crop: uint8[224, 224, 3] BGR -> float32[42, 42], grey."""
     grey = cv2.cvtColor(crop[LOWER_FACE], cv2.COLOR_BGR2GRAY)
     reduced = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return cv2.GaussianBlur(reduced, (0, 0), 0.8)  # type: ignore[return-value]
 
 
 def change(before: Floats, after: Floats) -> float:
-    """The root mean square of what differs in the mouths of two lower faces, per contrast of the first."""
+    """The root mean square of the difference in the mouths of two lower faces, per contrast of the first."""
     found = np.zeros(6)
     small = [cv2.resize(cv2.GaussianBlur(face, (0, 0), 1.2), (COARSE, COARSE)) for face in (before, after)]
     found, _, _ = _register(np.asarray(small[0]), np.asarray(small[1]), found, STEPS[0])
@@ -81,16 +81,17 @@ def change(before: Floats, after: Floats) -> float:
 
 @cache
 def _grid(side: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """The columns and rows of a square picture, and the same from -1 to 1."""
+    """The column and row numbers of a square picture, and the same scaled to -1 ... 1."""
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
     return columns, rows, (columns - (side - 1) / 2) / (side / 2), (rows - (side - 1) / 2) / (side / 2)
 
 
 def _register(fixed: Floats, moving: Floats, found: Map, steps: int) -> tuple[Map, Floats, NDArray[np.bool_]]:
-    """Improve an affine map float64[6] from `fixed` to `moving` by so many steps.
+    """Improve an affine map float64[6] from `fixed` to `moving` by `steps` steps.
 
     Returns:
-        The map, what the warped picture with its gain and level leaves of `fixed`, and where it has pixels.
+        (the map, the difference between `fixed` and the warped picture with its gain and level, a mask of the pixels
+        that the warped picture covers).
     """
     side = len(fixed)
     columns, rows, x, y = _grid(side)

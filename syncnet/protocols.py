@@ -61,7 +61,7 @@ FIELDS: dict[str, tuple[str, str]] = {
         f"{JOONSON} run_pipeline.py track_shot",
     ),
     "low_iou": (
-        "after a box with too small an IoU: next_box (try the frame's next box), next_frame (go to the next frame)",
+        "if a box's IoU is too small: next_box (try the frame's next box), next_frame (go to the next frame)",
         f"{JOONSON} run_pipeline.py track_shot; next_frame: {MOCHABENCH} eval-lipsync",
     ),
     "iou_epsilon": ("added to the denominator of the IoU", f"{MOCHABENCH} eval-lipsync"),
@@ -79,11 +79,11 @@ FIELDS: dict[str, tuple[str, str]] = {
     ),
     "vshift": ("largest shift tried in each direction, in frames", f"{JOONSON} demo_syncnet.py --vshift"),
     "batch_size": (
-        "windows per pass through the network, at most 4 on a CPU; does not change the numbers",
+        "windows per pass through the network, at most 4 on a CPU; changes the numbers by rounding only",
         f"{JOONSON} demo_syncnet.py --batch_size",
     ),
     "reduce": (
-        "how a video's scores follow from its tracks: mean, extremes (largest LSE-C and, independently, smallest "
+        "how a video's scores are computed from its tracks: mean, extremes (largest LSE-C and, independently, smallest "
         "LSE-D), mean_offset (means, and the truncated mean offset)",
         f"{WAV2LIP}, rows averaged; extremes: {MOCHABENCH} eval-lipsync; mean_offset: {LATENTSYNC} eval/",
     ),
@@ -132,7 +132,7 @@ class Protocol:
 
     @property
     def takes_sound(self) -> bool:
-        """Whether the original scores a video against a sound of its own choice: MoChaBench's a speech WAV."""
+        """Whether the original takes a sound from another file, as MoChaBench's does with its speech WAV."""
         return self.audio_from == "input" and not self.direct
 
     @property
@@ -142,7 +142,7 @@ class Protocol:
 
     @property
     def published(self) -> bool:
-        """Whether this is an unchanged named protocol from the literature, so that its values can be compared."""
+        """Whether this is an unchanged published protocol, whose values can be compared with published ones."""
         named = PROTOCOLS.get(self.name)
         return named is not None and named.settings == self.settings and named.source != "lipscore"
 
@@ -154,7 +154,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("joonson", "the official pipeline: a result per face track", JOONSON),
         Protocol(
             "wav2lip-lrs",
-            "for files that are face crops already: the whole frame, no face looked for",
+            "for files that are already face crops: the whole frame, without face detection",
             WAV2LIP,
             direct=True,
             transcode="none",
@@ -183,7 +183,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
         Protocol(
             "lipscore-1",
-            "without lossy detours: decoded once, in memory, on the video's clock; for new work, not for comparison",
+            "no lossy intermediate files: decoded once, in memory, by timestamps; for new work, not for comparison",
             "lipscore",
             transcode="none",
             audio_from="clock",
@@ -199,7 +199,7 @@ def get_protocol(name: str) -> Protocol:
     """A protocol by name, or from a TOML file (`inherit = "wav2lip"` and the fields that differ).
 
     Raises:
-        UsageError: there is no such protocol, or the file has an unknown field or an invalid value.
+        UsageError: no protocol has this name, or the file has an unknown field or an invalid value.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -209,7 +209,7 @@ def get_protocol(name: str) -> Protocol:
             "protocol", name, f"no such protocol; use one of {', '.join(PROTOCOLS)}, or a .toml file"
         )
     if path.exists() and not path.is_file():
-        raise UsageError.about("protocol", name, "is no regular file; name a .toml file")
+        raise UsageError.about("protocol", name, "is not a regular file; name a .toml file")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -222,7 +222,7 @@ def get_protocol(name: str) -> Protocol:
     titles = {"name": table.pop("name", path.stem), "about": table.pop("about", f"{inherit}, changed by {path.name}")}
     for title, value in titles.items():
         if not isinstance(value, str) or not value:
-            raise UsageError(f"{name}: {title} = {value!r} is no text; write it in quotes")
+            raise UsageError(f"{name}: {title} = {value!r} is not text; write it in quotes")
     if titles["name"] in PROTOCOLS:
         raise UsageError(f"{name}: name = {titles['name']!r} is taken by a named protocol; give it a name of its own")
     changed = change(PROTOCOLS[inherit], table, where=name)
@@ -257,7 +257,7 @@ def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Proto
         if field == "frame_rate" and value != FRAME_RATE:
             raise UsageError(
                 f"{prefix}frame_rate = {value}: must be {FRAME_RATE}, the rate of SyncNet's window; other rates give "
-                "wrong scores. Leave it out: a video of any rate is brought to it"
+                "wrong scores. Leave it out: videos of any rate are resampled to it"
             )
     notes = tuple(
         f"{field}={value} ({protocol.name}: {getattr(protocol, field)})"
@@ -270,8 +270,8 @@ def change(protocol: Protocol, values: dict[str, Any], where: str = "") -> Proto
 def mean_to_report(protocol: Mapping[str, Any]) -> Literal["rows", "videos"]:
     """Which mean of LSE a protocol's original reports: over its face tracks' rows, or over videos.
 
-    Wav2Lip's scripts average rows. MoChaBench and LatentSync reduce a video's tracks first, and lipscore-1, which has
-    no original, weighs videos alike.
+    Wav2Lip's scripts average rows. MoChaBench and LatentSync reduce a video's tracks first. lipscore-1, which has no
+    original, gives all videos the same weight.
 
     Args:
         protocol: what as_record gives.

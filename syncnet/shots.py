@@ -18,9 +18,9 @@ from lipscore.types import Frame, Shot
 
 
 class _QuickDetector(ContentDetector):  # type: ignore[misc]
-    """ContentDetector with the same scores, to the last bit, in a third of the calls.
+    """ContentDetector with bit-identical scores and a third of the calls.
 
-    Each call into numpy or OpenCV hands the interpreter to another video's thread and has to get it back.
+    Each call into numpy or OpenCV releases the interpreter lock to another video's thread and must acquire it again.
     """
 
     def _calculate_frame_score(
@@ -29,7 +29,7 @@ class _QuickDetector(ContentDetector):  # type: ignore[misc]
         curr_hsv: Sequence[Frame],
         last_hsv: Sequence[Frame],
     ) -> float:
-        """The mean over hue, saturation and value of the mean absolute difference: sums of whole numbers, exact."""
+        """The mean absolute difference, averaged over hue, saturation and value; exact, because sums are integers."""
         deltas = [cv2.norm(now, before, cv2.NORM_L1) / now.size for now, before in zip(curr_hsv, last_hsv, strict=True)]
         return sum(deltas) / 3.0
 

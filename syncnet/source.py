@@ -1,9 +1,9 @@
-"""Steps 1-3 of a protocol: what the input file becomes before a face is looked for.
+"""Steps 1-3 of a protocol: prepare the input file for face detection.
 
 The published protocols transcode the file and turn every frame into a JPEG; `transcode = "none"` decodes once. A model
-whose scores are only estimates does without the JPEGs, which take as long as the transcoding. Frames are read in as
-many passes as the stages need: JPEGs lie on disk between them, decoded frames in memory up to a bound, so that memory
-does not grow with length.
+whose scores are only estimates reads the frames without the conversion to JPEG, which takes as long as the transcoding.
+Each stage that needs the frames reads them in a pass of its own. Between passes, JPEGs are kept on disk, and decoded
+frames in memory up to a limit, so that memory does not grow with length.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ PCM_OPTIONS = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
 
 
 class Heed:
-    """What a reader must know of a video as a protocol read it; known in full once its frames were all read.
+    """Notes about a video as a protocol reads it; they are complete once all frames have been read.
 
-    silent: whether nothing can be heard in what the protocol hears.
+    silent: whether the sound that the protocol reads is inaudible.
     """
 
     def __init__(self, info: MediaInfo, protocol: Protocol) -> None:
@@ -55,7 +55,7 @@ class Heed:
             self._said += notes.late_picture(info)
 
     def heard(self, pcm: NDArray[np.int16], cancelled: bool = False, n_errors: int = 0) -> None:
-        """The audio; under the published protocols the channels are looked at only where the mix is quiet."""
+        """Take note of the audio; under the published protocols, single channels are read only if the mix is quiet."""
         self.silent = notes.silent(pcm)
         if n_errors:
             self._said.append(f"{n_errors} of its audio packets could not be decoded")
@@ -70,11 +70,11 @@ class Heed:
             self._said.append(notes.silence(cancelled and not self._ours))
 
     def decoded(self, counts: Counts | None) -> None:
-        """What FFmpeg decoded of the file."""
+        """Take note of what FFmpeg decoded of the file."""
         self._counted, self._counted_at_all = counts, True
 
     def settle(self) -> None:
-        """Count what decodes where FFmpeg's own count leaves a doubt: the file is decoded once more, by PyAV."""
+        """Count the frames that decode: if FFmpeg's own count leaves a doubt, PyAV decodes the file once more."""
         if not self._counted_at_all or self.counts.complete:
             return
         counted, info = self._counted, self._info
@@ -104,11 +104,11 @@ class Source:
 def prepare(
     info: MediaInfo, protocol: Protocol, folder: Path, heed: Heed | None = None, *, jpegs: bool = True
 ) -> Source:
-    """Transcode where the protocol does, and open what comes out.
+    """Transcode the file if the protocol does, and open the result.
 
     Args:
-        folder: for the transcoded file; the caller deletes it.
-        heed: is told what was read.
+        folder: the folder for the transcoded file; the caller deletes it.
+        heed: receives notes about what was read.
         jpegs: whether each transcoded frame becomes a JPEG, as in the originals; otherwise it is read as it is.
 
     Raises:
@@ -173,10 +173,10 @@ def direct_input(
 
 
 def _from_first_frame(info: MediaInfo) -> Sequence[str]:
-    """FFmpeg's options before a file whose picture, heard with another sound, is to start at 0.
+    """FFmpeg's input options that make the picture start at 0, for a file with a given sound.
 
-    Without them FFmpeg repeats the first frame for as long as the file's own audio had begun earlier. A setpts filter
-    would do it too, but it forgets the frame rate.
+    Without them, FFmpeg repeats the first frame from the start of the file's own audio on. A setpts filter would have
+    the same effect, but it loses the frame rate.
     """
     start = info.published_audio_start_s
     if info.sound is None or start is None or start > -LEAD:
@@ -185,7 +185,7 @@ def _from_first_frame(info: MediaInfo) -> Sequence[str]:
 
 
 def _of_input(info: MediaInfo, *options: str) -> NDArray[np.int16]:
-    """The audio of the file that is heard, as the published protocols read an input file: from its first sample."""
+    """The audio of the file that is heard, from its first sample on, as the published protocols read an input file."""
     heard = info.heard
     return read.pcm_pipe(heard.path, [*map_args(heard.published.audio), *options, *PCM_OPTIONS])
 
@@ -195,4 +195,4 @@ def _need_audio(info: MediaInfo, protocol: Protocol) -> None:
     streams = heard.own if protocol.audio_from == "clock" else heard.published
     if streams.audio is None or heard.sample_rate is None:
         what = "the file" if info.sound is None else f"the sound {heard.path}"
-        raise NotScoredError("no_audio", f"{what} has no audio stream; lips need speech to be compared with")
+        raise NotScoredError("no_audio", f"{what} has no audio stream; scoring needs speech")

@@ -57,7 +57,7 @@ def find_tracks(detections: Sequence[Sequence[Detection]], shots: Sequence[Shot]
 
 
 def _take_chain(remaining: list[list[Detection]], protocol: Protocol) -> list[Detection]:
-    """One pass over a shot: the boxes that link to the first remaining one; they are removed from `remaining`."""
+    """One pass over a shot: removes from `remaining` the boxes that link to the first one, and returns them."""
     chain: list[Detection] = []
     for boxes in remaining:
         position = 0

@@ -1,7 +1,7 @@
-"""SyncNet's window and its rates, all fixed by the network.
+"""SyncNet's window and its rates, which the network fixes.
 
-A window is five video frames at 25 per second, and the twenty MFCC frames at 100 per second of the same 0.2 s of 16 kHz
-audio (Chung and Zisserman 2016, section 2; joonson/syncnet_python SyncNetInstance.py, evaluate).
+A window consists of five video frames at 25 per second, and of the twenty MFCC frames at 100 per second from the same
+0.2 s of 16 kHz audio (Chung and Zisserman 2016, section 2; joonson/syncnet_python SyncNetInstance.py, evaluate).
 """
 
 from lipscore.media.rates import FRAME_RATE, SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""`lipscore score --baseline RESULTS`: which videos of a release are worse than the last one's by more than noise?"""
+"""`lipscore score --baseline RESULTS`: find the videos that are worse than in earlier results by more than noise."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def read(folder: Path, noise: Path | None) -> Baseline:
 
     Raises:
         MissingError: there are no results, or no band.
-        UsageError: its records were made with different settings.
+        UsageError: the baseline's records were made with different settings.
     """
     bands, signature = read_noise(noise or folder)
     return Baseline(read_results("baseline", folder), bands, signature)
 
 
 def judge(records: Sequence[VideoScore], baseline: Baseline, *, allow_mixed: bool = False) -> Judged:
-    """Each video against the baseline's of the same name.
+    """Compare each video with the baseline's video of the same name.
 
     Raises:
         UsageError: this run and the baseline have different settings, and allow_mixed is not set.
@@ -81,14 +81,14 @@ def judge(records: Sequence[VideoScore], baseline: Baseline, *, allow_mixed: boo
 def _verdict(
     before: VideoScore, now: VideoScore, columns: Sequence[Column], bands: Mapping[str, Band]
 ) -> tuple[str, str]:
-    """("worse", "better" or "within", why it is worse): worse in one score is worse."""
+    """("worse", "better" or "within", why it is worse); a video that is worse in one score is worse."""
     worse, better = [], False
     for column in columns:
         was, is_now = column.of(before), column.of(now)
         if was is None:
             continue
         if is_now is None:
-            worse.append(f"{column.title} is no longer there")
+            worse.append(f"{column.title} is missing now")
             continue
         gain, band = column.sign * (is_now - was), bands[column.name].video
         if gain < -band:

@@ -19,7 +19,8 @@ LINE, MARK, GRID = "#145aaa", "#d22828", "#e1e1e1"
 class Chart:
     """A curve y over x; NaN interrupts it.
 
-    mark: the x of a vertical line; dots: mark the points; from_zero: the y axis begins at 0.
+    mark: the x of a vertical line, or None. dots: whether the points are marked. from_zero: whether the y axis begins
+    at 0.
     """
 
     title: str

@@ -21,7 +21,7 @@ LEAST = 3  # the minimum number of pieces for a drift
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A video's drift: seconds (a piece's middle) and offsets of the pieces that count.
+    """A video's drift. seconds, offsets: the middle of each piece that counts, and its offset in frames.
 
     per_minute, low, high: the Theil-Sen slope in frames per minute and its 95 % interval; None for fewer than LEAST
     pieces.
@@ -38,7 +38,8 @@ class Drift:
 def drifts(records: Sequence[VideoScore]) -> list[Drift]:
     """The drift of each video that was scored in pieces; pieces with an LSE-C below TRUSTED do not count.
 
-    The slope is Theil-Sen's, the median of the slopes between all pairs, because a silent piece may have any offset.
+    The slope is the Theil-Sen slope, the median of the slopes between all pairs of pieces: it tolerates single pieces
+    with an arbitrary offset, such as silent ones.
     """
     from scipy.stats import theilslopes  # imported here: it takes half a second, and most runs do not need it
 
@@ -65,7 +66,7 @@ def sentence(drift: Drift) -> str:
     """The drift in words."""
     name = Path(drift.video).name
     if drift.per_minute is None or drift.low is None or drift.high is None:
-        return f"{name}: {len(drift.offsets)} pieces with an LSE-C of {TRUSTED:g} or more: too few to tell a drift"
+        return f"{name}: {len(drift.offsets)} pieces with an LSE-C of {TRUSTED:g} or more: too few to measure drift"
     ends = (
         f"offset {drift.offsets[0]:+d} at {clock(drift.seconds[0])}, "
         f"{drift.offsets[-1]:+d} at {clock(drift.seconds[-1])}, {len(drift.offsets)} pieces"

@@ -1,4 +1,4 @@
-"""`lipscore signature STRING`: what a signature says, line by line, and how it differs from this installation's."""
+"""`lipscore signature STRING`: explain a signature line by line, and compare it with this installation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def explain(signature: Signature) -> list[str]:
 def compare(a: Signature, b: Signature) -> str:
     """Whether two results may be compared, in a sentence."""
     differs = difference(a, b)
-    return f"not comparable: {differs}" if differs else "comparable: the two differ in nothing that moves numbers"
+    return (
+        f"not comparable: {differs}"
+        if differs
+        else "comparable: the two do not differ in anything that changes numbers"
+    )
 
 
 def _known(key: str, value: str) -> str:

@@ -18,10 +18,10 @@ def get_standard(name: str) -> Standard:
     """A standard by name.
 
     Raises:
-        UsageError: there is no such standard.
+        UsageError: no standard has this name.
     """
     if name not in STANDARDS:
-        raise UsageError.about("standard", name, f"no such standard; use one of {', '.join(STANDARDS)}")
+        raise UsageError.about("standard", name, f"unknown standard; use one of {', '.join(STANDARDS)}")
     return STANDARDS[name]
 
 
@@ -33,7 +33,7 @@ def judged(records: Sequence[VideoScore], standard: Standard) -> tuple[str, list
         if why := no_offset(score):
             outside.append(f"{score.name}: cannot be judged by {standard.title}: {why}")
         elif score.offset_ms is None:
-            why = "no offset_ms in its record; score with --no-resume"
+            why = "its record has no offset_ms; score it again with --no-resume"
             outside.append(f"{score.name}: cannot be judged by {standard.title}: {why}")
         elif not standard.within(score.offset_ms):
             outside.append(f"{score.name}: outside {standard.title}: {words(score.offset_ms)}")
@@ -43,7 +43,7 @@ def judged(records: Sequence[VideoScore], standard: Standard) -> tuple[str, list
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Lines: the summary, what is to be warned of, and one for each reason that a video fails."""
+    """Lines of text: the summary, the warnings, and one line for each reason why a video fails."""
 
     summary: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -52,7 +52,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The criteria of a run, read before anything is scored."""
+    """The criteria of a run, read before the first video is scored."""
 
     gates: tuple[Gate, ...]
     standard: Standard | None
@@ -61,10 +61,10 @@ class Judge:
 
     @classmethod
     def prepare(cls, options: VerdictOptions) -> Judge:
-        """The judge that these options ask for.
+        """The judge for these options.
 
         Raises:
-            UsageError: a condition or a standard is none.
+            UsageError: a condition or a standard is invalid.
             MissingError: the baseline or its noise band cannot be read.
         """
         return cls(

@@ -1,1 +1,1 @@
-"""Many videos: what is scored, in which order, on which threads."""
+"""Runs over many videos: which videos are scored, in which order and on which threads."""

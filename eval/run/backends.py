@@ -1,6 +1,6 @@
 """Where a run's videos are scored: on threads of this process (`threads`), or on a cluster (`cluster`).
 
-A backend takes the jobs and gives results; the run alone writes. `Made` is what the records of all its workers share.
+A backend takes jobs and returns results; only the run writes files. `Made` holds what the records of all workers share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ B = TypeVar("B")
 
 
 class Backend(Protocol[B]):
-    """Works through a run's jobs, several at a time."""
+    """Works through a run's jobs, several at a time; B is the type of a result."""
 
     def results(self) -> Iterator[tuple[int, B]]:
         """Yield (the job's index, its result) in the order of completion.
@@ -27,14 +27,14 @@ class Backend(Protocol[B]):
         """
 
     def stop(self) -> list[tuple[int, B]]:
-        """Take no more jobs, break off the running ones, and return all results that were not lost."""
+        """Start no more jobs, stop the running ones, and return all results that are complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What scores are made with, as records and run.json say it; picklable.
+    """The setup behind a run's scores, as records and run.json describe it; picklable.
 
-    blank: a record without numbers; settings, record and signature: those of `Setup`; note: for the user.
+    blank: a record without numbers. settings, record, signature: those of `Setup`. note: a line for the user.
     """
 
     blank: VideoScore
@@ -45,5 +45,5 @@ class Made:
 
     @classmethod
     def of(cls, setup: Setup) -> Made:
-        """What this setup makes."""
+        """The description of this setup."""
         return cls(setup.blank(), setup.settings(), setup.as_record(), setup.signature, setup.models.note)

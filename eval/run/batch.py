@@ -1,4 +1,4 @@
-"""A run: from what is asked for to records in the output folder."""
+"""A run: from a request to records in the output folder."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ AUDIO = Kind("audio", "sound", (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES), tails=("", "_
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run came to, and what it was made with."""
+    """A run's outcome, its counts, and the setup that it was made with."""
 
     outcome: Outcome
     counts: summary.Summary
@@ -64,34 +64,35 @@ class Ran:
 
 
 def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ()) -> Ran:
-    """Score the inputs, into the output folder where there is one.
+    """Score the inputs, and write the results if there is an output folder or a scores file.
 
-    Everything that can be known to be wrong is said before the first video is touched.
+    The options are checked before the first video is read.
 
     Args:
-        command: what run.json says of how the run was started.
+        reporter: receives lines for the user and the progress.
+        command: the command line, for run.json.
 
     Raises:
         LipscoreError: wrong options, or something that is needed is missing.
     """
     if request.output.floor and request.run.shard:
-        raise UsageError("--floor: needs all videos in one run, because each meets another's sound; leave out --shard")
-    if request.run.on != "threads" and request.output.floor:
         raise UsageError(
-            f"--on {request.run.on}: keeps no embeddings to score with others' sound; leave --floor out, or score here"
+            "--floor: needs all videos in one run, because it scores each with another's sound; leave out --shard"
         )
+    if request.run.on != "threads" and request.output.floor:
+        raise UsageError(f"--on {request.run.on}: keeps no embeddings, which --floor needs; leave out --floor or --on")
     started = datetime.now(UTC)
     protocol = request.protocol.resolve()
     jobs = find_jobs(request.inputs, request.models, request.run, protocol, reporter.say)
     if request.inputs.reference is not None and not any(job.reference for job in jobs):
-        reporter.say(f"{request.inputs.reference}: holds a reference of none of the {len(jobs)} videos")
+        reporter.say(f"{request.inputs.reference}: contains no reference for any of the {len(jobs)} videos")
     out, lines_to = request.output.out, request.output.lines_to
     store = None if out is None else RecordStore(out)
     if lines_to is not None:
         check_appendable(lines_to)
     if store is not None:
         for line, problem in store.problems:
-            reporter.say(f"{store.path}, line {line}: {problem}; passed over")
+            reporter.say(f"{store.path}, line {line}: {problem}; skipped")
     with _engine(request, jobs, reporter) as engine:
         made = engine.made
         if made.note:
@@ -115,7 +116,7 @@ def run_batch(request: Request, reporter: Reporter, command: Sequence[str] = ())
 
 
 class Engine(Protocol):
-    """What scores a run's videos."""
+    """The part of a run that scores its videos."""
 
     made: Made
 
@@ -123,11 +124,11 @@ class Engine(Protocol):
         """The work on all jobs."""
 
     def floors(self, outcome: Outcome) -> list[floor.Floor]:
-        """The floors of a run that is over, written to its folder; none where they were not asked for."""
+        """The floors of a finished run, also written to its folder; empty without --floor."""
 
 
 class Threaded:
-    """Threads of this process."""
+    """The engine that scores on threads of this process."""
 
     def __init__(self, request: Request, jobs: Sequence[Job], reporter: Reporter) -> None:
         setup = Setup.load(request.protocol, request.models, request.reference, reporter.fetching)
@@ -178,10 +179,10 @@ def find_jobs(
     protocol: protocols.Protocol,
     say: Callable[[str], object] = lambda _: None,
 ) -> list[Job]:
-    """The videos that a run scores, each with its reference and its boxes, in pieces where that is asked for.
+    """The videos that a run scores, each with its reference, boxes and sound; with --chunk, their pieces.
 
     Args:
-        say: told what the user may not expect.
+        say: called with lines about what the user may not expect.
 
     Raises:
         UsageError: the options contradict each other.
@@ -190,7 +191,7 @@ def find_jobs(
     if inputs.manifest is not None:
         if inputs.inputs or any(one is not None for one in (inputs.reference, inputs.audio, models.detections)):
             raise UsageError(
-                "--manifest: lists the videos itself; leave out INPUT, --reference, --audio and --detections"
+                "--manifest: the file already lists the videos; leave out INPUT, --reference, --audio and --detections"
             )
         jobs = read_manifest(inputs.manifest)
         if not inputs.find_references:
@@ -203,11 +204,11 @@ def find_jobs(
     if run_.chunk is None:
         return jobs
     if any(job.url or job.audio_url for job in jobs):
-        raise UsageError("--chunk: takes local files; fetch the videos first, or leave it out")
+        raise UsageError("--chunk: takes local files only; fetch the videos first, or leave it out")
     if any(job.reference for job in jobs) or inputs.reference is not None:
         if inputs.reference is not None or inputs.manifest is not None:
             raise UsageError("--chunk: takes no references; leave them out, or compare with `lipscore compare`")
-        say(f"--chunk: pieces are compared with no reference; {REFERENCE_FOLDER}/ is left out (--no-reference)")
+        say(f"--chunk: pieces are not compared with references, so {REFERENCE_FOLDER}/ is ignored (--no-reference)")
     jobs = [replace(job, reference=None, reference_folder=None) for job in jobs]
     return [piece for job in jobs for piece in pieces.split(job, run_.chunk, run_.overlap, protocol)]
 
@@ -223,10 +224,11 @@ def scorer_of(
     """The function that scores a job.
 
     Args:
-        on_stage: told a job's name and the stage that it has reached.
-        kept: gets the embeddings of each video; None: they are not kept.
-        keep: is given each whole video's record and its pictures; None: none are gathered.
-        limits: what one video may cost.
+        stop: stops the scoring when it is set.
+        on_stage: called with a job's name and each stage that begins.
+        kept: receives the embeddings of each video; None: they are not kept.
+        keep: called with each whole video's record and its pictures; None: no pictures are gathered.
+        limits: the limits of each video.
     """
 
     def score_job(job: Job, sha256: str) -> VideoScore:
@@ -262,12 +264,12 @@ def scorer_of(
 
 
 def manifest_name(shard: str | None) -> str:
-    """run.json; a shard's own, because shards may share a folder."""
+    """run.json, or the name of a shard's own file, because shards may share a folder."""
     return "run.json" if shard is None else f"run-{shard.replace('/', '-of-')}.json"
 
 
 def _jobs(found: Sequence[Found], inputs: InputOptions, models: ModelOptions) -> list[Job]:
-    """All videos of all shards: which reference is whose must not depend on the shard."""
+    """The jobs of all shards: the choice of references must not depend on the shard."""
     places = {video.folder: _reference_folder(video, inputs) for video in found}
     references: dict[Path, Path] = {}
     for place in dict.fromkeys(place for place in places.values() if place is not None):
@@ -297,7 +299,7 @@ def _sounds(found: Sequence[Found], place: Path | None) -> dict[Path, Path]:
     """The sound of each video that has one in `place`.
 
     Raises:
-        MissingError: there is nothing there, or nothing for any of the videos.
+        MissingError: `place` does not exist, or has no sound for any of the videos.
     """
     if place is None:
         return {}
@@ -306,16 +308,18 @@ def _sounds(found: Sequence[Found], place: Path | None) -> dict[Path, Path]:
         raise UsageError.about("audio", place, problem)
     sounds = partners(found, place, AUDIO)
     if not sounds:
-        problem = f"holds sound for none of the {len(found)} videos; name it after the video, as NAME.wav for NAME.mp4"
+        problem = (
+            f"contains no sound for any of the {len(found)} videos; name it after the video: NAME.wav for NAME.mp4"
+        )
         raise MissingError.about("audio", place, problem)
     return sounds
 
 
 def _lacks_sound(video: Found, place: Path | None, sounds: Mapping[Path, Path]) -> str:
-    """Why a video cannot be scored that has no sound among others that have."""
+    """The reason why a video without a sound in `place` cannot be scored; empty if it has one."""
     if place is None or video.path in sounds:
         return ""
-    return f"no sound for it in {place}; put it there as {expected(video, place, AUDIO)}"
+    return f"{place} has no sound for it; add one as {expected(video, place, AUDIO)}"
 
 
 def _reference_folder(video: Found, inputs: InputOptions) -> Path | None:

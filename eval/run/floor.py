@@ -1,7 +1,7 @@
-"""`lipscore score --floor`: each video's lips with another video's sound, which is what no sync at all scores.
+"""`lipscore score --floor`: score each video's lips with another video's sound, which shows what no sync scores.
 
-A floor is what a file would score whose sound had been swapped for the other's. The lip embeddings of the run are used
-again, so that only the other sound is embedded. They lie in OUT/floor, so a run that goes on need not score again.
+A floor is the score that the file would have with the other video's sound. The run's lip embeddings are reused, so only
+the other sound is embedded. They are kept in OUT/floor, so that a resumed run does not score the videos again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Keeping:
         return self._model.unrelated
 
     def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:
-        """The model's own pass, told to keep.
+        """The model's own pass, which also keeps its lip embeddings.
 
         Raises:
             UsageError: the model embeds no windows.
@@ -77,7 +77,7 @@ class Keeping:
 
     @property
     def tracks(self) -> list[KeptTrack]:
-        """What was kept of each track that has a window."""
+        """The kept embeddings and sound of each track that has a window."""
         return [
             KeptTrack(np.concatenate(opened.kept), pcm, n_frames)
             for opened, pcm, n_frames in self._opened.values()
@@ -96,13 +96,13 @@ class Kept:
         self._folder, self._settings = out / FOLDER, settings
 
     def path(self, score: VideoScore) -> Path:
-        """Where a video's, or a piece's, embeddings lie."""
+        """The path of a video's or a piece's embeddings."""
         piece = [str(second) for second in score.piece or ()]
         sound = [] if score.audio is None else [score.audio.sha256]
         return self._folder / f"{hash_of([self._settings, score.sha256, *piece, *sound])}.npz"
 
     def scoring(self, setup: Setup, score: Callable[[Setup], VideoScore]) -> VideoScore:
-        """Score a video, and keep its embeddings where it has a score.
+        """Score a video, and keep its embeddings if it has a score.
 
         Raises:
             MissingError: they cannot be written.
@@ -118,7 +118,7 @@ class Kept:
         return record
 
     def read(self, score: VideoScore) -> list[KeptTrack]:
-        """A video's tracks; none where they were not kept, or the file is broken."""
+        """A video's tracks; empty if they were not kept, or if the file is damaged."""
         try:
             with np.load(self.path(score)) as found:
                 return [
@@ -131,7 +131,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What a video scores with another's sound; sound: the other's name; above: how much better its own sound does."""
+    """A video's scores with another's sound. sound: the other's name. above: its own sound's lead."""
 
     name: str
     sound: str
@@ -142,13 +142,13 @@ class Floor:
 
 
 def derangement(sounds: Sequence[str], seed: int = SEED) -> list[int]:
-    """For each video another one whose sound is not the same, every one taken once; drawn by the seed.
+    """For each video, the index of another one with a different sound; each index occurs once; drawn by the seed.
 
     Args:
-        sounds: what tells each video's sound apart.
+        sounds: an identifier of each video's sound; equal sounds have equal identifiers.
 
     Raises:
-        UsageError: more than half of the videos have one sound, so that there is no such order.
+        UsageError: more than half of the videos have the same sound, so no such order exists.
     """
     n, most = len(sounds), max(Counter(sounds).values(), default=0)
     if 2 * most > n or n < 2:
@@ -175,10 +175,10 @@ def of_run(
     setup: Setup,
     reporter: Reporter,
 ) -> list[Floor]:
-    """The floor of a run; what an earlier run scored without keeping its embeddings is scored again for them alone.
+    """The floor of a run. Videos that an earlier run scored without keeping embeddings are scored again for them.
 
     Raises:
-        UsageError: as `measure`.
+        UsageError: as in `measure`.
     """
     by_name = {job.name: job for job in jobs}
     lacking = [record.score for record in records if record.score.status == "ok" and not kept.read(record.score)]
@@ -195,7 +195,7 @@ def measure(records: Sequence[Record], kept: Kept, setup: Setup, seed: int = SEE
     """The floor of each scored video whose embeddings were kept.
 
     Raises:
-        UsageError: there are not two videos with different sound.
+        UsageError: no two videos have different sound.
     """
     videos = [record.score for record in records if record.score.status == "ok" and not record.score.silent]
     tracks = {score.name: kept.read(score) for score in videos}
@@ -231,7 +231,7 @@ def _floor(
 
 
 def line(floors: Sequence[Floor], models: Sequence[str]) -> str:
-    """The floor for the reader; models: those that scored, which decide whether it is an estimate."""
+    """The floor as a line of text; models: the models that scored, which decide whether it is an estimate."""
     floor, above = [], []
     for score in (LSE_D, LSE_C):
         title, name = score.title_for(models), score.name

@@ -14,7 +14,7 @@ from lipscore.types import MediaInfo, VideoScore
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a video that is scored on its own: from start for seconds, both at frames; info: of the whole file."""
+    """A part of a video that is scored on its own. start, seconds: at whole frames. info: of the whole file."""
 
     info: MediaInfo
     start: Fraction
@@ -25,11 +25,11 @@ class Piece:
 class Job:
     """A video to score.
 
-    folder: the input that contained it, as it was given, or its group in a manifest; reference: the reference video for
-    PSNR and SSIM; reference_folder: the folder that was searched for it, or None; boxes: the file with the video's face
-    boxes; audio: the file whose sound is scored in place of the video's own; problem: why the path cannot be read, else
-    empty; piece: the part of the video to score, None for all of it; url, reference_url, audio_url: where the three are
-    fetched from, empty for local files: path, reference and audio then only give the name and the suffix.
+    folder: the input that contained it, as it was given, or its group in a manifest. reference: the reference video for
+    PSNR and SSIM. reference_folder: the folder that was searched for it, or None. boxes: the file with the video's face
+    boxes. audio: the file whose sound is scored instead of the video's own. problem: why the path cannot be read, or
+    empty. piece: the part of the video to score; None for the whole video. url, reference_url, audio_url: the URLs of
+    the three files, empty for local files; with a URL, path, reference and audio only give the name and the suffix.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Task:
 
 
 class Progress(Protocol):
-    """Receives the progress of a run; several threads call it."""
+    """Receives the progress of a run; several threads may call it."""
 
     def started(self, job: Job) -> None:
         """A video's scoring begins."""
@@ -78,17 +78,17 @@ class Progress(Protocol):
         """A video has its record, the done-th of total; resumed: from an earlier run."""
 
     def trouble(self, text: str) -> None:
-        """Something the user must see that no record holds."""
+        """Text that the user must see and that no record holds, such as a traceback."""
 
 
 class Reporter(Protocol):
-    """Whom a run speaks to."""
+    """Receives a run's messages for the user."""
 
     def say(self, text: str) -> None:
         """A line for the user."""
 
     def fetching(self, name: str, have: int, size: int) -> None:
-        """Bytes of a weight file that have arrived."""
+        """`have` of the `size` bytes of a weight file have arrived."""
 
     def videos(self, total: int) -> AbstractContextManager[Progress]:
         """The progress over that many videos."""

@@ -1,7 +1,7 @@
-"""`lipscore score --chunk`: long videos piece by piece, each cut exactly at frames.
+"""`lipscore score --chunk`: score long videos in pieces, which are cut exactly at frames.
 
-Each piece is scored as a video of its own, so memory and disk do not grow with the length, a row is written as soon as
-it is there, and an interrupted run goes on with the next piece.
+Each piece is scored as a video of its own. Memory and disk use therefore do not grow with the length, each row is
+written as soon as its piece is scored, and an interrupted run continues with the next piece.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from lipscore.types import Detection, Detector, Frame, MediaInfo, Shot, VideoSco
 def plan(info: MediaInfo, chunk_s: float, overlap_s: float, protocol: Protocol) -> tuple[Piece, ...]:
     """Cut a video's time into pieces of chunk_s seconds, each overlapping the one before it by overlap_s.
 
-    Both are rounded to frames of the video. A rest that is too short for a track goes to the piece before it. A video
-    that one piece holds is not cut: none.
+    Both are rounded to frames of the video. A remainder that is too short for a track is added to the last piece. The
+    result is empty for a video that fits into one piece.
 
     Raises:
         UsageError: the overlap is not smaller than the chunk, or a chunk is too short for a track.
@@ -56,10 +56,10 @@ def plan(info: MediaInfo, chunk_s: float, overlap_s: float, protocol: Protocol) 
 
 
 def split(job: Job, chunk_s: float, overlap_s: float, protocol: Protocol) -> list[Job]:
-    """The jobs of a video's pieces, named NAME@START-END in seconds; the job itself where there is nothing to cut.
+    """The jobs of a video's pieces, named NAME@START-END in seconds; only the job itself if the video is not cut.
 
     Raises:
-        UsageError: as plan() does.
+        UsageError: as in plan().
     """
     if job.problem:
         return [job]
@@ -89,11 +89,11 @@ def score_piece(
     """Score one piece; frame numbers in the record count from the video's start, at the protocol's frame rate.
 
     Args:
-        sha256: of the whole file. The other arguments are those of `score_video`.
+        sha256: the hash of the whole file. The other arguments are those of `score_video`.
 
     Raises:
         MediaError: the piece cannot be cut out.
-        MissingError: as score_video does.
+        MissingError: as in score_video.
     """
     rate = piece.info.fps if setup.protocol.direct else setup.protocol.frame_rate
     first = round(piece.start * rate)

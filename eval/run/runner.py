@@ -1,4 +1,4 @@
-"""Many videos: resume, failures that stay with their video, and a result on disk as soon as its video is done."""
+"""Score many videos: skip what is scored already, contain failures, and write each result as soon as it exists."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lipscore.eval.store.scores_file import append_lines, held_lines, lines_of
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run came to.
+    """A run's outcome.
 
-    records: of the videos that were reached, in the order of the jobs; resumed: how many of them came from an earlier
-    run; interrupted: the exit status of a run that a signal ended, else None.
+    records: those of the videos that the run reached, in the order of the jobs. resumed: how many of them came from an
+    earlier run. interrupted: the exit status of a run that a signal ended, else None.
     """
 
     records: tuple[Record, ...]
@@ -29,14 +29,14 @@ class Outcome:
 
 
 class Run:
-    """Scores every job that has no record yet; iterate to get each as it is done and written.
+    """Scores every job that has no record yet. Iterate over it, and pass each result to `write`.
 
-    What has a record is not scored again; its lines are added to the scores file where they are missing there, or where
-    another run's have taken their place.
+    A job with a record is not scored again; its lines are added to the scores file if they are missing there, or if
+    another run's lines have replaced them.
 
     Args:
         backend: does the work of `lipscore.eval.run.work.Work` on each job.
-        store: where records are kept; None: nowhere, and nothing is resumed.
+        store: keeps the records; None: records are not kept, and nothing is resumed.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Run:
         self.written: dict[int, Done] = {}
 
     def __iter__(self) -> Iterator[tuple[int, Done]]:
-        """Yield (the job's index, what came of it), not yet written; pass each to `write`.
+        """Yield (the job's index, its result), not yet written; pass each to `write`.
 
         Raises:
             LipscoreError: something that every video needs is missing (FFmpeg, the temporary folder).
@@ -62,7 +62,7 @@ class Run:
         return self._backend.results()
 
     def write(self, index: int, done: Done) -> Done:
-        """Write a result: on disk when this returns.
+        """Write a result; it is on disk when this method returns.
 
         Raises:
             MissingError: it cannot be written.
@@ -82,27 +82,27 @@ class Run:
         return self.written[index]
 
     def stop(self) -> None:
-        """Break the run off, and write what had been done."""
+        """Stop the run, and write the results that are complete."""
         for index, done in self._backend.stop():
             # a failure may be an effect of stopping
             if index not in self.written and done.record.score.status not in TRY_AGAIN:
                 self.write(index, done)
 
     def close(self) -> None:
-        """Break off whatever still runs, and write nothing more."""
+        """Stop all running jobs, and write nothing more."""
         self._backend.stop()
 
 
 def run(
     jobs: Sequence[Job], backend: Backend[Done], task: Task, store: RecordStore | None, progress: Progress
 ) -> Outcome:
-    """Score the jobs, and write each result as soon as it is there; a signal ends the run between two writes.
+    """Score the jobs, and write each result as soon as it exists; a signal ends the run between two writes.
 
-    The arguments are those of `Run`. scores.csv is written at the end, also of an interrupted run.
+    The arguments are those of `Run`. scores.csv is written at the end, even if the run was interrupted.
 
     Raises:
-        LipscoreError: something that every video needs is missing, or a result cannot be written. What was scored
-            before is on disk.
+        LipscoreError: something that every video needs is missing, or a result cannot be written. Earlier results are
+            on disk.
     """
     interrupted = None
     under_way = Run(jobs, backend, task, store, progress)

@@ -14,7 +14,7 @@ AGAIN_SECONDS = 2.0
 
 
 class Interrupted(BaseException):
-    """A signal ended the run; not an Exception, so that nothing takes it for a video's failure."""
+    """A signal ended the run; not an Exception, so that no handler treats it as a video's failure."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -48,7 +48,7 @@ class Interruption:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A block that no signal breaks off; one that came meanwhile raises at its end."""
+        """A block that no signal interrupts; a signal that arrives meanwhile raises at its end."""
         self._held = True
         try:
             yield

@@ -1,7 +1,7 @@
-"""Several videos at a time, each on a thread; results come as they are done.
+"""Score several videos at a time, each on its own thread; results come in the order of completion.
 
-Threads are enough: FFmpeg is a process of its own, and OpenCV and torch release the GIL while they work. The batches of
-all videos run on `lipscore.pool`; one video is decoded or cut while another's batches fill it.
+Threads suffice: FFmpeg is a process of its own, and OpenCV and torch release the GIL while they work. The batches of
+all videos run on `lipscore.pool`; one video is decoded or cut while another's batches occupy the pool.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def at_a_time(n_jobs: int, workers: int | None = None, *, gpu: bool = False) -> 
     """How many videos are scored at a time.
 
     Args:
-        workers: as the user wants it; None: a video per core, at most MOST.
-        gpu: the networks run on a GPU: a video per core, because decoding and cutting take the time.
+        workers: the user's number; None: a video per core, at most MOST.
+        gpu: whether the networks run on a GPU; then one video per core, because decoding and cutting take most time.
     """
     most = available_cores() if gpu else min(available_cores(), MOST)
     return max(1, min(workers or most, n_jobs))
@@ -42,10 +42,10 @@ class _Finished(Generic[B]):
 class Threads(Generic[A, B]):
     """Runs `work` on each item, `count` at a time.
 
-    With one at a time it runs in the caller's own thread, so that a signal breaks it off.
+    With one at a time, it runs in the caller's own thread, so that a signal interrupts it.
 
     Args:
-        stop: set by `stop()`; `work` looks at it for every frame, and raises Stopped.
+        stop: set by `stop()`; `work` checks it for every frame, and raises Stopped.
     """
 
     def __init__(self, items: Sequence[A], work: Callable[[A], B], count: int, stop: Stop) -> None:
@@ -74,7 +74,7 @@ class Threads(Generic[A, B]):
             yield done.index, done.result  # type: ignore[misc]
 
     def stop(self) -> list[tuple[int, B]]:
-        """Take no more items, break off the running ones, and return all results there are, in order of completion."""
+        """Start no more items, stop the running ones, and return all complete results, in the order of completion."""
         self._stop.set()
         if self._threads:
             ffmpeg.stop_all(self._threads)  # other runs of this process go on

@@ -1,4 +1,4 @@
-"""What is done for one job: hash its files, look for its record, score it; a failure stays with its video."""
+"""The work on one job: hash its files, look for its record, score it; a failure affects only its own video."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Score = Callable[[Job, str], VideoScore]  # (the job, the SHA-256 of its file) -
 
 
 class Held(Protocol):
-    """The records that there are already; a `RecordStore` is one."""
+    """The existing records, for example a `RecordStore`."""
 
     @property
     def settings_held(self) -> set[str]:
-        """The settings of which there is any record."""
+        """The settings hashes that occur in the records."""
 
     def held(self, key: str, about: tuple[str, str, str] = ("", "", "")) -> Record | None:
-        """A record of that key, that of (path, name, folder) if there is one; None where there is none to go by."""
+        """The record with this key, preferably that of (path, name, folder); None if there is no such record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A job with its record; held: the record of an earlier run, if there is one; seconds: wall time."""
+    """A job with its record. held: the record of an earlier run, or None. seconds: the wall time of the job."""
 
     job: Job
     record: Record
@@ -45,7 +45,7 @@ class Done:
 
 
 class FileHashes:
-    """The SHA-256 of each file of a run, computed once, by whichever thread needs it first."""
+    """The SHA-256 of each file of a run, computed once, by the thread that needs it first."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int, int], str] = {}
@@ -74,12 +74,12 @@ class FileHashes:
 class Work:
     """Scores a job that has no record yet; called from several threads.
 
-    A video that fails, even by an error in lipscore itself (status "error", the traceback goes to progress.trouble),
-    does not stop the others.
+    A video that fails does not stop the others, even if lipscore itself has an error (status "error"; the traceback
+    goes to progress.trouble).
 
     Args:
         score: scores one job.
-        store: the records that there are; None: nothing is resumed.
+        store: the existing records; None: nothing is resumed.
     """
 
     def __init__(self, score: Score, task: Task, store: Held | None, progress: Progress) -> None:
@@ -138,12 +138,12 @@ class Work:
 
 
 def about(job: Job) -> tuple[str, str, str]:
-    """(where the video is, its name, the input that it was found in), as its record has them."""
+    """(the video's path or URL, its name, the input that contained it), as in its record."""
     return job.where, job.name, job.folder
 
 
 def record_key(settings: str, sha256s: Sequence[str], piece: Piece | None = None) -> str:
-    """What a record was made of: the settings hash, the SHA-256 of video, reference, boxes and sound, the piece."""
+    """A record's key: a hash of the settings hash, the SHA-256 of video, reference, boxes and sound, and the piece."""
     part = [str(piece.start), str(piece.seconds)] if piece is not None else []
     return hash_of([settings, *sha256s, *part])
 
@@ -161,6 +161,6 @@ def on_threads(
     """The jobs on threads of this process, `workers` at a time.
 
     Args:
-        stop: set when the run breaks off; score should then raise Stopped soon. The others are those of `Work`.
+        stop: set when the run stops; score should then raise Stopped soon. The other arguments are those of `Work`.
     """
     return Threads(jobs, Work(score, task, store, progress), workers, stop or Stop())

@@ -35,7 +35,8 @@ def build(setup: Setup, options: ServeOptions, hosts: list[str] | None) -> ASGIA
     """The application.
 
     Args:
-        setup: what the videos are scored with.
+        setup: the protocol and the models that score the videos.
+        options: the server's folder, token and limits.
         hosts: the Host headers that it answers; None: any.
     """
     jobs = Queue(options.max_waiting, options.keep_seconds, options.max_seconds)
@@ -54,7 +55,7 @@ def build(setup: Setup, options: ServeOptions, hosts: list[str] | None) -> ASGIA
 
 
 def _errors(app: FastAPI) -> None:
-    """Every error as {"success": false, "error": ...}."""
+    """Return every error as {"success": false, "error": ...}."""
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> Response:
@@ -123,7 +124,7 @@ def _api(app: FastAPI, setup: Setup, options: ServeOptions, jobs: Queue) -> None
         video: Annotated[UploadFile | None, File(description="The video.")] = None,
         file: Annotated[str | None, Form(description="Instead of an upload: a name from /api/files.")] = None,
         wait: Annotated[
-            bool, Form(description="true: answer when the job is done; false: answer at once with the job's id.")
+            bool, Form(description="true: answer when the job is done; false: answer at once, with the job's id.")
         ] = True,
         window_size: Annotated[int, Form(ge=5, le=100, description="Accepted for compatibility and ignored.")] = 25,
         stride: Annotated[int, Form(ge=1, le=50, description="Accepted for compatibility and ignored.")] = 5,
@@ -215,7 +216,7 @@ def _analyse(job: Job, setup: Setup) -> None:
 
 
 def _mend(job: Job, setup: Setup) -> None:
-    assert job.taken is not None and job.answer is not None, "only what was scored is mended"
+    assert job.taken is not None and job.answer is not None, "only a scored video can be fixed"
     job.tell(mending="running")
     done = work.mend(job.taken, job.folder, job.answer, setup, job.stop, lambda stage: job.tell(stage=stage))
     job.tell(mending="done" if done.path is not None else "failed", mended=done)

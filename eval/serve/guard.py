@@ -1,7 +1,7 @@
 """Check every request before it reaches the server, and give every answer its security headers.
 
-The page and its API answer only the page itself and programs on this machine (or whoever has the token): a page of
-another origin can neither start a job, nor read anything, nor reach the server under a name of its own (DNS rebinding).
+The server answers only its own page and programs on this machine (or anyone who has the token). A page of another
+origin cannot start a job, read an answer, or reach the server under a name of its own (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-ROOM = 1 << 16  # bytes of a request beside the video itself
+ROOM = 1 << 16  # bytes of a request in addition to the video itself
 
 
 class TooLargeError(Exception):
-    """A request's body went past the limit."""
+    """A request's body exceeded the limit."""
 
 
 class Guard:
-    """An ASGI application around another.
+    """An ASGI application that protects another one.
 
     Args:
         hosts: the Host headers that it answers; None: any (a token is then required).
-        token: what a request must carry, as a cookie, as a bearer token, or once as ?token=; "": no token.
-        max_bytes: of a video.
+        token: the token that a request must carry, as a cookie, as a bearer token, or once as ?token=; "": no token.
+        max_bytes: the largest size of a video.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] | None, token: str, max_bytes: int) -> None:
@@ -59,11 +59,13 @@ class Guard:
         host = headers.get("host", "")
         answered = _Answer(send)
         if self._hosts is not None and host not in self._hosts:
-            await answered.refuse(403, "this host name is not answered; use the address that lipscore printed")
+            await answered.refuse(
+                403, "the server does not answer under this host name; use the address that lipscore printed"
+            )
         elif self._token and not self._has_token(headers):
             await self._at_the_door(scope, answered)
         elif scope["method"] not in SAFE_METHODS and not _same_origin(headers, host):
-            await answered.refuse(403, "requests from other origins are not answered")
+            await answered.refuse(403, "the server does not answer requests from other origins")
         elif int(headers.get("content-length", "0") or 0) > self._max_bytes + ROOM:
             await answered.refuse(413, self._too_large)
         else:
@@ -93,7 +95,7 @@ class Guard:
             await answered.refuse(401, "a token is needed; open the address that lipscore printed")
 
     def _counted(self, receive: Receive, answered: _Answer) -> Receive:
-        """`receive` that refuses a body as soon as it exceeds the limit, whatever length was announced."""
+        """`receive` that refuses a body as soon as it exceeds the limit, whatever length the header states."""
         left = self._max_bytes + ROOM
 
         async def counted() -> Message:
@@ -109,7 +111,7 @@ class Guard:
 
 
 def _same_origin(headers: dict[str, str], host: str) -> bool:
-    """Whether a request comes from this server's own page, or from no page at all."""
+    """Whether a request comes from this server's own page, or from a program and not from a page."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
     return site in ("same-origin", "none") and (origin is None or origin in (f"http://{host}", f"https://{host}"))
 

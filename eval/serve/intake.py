@@ -1,4 +1,4 @@
-"""Take uploads: names are never trusted, and the bytes must be those of a video file."""
+"""Accept uploads: names are not trusted, and the bytes must be those of a video file."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def shown_name(given: str | None) -> str:
     """The name of an upload, for the page and the record only; it never becomes a path.
 
     Raises:
-        RefusedError: it holds a path.
+        RefusedError: the name contains a path.
     """
     name = (given or "").strip()
     if "/" in name or "\\" in name or name in (".", "..") or "\0" in name:
-        raise RefusedError(400, "the file's name holds a path; send the bare name")
+        raise RefusedError(400, "the file's name contains a path; send the bare name")
     name = "".join(one if one.isprintable() else "_" for one in name)
     return name[:MAX_NAME] or "video"
 
 
 def container_of(head: bytes) -> str | None:
-    """The suffix of the container whose signature these first bytes hold; None where it is no known video container.
+    """The suffix of the container whose signature these first bytes have; None if they are no known video container's.
 
-    FFmpeg guesses the format, and it may guess a playlist, which names other files and addresses. So only these are
-    accepted: MP4 and QuickTime, Matroska and WebM, AVI, MPEG-TS and -PS, FLV, Ogg, ASF.
+    FFmpeg guesses the format, and may take a file for a playlist, which can name other files and addresses. Therefore
+    only these containers are accepted: MP4 and QuickTime, Matroska and WebM, AVI, MPEG-TS and -PS, FLV, Ogg, ASF.
     """
     if head[4:8] in _BOXES:
         return ".mov" if head[8:12] == b"qt  " or head[4:8] != b"ftyp" else ".mp4"
@@ -69,10 +69,10 @@ class Taken:
 
 
 def take_upload(file: BinaryIO, name: str, folder: Path) -> Taken:
-    """Write an upload into the job's folder, under a name of the server's own.
+    """Write an upload into the job's folder, under a name that the server chooses.
 
     Raises:
-        RefusedError: it is no video container.
+        RefusedError: the upload is not a video container.
         MissingError: it cannot be written.
     """
     suffix = _checked(file.read(HEAD_BYTES), name)
@@ -90,7 +90,7 @@ def take_below(root: Path, name: str) -> Taken:
     """The video that `videos_below` lists under this name.
 
     Raises:
-        RefusedError: it lists none, it leads out of the folder, or it is no video container.
+        RefusedError: no video has this name, it leads out of the folder, or it is not a video container.
     """
     path = root / name if name in videos_below(root) else None
     if path is None or not path.resolve().is_relative_to(root.resolve()):
@@ -104,7 +104,7 @@ def take_below(root: Path, name: str) -> Taken:
 
 
 def videos_below(root: Path) -> list[str]:
-    """The videos below the folder, by their path from it; LISTED of them at most."""
+    """The paths of the videos below the folder, relative to it; at most LISTED of them."""
     try:
         found = collect([root])
     except MissingError:

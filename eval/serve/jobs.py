@@ -28,7 +28,7 @@ SWEEP_S = 1.0  # between looks for jobs that are too old
 class Job:
     """A video in the queue.
 
-    mending: None until a mended file is asked for, then the state of that; version counts changes.
+    mending: the state of the fixed file; None until it is requested. version: counts the job's changes.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Job:
 
     @property
     def busy(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the job waits or runs."""
         return self.state in ("queued", "running") or self.mending in ("queued", "running")
 
 
@@ -62,9 +62,9 @@ class Queue:
     """The jobs of a server.
 
     Args:
-        waiting: how many jobs may wait.
-        keep_s: seconds that a job is kept after its last change.
-        limit_s: seconds that the work on a video may take.
+        waiting: the largest number of jobs that may wait.
+        keep_s: how many seconds a job is kept after its last change.
+        limit_s: how many seconds the work on a video may take.
     """
 
     def __init__(self, waiting: int, keep_s: float, limit_s: float) -> None:
@@ -82,11 +82,11 @@ class Queue:
         """A new job with an empty folder, not yet in the queue.
 
         Raises:
-            RefusedError: too many wait already.
+            RefusedError: too many jobs wait already.
         """
         with self._lock:
             if sum(job.busy for job in self._jobs.values()) >= self._most:
-                raise RefusedError(503, f"{self._most} videos wait already; try again later")
+                raise RefusedError(503, f"{self._most} videos are already waiting; try again later")
             job = Job(secrets.token_urlsafe(16), Path(tempfile.mkdtemp(dir=self._root)))
             self._jobs[job.id] = job
         return job
@@ -188,7 +188,7 @@ class Queue:
 
 
 def fail(job: Job, status: int, error: str) -> None:
-    """End a job's work, or its mending, with an error."""
+    """End a job's work, or the fixing of its file, with an error."""
     if job.mending is not None:
         job.tell(mending="failed", mended=Mended(error, None))
     else:

@@ -13,13 +13,13 @@ from lipscore.errors import MissingError, UsageError
 class ServeOptions:
     """Where the server listens, and its limits.
 
-    folder: whose videos may be picked on the page; None: uploads only. token: what requests must carry; "": none.
-    max_mb: of a video, in megabytes of 1,000,000 bytes. max_seconds: of work per video. keep_seconds: how long a job
-    stays after its last change. max_waiting: the most jobs at a time.
+    folder: the folder whose videos can be picked on the page; None: uploads only. token: the token that requests must
+    carry; "": none. max_mb: the largest video, in megabytes of 1,000,000 bytes. max_seconds: the time limit for a
+    video. keep_seconds: how long a job is kept after its last change. max_waiting: the largest number of jobs.
 
     Raises:
         UsageError: a number is out of range.
-        MissingError: the folder is not there.
+        MissingError: the folder does not exist.
     """
 
     host: str = "127.0.0.1"
@@ -39,7 +39,7 @@ class ServeOptions:
         if not 0 <= self.port < 1 << 16:
             raise UsageError.about("port", self.port, "must be 0 (any free one) to 65535")
         if self.folder is not None and not self.folder.is_dir():
-            raise MissingError(f"{self.folder}: no such folder; name one that holds videos")
+            raise MissingError(f"{self.folder}: no such folder; name one that contains videos")
 
     @property
     def loopback(self) -> bool:

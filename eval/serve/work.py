@@ -65,17 +65,17 @@ def long_range(taken: Taken, setup: Setup, stop: Stop, on_stage: OnStage) -> dic
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """The fixed file, or why there is none."""
+    """The fixed file, or the reason why there is none."""
 
     message: str
     path: Path | None
 
 
 def mend(taken: Taken, folder: Path, answer: Answer, setup: Setup, stop: Stop, on_stage: OnStage) -> Mended:
-    """Move the audio by the offset that is found, and keep the result if it is then in sync.
+    """Move the audio by the measured offset, and keep the result if it is then in sync.
 
     Args:
-        answer: what came of the video; an offset beyond SyncNet's range is mended as by `lipscore fix --max-offset`.
+        answer: the video's result; an offset beyond SyncNet's range is fixed as `lipscore fix --max-offset` does.
 
     Raises:
         LipscoreError: the result cannot be written.
@@ -96,7 +96,7 @@ def mend(taken: Taken, folder: Path, answer: Answer, setup: Setup, stop: Stop, o
 
 
 def _reply(record: VideoScore, setup: Setup, wide: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The keys of docs/commands/report.md; the wide search's offset where it found one, else SyncNet's."""
+    """The keys of docs/commands/report.md, with the wide search's offset if it found one, else SyncNet's."""
     found = wide["status"] == "found"
     offset = wide["offset_frames"] if found else record.offset
     reply: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 Each write is one os.write under a lock, to a file opened for appending, followed by fsync. A killed run therefore
 leaves whole lines, and concurrent runs interleave whole lines. The file is never replaced, because a file that is
-mounted into a container by itself cannot be (EBUSY).
+mounted into a container by itself cannot be replaced (EBUSY).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def append_whole(path: Path, data: bytes, keep_last: Callable[[bytes], bool] | N
             True completes the line, False removes it. Default: complete it.
 
     Raises:
-        MissingError: the file cannot be written, and contains nothing of data; the message says why and what to do.
+        MissingError: the file cannot be written, and contains no part of data; the message says why and what to do.
     """
     with _opened(path) as descriptor:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)

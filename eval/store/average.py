@@ -1,9 +1,9 @@
 """`lipscore average`: the means of a scores file, and two scores files compared video by video.
 
-LSE-D and LSE-C are means over rows (face tracks), as the older scripts print them; PSNR and SSIM belong to a video and
-count once for it, however many tracks it has, and also where its LSE could not be scored: as `lipscore score` counts.
-A video that was scored again counts with its last scores. What stands in different folders, or was scored by another
-protocol or model, is averaged apart.
+LSE-D and LSE-C are means over rows (face tracks), as in the older scripts. PSNR and SSIM belong to a video: they count
+once for each video, however many tracks it has, and even if its LSE could not be scored. `lipscore score` counts in the
+same way. A video that was scored again counts with its last scores. Videos of different folders, protocols or models
+are averaged separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEVEL = 0.05
 class Report:
     """The lines of the result, the warnings, and whether malformed lines were left out.
 
-    objects: the result for programs: of `average` one per group, if asked for; of `compare` one per score.
+    objects: the result for programs: from `average` one per group, if requested; from `compare` one per score.
     """
 
     lines: list[str]
@@ -38,7 +38,7 @@ class Report:
 
 
 class How(NamedTuple):
-    """What one mean is over: videos of one folder, scored in one way; "" where the file does not say."""
+    """The folder, protocol and model that the videos of one mean share; "" if the file does not say."""
 
     folder: str
     protocol: str
@@ -51,13 +51,13 @@ class How(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """The videos of one mean: the rows of each that was scored, and those that were not."""
+    """The videos of one mean: the rows of each scored video, and the videos that were not scored."""
 
     scored: list[list[Row]] = field(default_factory=list)
     not_scored: list[NotScored] = field(default_factory=list)
 
     def values(self, score: Score) -> list[list[float]]:
-        """Each video's values: one per row, or the video's one."""
+        """Each video's values: one per row, or the single value of the video."""
         if score.level == "track":
             return [[row.value(score) for row in rows] for rows in self.scored]
         videos: list[Row | NotScored] = [*(rows[0] for rows in self.scored), *self.not_scored]
@@ -75,7 +75,7 @@ def average(path: Path, bootstrap: bool = False, mixed: bool = False, *, objects
     Args:
         bootstrap: add intervals.
         mixed: one mean over everything.
-        objects: fill the report's `objects`, which takes a bootstrap of each score.
+        objects: fill the report's `objects`, which needs a bootstrap of each score.
 
     Raises:
         MissingError: the file cannot be read.
@@ -104,13 +104,13 @@ def average(path: Path, bootstrap: bool = False, mixed: bool = False, *, objects
 
 
 def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
-    """B against A, over the videos that both have.
+    """Compare B with A, over the videos that both have.
 
     Videos are paired by name; files without names are paired line by line where they have the same number of rows.
     Where `mixed` leaves a name twice in a file, folder, protocol and model have to be the same too.
 
     Args:
-        mixed: take a file that holds several folders, protocols or models as one.
+        mixed: treat a file with several folders, protocols or models as one group.
 
     Raises:
         MissingError: a file cannot be read.
@@ -153,9 +153,9 @@ def compare(path_a: Path, path_b: Path, mixed: bool = False) -> Report:
 
 
 def _grouped(scores: Scores) -> tuple[dict[How, _Group], list[str]]:
-    """(the videos by how they were scored, each with the last that the file says of it; the names that were twice).
+    """(the groups of videos, each video with its last lines in the file; the names that occur more than once).
 
-    A comment of an older file says only a name: it goes to the group that it stands in.
+    A comment line of an older file gives only a name; it goes to the group of the lines around it.
     """
     events: list[tuple[int, How | None, str | None, list[Row] | NotScored]] = []
     for rows in by_video(scores.rows):
@@ -189,7 +189,7 @@ def _how(line: Row | NotScored) -> How:
 
 
 def _shared(groups: Iterable[How]) -> How:
-    """What all groups have in common."""
+    """The folder, protocol and model that all groups share; "" for those that differ."""
     return How(*(values[0] if len(set(values)) == 1 else "" for values in zip(*groups, strict=True)))
 
 
@@ -236,7 +236,7 @@ def _ends(interval: Interval) -> list[float]:
 
 
 def _bootstrapped(values: Sequence[Sequence[float]]) -> Interval | None:
-    """The interval over the videos that have a value; None from too few."""
+    """The interval over the videos that have a value; None if there are too few."""
     videos = [rows for rows in values if mean(rows).n]
     return bootstrap_mean(videos) if len(videos) >= LEAST_BOOTSTRAP else None
 
@@ -249,7 +249,7 @@ def _bootstrap(values: Sequence[Sequence[float]]) -> str:
 
 
 def _said(how: How, group: _Group) -> list[str]:
-    """What was averaged, and whether it is estimates: the line to paste with the numbers."""
+    """The line to paste with the numbers: what was averaged, and whether the numbers are estimates."""
     if not group.rows or not (how.protocol or how.model):
         return []
     models = {row.model for row in group.rows}
@@ -262,7 +262,7 @@ def _sides(pairs: Sequence[tuple[list[Row], list[Row]]]) -> tuple[list[list[Row]
 
 
 def _scores(lines: Sequence[Row | NotScored]) -> list[Score]:
-    """The columns, and further scores that a line has."""
+    """The scores with a column, and the further scores of the lines."""
     held: list[Mapping[str, float]] = [line.further if isinstance(line, Row) else line.values for line in lines]
     return [*COLUMNS, *(score for score in catalogue.further() if any(score.name in has for has in held))]
 

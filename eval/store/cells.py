@@ -1,7 +1,7 @@
 """Text in CSV files that a spreadsheet may open: no name becomes a formula.
 
-A spreadsheet runs what begins with = + - @ or a control character. Such a text gets an apostrophe before it, which
-OWASP's page on CSV injection advises, and so does one that would be taken for a text with an apostrophe before it.
+A spreadsheet runs text that begins with = + - @ or a control character. Such a text gets an apostrophe in front, as
+OWASP's page on CSV injection advises. A text that already looks like one with an added apostrophe gets one, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MARKED = re.compile(r"'+[=+\-@\t\r\n]")
 
 
 def cell(value: Any) -> Any:
-    """A value for csv.writer: text that a spreadsheet would run with an apostrophe before it, bool as true or false.
+    """A value for csv.writer: text that a spreadsheet would run gets an apostrophe in front; bool is true or false.
 
     >>> cell("=1+1"), cell("-dash"), cell(-1.5), cell(True), cell("it's")
     ("'=1+1", "'-dash", -1.5, 'true', "it's")
@@ -25,7 +25,7 @@ def cell(value: Any) -> Any:
 
 
 def text_of(written: str) -> str:
-    """The text that `cell` wrote.
+    """The original of a text that `cell` wrote.
 
     >>> text_of(cell("=1+1")), text_of("'tis")
     ('=1+1', "'tis")

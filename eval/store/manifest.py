@@ -1,4 +1,4 @@
-"""run.json: everything that is needed to reproduce a run's numbers, and a summary of the numbers."""
+"""run.json: the information that reproduces a run's numbers, and a summary of the numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
 
 
 def deciding_versions() -> dict[str, Any]:
-    """The revision and the packages that can change a score; builds of one torch version may share results."""
+    """The revision and the packages that can change a score; different builds of one torch version count as equal."""
     revision = _own_revision()
     packages = {name: (version(name) or "").partition("+")[0] or None for name in DECIDING}
     return {"revision": revision[0] if revision else None, "packages": packages}
@@ -49,7 +49,7 @@ def _own_revision() -> tuple[str, bool] | None:
 
 
 def git_revision(folder: Path) -> tuple[str, bool] | None:
-    """(the checkout's commit, whether it has uncommitted changes); None without a checkout."""
+    """(the checkout's commit, whether it has uncommitted changes); None outside a checkout."""
     git = ["git", "-C", str(folder), "--no-optional-locks"]
     if not (folder / ".git").exists():
         return None

@@ -1,7 +1,7 @@
 """Merge several --out folders: the shards of one run, or runs over different videos.
 
-The result has the files of a run: scores.jsonl, scores.csv, run.json and all_scores.txt. All of it was made with the
-same settings, and each video is in it once.
+The result has the files of a run: scores.jsonl, scores.csv, run.json and all_scores.txt. All records were made with the
+same settings, and each video occurs once.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def merge(folders: Sequence[Path], out: Path, command: Sequence[str] = ()) -> Me
         command: the command line, for run.json.
 
     Raises:
-        UsageError: the folders were scored with different settings, use one name for different videos, or `out` is one
-            of them or contains something other than a merge.
+        UsageError: the folders were scored with different settings or use one name for different videos, or `out` is
+            one of the folders or contains something other than a merge.
         MissingError: a folder has no scores.jsonl, or `out` cannot be written.
     """
     _check_out(folders, out)
@@ -85,18 +85,18 @@ def merge(folders: Sequence[Path], out: Path, command: Sequence[str] = ()) -> Me
 
 def _check_out(folders: Sequence[Path], out: Path) -> None:
     if out.resolve() in {folder.resolve() for folder in folders}:
-        raise UsageError(f"--out {out}: is one of the folders to merge; name another")
+        raise UsageError(f"--out {out}: is one of the folders to merge; name another folder")
     there = [name for name in FILES if (out / name).exists()]
     if there and "merged" not in _read_manifest(out / "run.json", []):
-        raise UsageError(f"--out {out}: holds {', '.join(there)} of something else than a merge; name another folder")
+        raise UsageError(f"--out {out}: contains {', '.join(there)}, which no merge wrote; name another folder")
 
 
 def _read(folder: Path, warnings: list[str]) -> _Part:
     path = folder / "scores.jsonl"
     if not path.is_file():
-        raise MissingError(f"{folder}: holds no scores.jsonl; name folders that `lipscore score --out` wrote")
+        raise MissingError(f"{folder}: contains no scores.jsonl; name folders that `lipscore score --out` wrote")
     records, problems = read_records(path)
-    warnings += [f"{path}, line {line}: {problem}; passed over" for line, problem in problems]
+    warnings += [f"{path}, line {line}: {problem}; skipped" for line, problem in problems]
     latest = latest_of(records)  # as in scores.csv, a later record replaces an earlier one
     names = sorted(found for found in folder.glob("run*.json") if found.name == "run.json" or _SHARD.match(found.name))
     return _Part(folder, tuple(latest), {found: _read_manifest(found, warnings) for found in names})
@@ -108,7 +108,7 @@ def _read_manifest(path: Path, warnings: list[str]) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        warnings.append(f"{path}: cannot be read ({error}); passed over")
+        warnings.append(f"{path}: cannot be read ({error}); skipped")
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -137,7 +137,7 @@ def _one_settings(parts: Sequence[_Part]) -> str | None:
 
 
 def _deciding(parts: Sequence[_Part], settings: str) -> Mapping[str, Any]:
-    """The settings behind a hash, from a manifest, or from a record if there is no manifest."""
+    """The settings that a hash stands for, from a manifest, or from a record if there is no manifest."""
     for part in parts:
         for manifest in part.manifests.values():
             if manifest.get("settings") == settings:
@@ -189,7 +189,7 @@ def _without_doubles(parts: Sequence[_Part]) -> tuple[Record, ...]:
 
 
 def _incomplete(parts: Sequence[_Part], manifests: Mapping[Path, Mapping[str, Any]]) -> list[str]:
-    """Warnings about missing videos and shards, as far as the manifests tell."""
+    """Warnings about missing videos and shards, as far as the manifests show them."""
     found = [f"{path}: {n} videos were not reached" for path, one in manifests.items() if (n := one["not_reached"])]
     found += [
         f"{part.folder}: no run.json: the run was killed, or is still running"
@@ -207,7 +207,7 @@ def _incomplete(parts: Sequence[_Part], manifests: Mapping[Path, Mapping[str, An
 def _manifest(
     manifests: Mapping[Path, Mapping[str, Any]], counts: summary.Summary, command: Sequence[str]
 ) -> dict[str, Any]:
-    """The merged run.json: shared values as they were, and each part's own values under `merged`."""
+    """The merged run.json: the values that all parts share, and each part's other values under `merged`."""
     parts = list(manifests.values())
     recounted = summary.as_json(counts) | {
         "command": list(command),

@@ -1,8 +1,8 @@
-"""scores.jsonl and scores.csv: one record per video, and the videos that are scored already.
+"""scores.jsonl and scores.csv: one record per video, and the lookup of videos that are already scored.
 
-docs/formats.md describes every field. JSON has no NaN: a missing number is null. A record's key identifies what it was
-made from: the bytes of the file and its reference, the protocol, the model, the weights and the options. A run skips
-videos whose key it finds.
+docs/formats.md describes every field. JSON has no NaN: a missing number is null. A record's key is a hash of everything
+that the record was made from: the bytes of the file and its reference, the protocol, the model, the weights and the
+options. A run skips videos whose key it finds.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ _ABOUT = (
     "shots",
     "tracks",
 )
-_BEHIND = ("reference", "seconds", "signature", "offset_ms", "audio")  # new ones at its end, so that none before moves
+_BEHIND = ("reference", "seconds", "signature", "offset_ms", "audio")  # add new ones at the end: no column may move
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A video's score, and the hashes of what it was made from.
 
-    settings: hash of protocol, model, weights and options, the same for every video of a run. key: hash of the settings
-    and of the video's own files; "" if the video could not be read.
+    settings: the hash of protocol, model, weights and options, which is the same for every video of a run. key: the
+    hash of the settings and of the video's own files; "" if the video could not be read.
     """
 
     score: VideoScore
@@ -171,23 +171,23 @@ class RecordStore:
             self._hold(record)
 
     def held(self, key: str, about: tuple[str, str, str] = ("", "", "")) -> Record | None:
-        """A record of that key, None where the video has yet to be scored (or tried again).
+        """The record with this key; None if the video must be scored, or tried again.
 
         Args:
-            about: (path, name, folder) of the video: copies of a video share a key, and each has a record of its own.
+            about: (path, name, folder) of the video. Copies of a video share a key, but each has its own record.
         """
         of_key = self._held.get(key, {})
         record = of_key.get(about) or next(reversed(tuple(of_key.values())), None)  # another thread may append
         return None if record is None or _passing(record.score) else record
 
     def keys(self, settings: str) -> frozenset[str]:
-        """The keys that `held` has a record of, with these settings."""
+        """The keys for which `held` returns a record, with these settings."""
         found = ((key, self.held(key)) for key in tuple(self._held))
         return frozenset(key for key, record in found if record is not None and record.settings == settings)
 
     @property
     def settings_held(self) -> set[str]:
-        """The settings of all records; for settings not among them, no key needs to be computed."""
+        """The settings hashes of all records; a run with other settings needs no keys."""
         return self._settings
 
     def append(self, record: Record) -> None:

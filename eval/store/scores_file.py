@@ -1,11 +1,11 @@
-"""all_scores.txt: a line per face track, numbers first, as the older scripts wrote and read it.
+"""all_scores.txt: a line per face track that begins with the numbers, as the older scripts wrote and read it.
 
     7.123456 6.012345 31.200000 0.951000  # clip track=0 offset=2 protocol=wav2lip model=vgg
     # other no_face no face found in 134 frames  # protocol=wav2lip model=vgg psnr=30.500000
 
 Column 1 is LSE-D and column 2 LSE-C, so Wav2Lip's scripts and numpy.loadtxt can read the file. PSNR and SSIM are nan
 without a reference. A score without a column is a word `name=value` at the end of the line. A video that could not be
-scored is a comment line; after a second `#` it says how it was to be scored, and its other scores.
+scored has a comment line; after a second `#` come its protocol and model, and its other scores.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r'(?P<bare>[^\s"]+)|(?P<quoted>"(?:[^"\\]|\\.)*")')
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line with numbers, NaN if missing. name and the fields after it are None in files of older scripts.
+    """A line with numbers; a missing number is NaN. name and the fields after it are None in files of older scripts.
 
     further: the scores at the end of the line, by name.
     """
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class NotScored:
-    """A comment line about a video without an LSE; values: the scores that it has all the same, by name."""
+    """A comment line about a video without an LSE; values: the scores that it still has, by name."""
 
     line: int
     name: str
@@ -69,7 +69,7 @@ class NotScored:
     values: Mapping[str, float] = field(default_factory=dict)
 
     def value(self, score: Score) -> float:
-        """The video's number for a score, NaN where it has none."""
+        """The video's value of a score, or NaN."""
         return self.values.get(score.name, math.nan)
 
 
@@ -189,7 +189,7 @@ def by_video(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _column(word: str) -> float:
-    """A number as files have it; float() would also take 1_000 and other scripts' digits."""
+    """A number as files contain it; float() would also accept 1_000 and digits of other writing systems."""
     if not word.isascii() or "_" in word:
         raise ValueError(word)
     return float(word)
@@ -207,7 +207,7 @@ def _text_lines(path: Path) -> list[str]:
     try:
         return path.read_bytes().decode(errors="surrogateescape").removesuffix("\n").split("\n")
     except FileNotFoundError as error:
-        raise MissingError(f"{path}: there is no such file; score something first, or name the scores file") from error
+        raise MissingError(f"{path}: no such file; score some videos first, or name the scores file") from error
     except IsADirectoryError as error:
         raise MissingError(f"{path}: is a directory; name the scores file itself") from error
     except OSError as error:

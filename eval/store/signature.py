@@ -1,8 +1,8 @@
-"""The signature of a result: one short line that says what decides its numbers, to paste into a paper and read back.
+"""The signature of a result: one line that names what decides its numbers, to paste into a paper and read back.
 
     lipscore:0.2.0|protocol:wav2lip@cb55f4db4907|model:vgg@961e8696f888|detector:s3fd@d54a87c2b754|ffmpeg:7.0.2-static|...
 
-Two results may be compared where their signatures differ in nothing but `n`.
+Two results are comparable if their signatures differ only in `n`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ KEYS: dict[str, str] = {
     "n": "the number of videos scored, of how many",
 }
 HASH_DIGITS = 12
-_SAFE = " @/.,;=()+-_"  # characters of values that stand for themselves beside letters and digits
+_SAFE = " @/.,;=()+-_"  # characters of values that are not escaped, in addition to letters and digits
 _KEY = re.compile(r"[a-z0-9_]+")
 
 
 def _quoted(value: str) -> str:
-    """The value as the line has it; spaces at its ends are escaped, because a pasted line loses them."""
+    """The value as it stands in the line; spaces at its ends are escaped, because a pasted line loses them."""
     return re.sub(r"^ +| +$", lambda spaces: "%20" * len(spaces[0]), quote(value, safe=_SAFE))
 
 
@@ -48,20 +48,20 @@ class Signature:
         return "|".join(f"{key}:{_quoted(value)}" for key, value in self.values.items())
 
     def with_n(self, scored: int, total: int) -> Signature:
-        """The signature of a run that scored so many of so many videos."""
+        """The signature of a run that scored `scored` of `total` videos."""
         return Signature({**self.values, "n": f"{scored}/{total}"})
 
     @property
     def deciding(self) -> dict[str, str]:
-        """All that decides the numbers: every key but `n`."""
+        """The part that decides the numbers: every key except `n`."""
         return {key: value for key, value in self.values.items() if key != "n"}
 
 
 def parse(text: str) -> Signature:
-    """The signature that a line was written from.
+    """Read a signature from its line.
 
     Raises:
-        UsageError: the text is no signature; says where it goes wrong.
+        UsageError: the text is not a signature; the message says what is wrong.
     """
     values: dict[str, str] = {}
     for part in text.strip().split("|"):
@@ -77,14 +77,14 @@ def parse(text: str) -> Signature:
 
 
 def difference(a: Signature, b: Signature) -> str:
-    """What two signatures differ in, `n` left out: "protocol wav2lip@... and joonson@..."; empty where in nothing."""
+    """The differences of two signatures except `n`: "protocol wav2lip@... and joonson@..."; empty if there are none."""
     left, right = a.deciding, b.deciding
     keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
     return ", ".join(f"{key} {left.get(key) or 'none'} and {right.get(key) or 'none'}" for key in keys)
 
 
 def hashed(name: str, digest: str) -> str:
-    """NAME@HASH, the name alone where there is no hash.
+    """NAME@HASH, or the name alone if there is no hash.
 
     >>> hashed("vgg", "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442"), hashed("hog", "")
     ('vgg@961e8696f888', 'hog')

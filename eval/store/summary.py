@@ -19,10 +19,10 @@ from lipscore.types import TrackScore, VideoScore
 class Summary:
     """The means and counts of a run.
 
-    rows: by name, the scores that a face track has, over face tracks: what papers print. videos: every averaged score
-    over videos, each reduced by its protocol's rule. total counts every video of the run, reached or not. models: those
-    that scored, which decide whether a mean is of estimates. silent counts scored videos without audible speech:
-    what is measured of their lips and speech is part of no mean.
+    rows: the means over face tracks of the scores that a track has, by name; papers print these. videos: the means over
+    videos of every averaged score, each video reduced by its protocol's rule. total: the number of all videos of the
+    run, whether or not it reached them. models: the models that scored, which decide whether a mean is one of
+    estimates. silent: the number of scored videos without audible speech; their LSE and offset are part of no mean.
     """
 
     rows: dict[str, Mean]
@@ -88,7 +88,7 @@ def lines(summary: Summary, to_report: str = "") -> list[str]:
     """The summary as text: the means over rows and over videos, on one line where they are the same, and the counts.
 
     Args:
-        to_report: "rows" or "videos": the mean of LSE to report, which is said if the two differ.
+        to_report: "rows" or "videos": the mean of LSE to report, which is marked if the two differ.
     """
     titles = {score.name: score.title_for(summary.models) for score in catalogue.SCORES}
     same = all(_same(value, summary.videos[name]) for name, value in summary.rows.items())

@@ -24,7 +24,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The pairs, and a message for every file without a partner or with several."""
+    """The pairs, and a message for each file with no partner or with several."""
 
     pairs: tuple[Pair, ...]
     problems: tuple[str, ...]
@@ -38,7 +38,7 @@ def pair_up(video_dir: Path, audio_dir: Path) -> Pairing:
     """
     videos, sounds = _by_stem(video_dir, read.VIDEO_SUFFIXES), _by_stem(audio_dir, AUDIO_SUFFIXES)
     if not videos and not sounds:
-        raise MissingError(f"{video_dir} holds no video and {audio_dir} no audio file; name the folders that do")
+        raise MissingError(f"{video_dir} contains no video, and {audio_dir} no audio file; name folders that do")
     pairs: list[Pair] = []
     problems: list[str] = []
     for stem in sorted(videos.keys() | sounds.keys()):
@@ -51,7 +51,7 @@ def pair_up(video_dir: Path, audio_dir: Path) -> Pairing:
             problems += [f"{path}: no video named {stem}.mp4 in {video_dir}" for path in sound]
         else:
             names = ", ".join(path.name for path in (*video, *sound))
-            problems.append(f"{stem}: which of {names}? Keep one video and one audio file of that name")
+            problems.append(f"{stem}: {names} share this name; keep one video and one audio file of that name")
     return Pairing(tuple(pairs), tuple(problems))
 
 
@@ -63,7 +63,7 @@ def combine(pair: Pair, target: Path, codec: str = "aac", shortest: bool = False
         shortest: cut both to the shorter length.
 
     Returns:
-        A message if the lengths differ by more than a frame, else "".
+        A message if the lengths differ by more than a frame, or "".
 
     Raises:
         MediaError: a file cannot be read, or does not fit the target's format.
@@ -88,7 +88,7 @@ def check_folders(video_dir: Path, audio_dir: Path, output_dir: Path) -> None:
     """
     if output_dir.resolve() in (video_dir.resolve(), audio_dir.resolve()):
         raise UsageError(
-            f"--output-dir {output_dir}: is an input folder; outputs have the names of inputs, so name another"
+            f"--output-dir {output_dir}: is an input folder, whose files the outputs would replace; name another folder"
         )
 
 

@@ -25,7 +25,7 @@ SEED, SHIFT_FRAMES, TOLERANCE = 1, 4, 1  # frames
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found; exit_status: of a FAIL, 1, or 3 where something is missing; else 0."""
+    """The result of one check. exit_status: 1 for a FAIL, or 3 if something is missing; else 0."""
 
     name: str
     state: State
@@ -34,9 +34,13 @@ class Check:
 
 
 def examine(say: Callable[[str], object]) -> list[Check]:
-    """Check the installation, and say what was found line by line.
+    """Check the installation, and report the results line by line.
 
-    WARN is for what works, but not as measured: other weights than the official ones, or another FFmpeg.
+    WARN means that something works but differs from the measured setup: the official weights are missing, FFmpeg is
+    another build, or the offset of the rendered clip is one frame off.
+
+    Args:
+        say: called with each line.
     """
     checks: dict[str, Callable[[], tuple[State, str]]] = {
         "versions": _versions,
@@ -80,7 +84,7 @@ def _device() -> tuple[State, str]:
 
 
 def _weights() -> tuple[State, str]:
-    """Without official weights the built-in model scores, whose numbers are estimates."""
+    """The state of the official weights; without them, the built-in model scores, whose numbers are estimates."""
     found = listing(Search.from_environment())
     said = []
     for published, file in found:

@@ -52,7 +52,7 @@ def limits(preset: str, min_confidence: float | None, max_abs_offset: int | None
         UsageError: the preset is unknown, or max_abs_offset is negative.
     """
     if preset not in PRESETS:
-        raise UsageError.about("preset", preset, f"no such preset; use one of {', '.join(PRESETS)}")
+        raise UsageError.about("preset", preset, f"unknown preset; use one of {', '.join(PRESETS)}")
     if max_abs_offset is not None and max_abs_offset < 0:
         raise UsageError.about("max_abs_offset", max_abs_offset, "must be 0 or more")
     found = PRESETS[preset]
@@ -94,7 +94,7 @@ def filter_videos(
     not score them again. Input files are never changed.
 
     Args:
-        settings: further settings for the results file, besides the limits.
+        settings: further settings for the results file, in addition to the limits.
         command: the command line, for run.json.
         place: "link" (symbolic), "copy", or "none" for the results file only.
 
@@ -149,7 +149,7 @@ def _check(out: Path, inputs: Sequence[Path], place: str) -> None:
             raise UsageError.about(
                 "output_dir",
                 out,
-                f"lies in the input folder {given}, where the sorted videos would be found as inputs the next time; "
+                f"lies in the input folder {given}, where the next run would find the sorted videos as inputs; "
                 "name a folder outside it",
             )
 

@@ -31,7 +31,7 @@ Verdict = Literal["fixed", "in_sync", "refused", "not_better", "not_scored"]
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """The result: a verdict, a message with the reason, and the scores before and after the shift (None: no shift).
+    """The result: a verdict, a message with the reason, and the scores before and after the shift (None without one).
 
     Only "fixed" leaves a file. audio: "copied" or "encoded" if it was moved.
     """
@@ -67,7 +67,7 @@ def fix(
     protocol = setup.protocol
     if protocol.reduce == "mean_offset":
         raise UsageError.about(
-            "protocol", protocol.name, "averages the offsets of tracks; use one that does not, as wav2lip"
+            "protocol", protocol.name, "averages the offsets of tracks; use a protocol that does not, such as wav2lip"
         )
     first = Trace()
     before = score_video(path, setup, trace=first, on_stage=on_stage)
@@ -83,7 +83,7 @@ def fix(
     model = setup.models.sync.name
     exact = lse.between_frames(_curve_of(first, best).mean)
     if abs(exact) <= ERRORS.get(model, 0.0):
-        reason = f"the offset, {best.offset:+d} ({exact:+.2f} between frames), is within model {model}'s error"
+        reason = f"the offset, {best.offset:+d} ({exact:+.2f} between frames), is within the error of model {model}"
         return Fix("in_sync", f"{reason}, {ERRORS[model]:g} frames; nothing was written", before)
     rate = Fraction(before.fps if protocol.direct and before.fps else protocol.frame_rate)
     same_boxes = setup.with_detector(lambda _: setup.models.detector_for(path))  # boxes from files belong to `path`
@@ -121,7 +121,7 @@ def moved_by(delay: Fraction, shifted: edit.Shifted) -> str:
 
 
 def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
-    """The reason not to move the audio on the evidence of these tracks, or ""."""
+    """The reason why these tracks do not justify moving the audio, or ""."""
     best = most_confident(tracks)
     if best.lse_c < min_confidence:
         return (
@@ -131,22 +131,22 @@ def why_not(tracks: Sequence[TrackScore], min_confidence: float) -> str:
     vshift = len(best.curve) // 2
     if abs(best.offset) == vshift:
         return (
-            f"the best shift, {best.offset:+d}, lies at the edge of what was tried, so the true one may lie beyond; "
+            f"the best shift, {best.offset:+d}, lies at the edge of the range, and the true one may lie beyond it; "
             f"search wider with --vshift {2 * vshift}"
         )
     sure = [track for track in tracks if track.lse_c >= min_confidence and not is_still(track.mouth_motion)]
     others = {track.offset for track in sure if abs(track.offset - best.offset) > 1}
     if others:
         offsets = ", ".join(f"{offset:+d}" for offset in sorted({best.offset, *others}))
-        return f"its face tracks ask for different shifts ({offsets}); cut the video, and fix the parts"
+        return f"its face tracks need different shifts ({offsets}); cut the video, and fix the parts"
     return ""
 
 
 def _confidences(first: Trace, second: Trace, best: TrackScore, shift: int) -> tuple[float, float]:
     """The best track's LSE-C before and after the shift, over the windows that have audio in both versions.
 
-    Shifting leaves |shift| frames without audio at one end. Only windows that have audio in both versions are compared,
-    and both versions use the first one's lip and MFCC features, so that only the curve differs.
+    Shifting leaves |shift| frames without audio at one end. Only windows with audio in both versions are compared. Both
+    versions use the lip and MFCC features of the first one, so that only the curve differs.
     """
     before = next(kept for kept in first.tracks if kept.score.track_id == best.track_id)
     was, now = before.curve, _curve_of(second, best)

@@ -1,4 +1,4 @@
-"""`lipscore generate`: run Wav2Lip on one video or on a list; a record beside each output lets a run resume."""
+"""`lipscore generate`: run Wav2Lip on one video or on a list; a record next to each output makes runs resumable."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WORDS: dict[State, str] = {
 }
 LICENCE = (
     "Wav2Lip's official weights are for research, academic and personal use only; their training data's terms forbid "
-    "any commercial use. Say of a generated video that it is one."
+    "any commercial use. Label a generated video as generated."
 )
 
 
@@ -59,7 +59,7 @@ LICENCE = (
 class Setup:
     """What every video of a run shares.
 
-    detector: its name, None with a constant box; detector_weights: the hash of its file, "" where it has none.
+    detector: its name, None with a constant box. detector_weights: the hash of its file, or "".
     """
 
     generator: Generator
@@ -71,7 +71,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What came of a pair. status: "generated", "held" (an earlier run made it), or the reason why it is not there."""
+    """The result of a pair. status: "generated", "held" (an earlier run made it), or the reason why there is none."""
 
     pair: Pair
     status: str
@@ -90,14 +90,14 @@ def load_checkpoint(
 
     Raises:
         UsageError: neither is named, both are, or there is no such model.
-        WeightsError: the file is not there, or not what it should be.
+        WeightsError: the file does not exist, or does not hold Wav2Lip's weights.
     """
     if (model is None) == (path is None):
         raise UsageError(f"name the weights: --checkpoint FILE, or --model {'|'.join(MODELS)}, and not both")
     if path is not None:
         return weights_file.load(path)
     if model not in MODELS:
-        raise UsageError.about("model", model, f"no such model; use one of {', '.join(MODELS)}")
+        raise UsageError.about("model", model, f"unknown model; use one of {', '.join(MODELS)}")
     found = _found(MODELS[model], weights_dir)
     loaded = weights_file.load(found.path)
     if not loaded.published and not allow_unverified:
@@ -119,23 +119,23 @@ def load_setup(
     detector_batch: int | None = None,
     batch: int | None = None,
 ) -> Setup:
-    """The network and the detector, loaded.
+    """Load the network and the detector.
 
     Args:
-        detector: one of DETECTORS; None: a constant box takes its place.
-        detections: the folder of boxes that "given" reads.
-        detector_batch, batch: frames and windows at a time; None: what suits the device.
+        detector: one of DETECTORS; None with a constant box.
+        detections: the folder with the boxes that "given" reads.
+        detector_batch, batch: frames and windows at a time; None: as suits the device.
 
     Raises:
-        UsageError: no such detector, or boxes without the detector "given", or the reverse.
-        MissingError: the detector, its weights or the boxes are not there.
+        UsageError: the detector is unknown, or boxes come without the detector "given", or the reverse.
+        MissingError: the detector, its weights or the boxes are missing.
     """
     if detector is not None and detector not in DETECTORS:
-        raise UsageError.about("detector", detector, f"no such detector; use one of {', '.join(DETECTORS)}")
+        raise UsageError.about("detector", detector, f"unknown detector; use one of {', '.join(DETECTORS)}")
     if (detector == "given") != (detections is not None):
         raise UsageError("--detections DIR and --detector given go together: a folder with a STEM.json per video")
     if detector_batch is not None and detector_batch < 1:
-        raise UsageError.about("face_det_batch_size", detector_batch, "give a number from 1 on")
+        raise UsageError.about("face_det_batch_size", detector_batch, "give a number of 1 or more")
     for_video: Callable[[Path], Detector] = _no_detector
     weights = ""
     if detections is not None:
@@ -186,10 +186,10 @@ def make_all(
     """Make every pair's video; one that cannot be made does not stop the others.
 
     Args:
-        resume: keep what an earlier run made of the same files with the same options.
-        overwrite: replace an existing output that has no record of lipscore's.
-        progress: makes the callback that receives a pair's progress.
-        told: receives each pair's result.
+        resume: keep the videos that an earlier run made from the same files with the same options.
+        overwrite: replace an existing output that lipscore did not make.
+        progress: returns the callback that receives a pair's progress.
+        told: called with each pair's result.
 
     Raises:
         UsageError: the options do not suit the only pair.
@@ -212,7 +212,7 @@ def make_all(
 
 
 def record_path(target: Path) -> Path:
-    """The record beside an output."""
+    """The path of the record of an output."""
     return target.with_name(f"{target.name}.json")
 
 
@@ -227,7 +227,11 @@ def _make(pair: Pair, setup: Setup, options: Options, resume: bool, overwrite: b
     asked = asdict(options)
     settings = _settings(pair, setup, asked, files)
     if resume and held is not None and held.get("settings") == settings and _intact(pair.target, held):
-        return Made(pair, "held", f"{pair.target}: made before; --no-resume makes it again")
+        return Made(
+            pair,
+            "held",
+            f"{pair.target}: made before from the same files and options; --no-resume makes it again",
+        )
     weights = setup.generator.checkpoint
     called = weights.published or weights.path.name
     tags = metadata(f"lipscore {__version__}", f"weights {called}, SHA-256 {weights.sha256[:16]}")
@@ -247,7 +251,7 @@ def _make(pair: Pair, setup: Setup, options: Options, resume: bool, overwrite: b
 
 
 def _settings(pair: Pair, setup: Setup, asked: dict[str, Any], files: dict[str, str]) -> str:
-    """Hash of all that decides the output."""
+    """The hash of everything that decides the output."""
     boxes = setup.detections / f"{pair.face.stem}.json" if setup.detections is not None else None
     return hash_of(
         {
@@ -347,6 +351,6 @@ def score_made(videos: Sequence[Path], scoring: Request, reporter: Reporter) -> 
     """Score videos as `lipscore score` does, into the same files.
 
     Args:
-        scoring: everything but the inputs.
+        scoring: all options except the inputs.
     """
     return run_batch(replace(scoring, inputs=InputOptions(tuple(videos), find_references=False)), reporter)

@@ -1,7 +1,7 @@
-"""`lipscore noise`: by how much scores move under changes that no viewer sees.
+"""`lipscore noise`: how far scores move under changes that no viewer sees.
 
-Each video of a sample is scored as it is and under every change. What comes out is the band inside which a difference
-says nothing about sync.
+Each video of a sample is scored unchanged and under every change. The result is a band: a difference within it says
+nothing about sync.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SAME_PICTURE, SAME_SOUND = ("-c:v", "libx264", "-qp", "0", "-preset", "ultrafast
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change: FFmpeg's options for another file, or a factor on the protocol's crop_scale; neither: a frame off.
+    """A change: FFmpeg's options for the file, or a factor on the protocol's crop_scale; neither: frame removed.
 
-    suffix: of the file. Compressed sound goes into MP4, which says how much of its beginning is the encoder's delay.
+    suffix: of the changed file. Compressed sound goes into MP4, which records the encoder's delay.
     """
 
     name: str
@@ -50,9 +50,9 @@ CHANGES = (
     Change("aac", "AAC, 128 kbit/s", (*SAME_PICTURE, "-c:a", "aac", "-b:a", "128k"), suffix=".mp4"),
     Change("mp3", "MP3, 128 kbit/s", (*SAME_PICTURE, "-c:a", "libmp3lame", "-b:a", "128k"), suffix=".mp4"),
     Change(
-        "smaller", "0.9 of the size", ("-vf", "scale=trunc(iw*0.45)*2:trunc(ih*0.45)*2", *SAME_PICTURE, *SAME_SOUND)
+        "smaller", "0.9 times the size", ("-vf", "scale=trunc(iw*0.45)*2:trunc(ih*0.45)*2", *SAME_PICTURE, *SAME_SOUND)
     ),
-    Change("frame_off", "without its first frame, picture and sound"),
+    Change("frame_off", "first frame removed, with its sound"),
     Change("crop_wider", "crops 4 % wider around the face box", crop=1.04),
     Change("crop_tighter", "crops 4 % tighter around the face box", crop=0.96),
 )
@@ -65,7 +65,7 @@ SCORES: dict[str, Callable[[VideoScore], float | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a change did: each score's differences (changed - original), a value per video; failed: name and reason."""
+    """The effect of a change: each score's differences (changed - original), one per video. failed: names, reasons."""
 
     change: Change
     differences: dict[str, list[float]]
@@ -74,7 +74,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The sample's size, what each change did, and the videos that could not be scored as they are."""
+    """The sample's size, the effect of each change, and the videos that could not be scored unchanged."""
 
     n: int
     moved: tuple[Moved, ...]
@@ -82,7 +82,7 @@ class Noise:
 
     @property
     def bands(self) -> dict[str, dict[str, float]]:
-        """Score name -> "video": the QUANTILE of single differences' sizes; "mean": the largest mean of a change."""
+        """Score name -> "video": the QUANTILE of |difference|; "mean": the largest |mean difference| of a change."""
         bands = {}
         for name in SCORES:
             of_changes = [moved.differences[name] for moved in self.moved if moved.differences[name]]
@@ -94,7 +94,7 @@ class Noise:
 
 
 def sample(found: Sequence[Found], size: int, seed: int) -> list[Found]:
-    """So many of the videos, drawn by the seed, in their order."""
+    """A random sample of `size` videos, drawn by the seed, in their order."""
     if size >= len(found):
         return list(found)
     drawn = np.random.default_rng(seed).choice(len(found), size, replace=False)
@@ -104,14 +104,14 @@ def sample(found: Sequence[Found], size: int, seed: int) -> list[Found]:
 def measure(
     videos: Sequence[Found], setup: Setup, say: Callable[[str], object], tell: Callable[[str], object] | None = None
 ) -> Noise:
-    """Score each video as it is and under every change.
+    """Score each video unchanged and under every change.
 
     Args:
-        say: told what could not be scored.
-        tell: told a line per other video; default: say.
+        say: called with a line for each video that could not be scored.
+        tell: called with a line for each other video; default: say.
 
     Raises:
-        UsageError: no video can be scored as it is.
+        UsageError: no video can be scored unchanged.
     """
     changes = [change for change in CHANGES if change.crop == 1 or not setup.protocol.direct]
     differences: dict[str, dict[str, list[float]]] = {change.name: {key: [] for key in SCORES} for change in changes}
@@ -138,7 +138,7 @@ def measure(
                 before, after = of(original), of(changed)
                 if before is not None and after is not None:
                     differences[change.name][key].append(after - before)
-        (tell or say)(f"[{place}/{len(videos)}] {video.name}: scored as it is and under {len(changes)} changes")
+        (tell or say)(f"[{place}/{len(videos)}] {video.name}: scored unchanged and under {len(changes)} changes")
     if len(not_scored) == len(videos):
         raise UsageError(f"none of {len(videos)} videos can be scored, the last: {not_scored[-1].reason}")
     moved = tuple(Moved(change, differences[change.name], tuple(failed[change.name])) for change in changes)
@@ -146,7 +146,7 @@ def measure(
 
 
 def scored_under(video: Found, change: Change, setup: Setup) -> VideoScore:
-    """The video under a change."""
+    """Score the video under a change."""
     if change.crop != 1:
         scale = setup.protocol.crop_scale * change.crop
         return score_video(video.path, replace(setup, protocol=replace(setup.protocol, crop_scale=scale)))
@@ -165,7 +165,7 @@ def scored_under(video: Found, change: Change, setup: Setup) -> VideoScore:
 
 
 def lines(noise: Noise, models: Sequence[str]) -> list[str]:
-    """The result for the reader."""
+    """The result as lines of text."""
     from lipscore.metrics.catalogue import LSE_C, LSE_D
 
     titles = {"lse_d": LSE_D.title_for(models), "lse_c": LSE_C.title_for(models), ABS_OFFSET: "offset ms"}

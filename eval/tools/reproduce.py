@@ -1,4 +1,4 @@
-"""`lipscore reproduce`: score the videos of published results and compare row by row.
+"""`lipscore reproduce`: score the videos of published results, and compare each row.
 
 The official demonstration is one row (joonson/syncnet_python README: offset 3, LSE-D 5.353, LSE-C 10.021 on
 example.avi). The MoChaBench table is the CSV that congwei1230/MoChaBench publishes.
@@ -26,8 +26,8 @@ from lipscore.types import VideoScore
 class Published:
     """A published result.
 
-    tolerance: the largest difference in LSE-D or LSE-C that still counts as the same; speech: whether the original took
-    each video's sound from a file of its own.
+    tolerance: the largest difference in LSE-D or LSE-C that still counts as the same. speech: whether the original took
+    each video's sound from a separate file.
     """
 
     name: str
@@ -78,10 +78,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the comparisons of a published table come to.
+    """The summary of the comparisons with a published table.
 
-    n: videos with an LSE on both sides, over which the differences (ours minus published, without sign) are taken; the
-    differences are None if n is 0.
+    n: the number of videos with an LSE on both sides. The differences are |ours - published| over these videos; they
+    are None if n is 0.
     """
 
     same: int
@@ -101,7 +101,7 @@ def get_published(name: str) -> Published:
         UsageError: no published result has that name.
     """
     if name not in PUBLISHED:
-        raise UsageError(f"reproduce {name}: no such published result; there are {', '.join(PUBLISHED)}")
+        raise UsageError(f"reproduce {name}: unknown published result; use one of {', '.join(PUBLISHED)}")
     return PUBLISHED[name]
 
 
@@ -116,11 +116,11 @@ def reproduce(
     """Score each row's video and compare, in order; the verdict on an absent video or sound is "missing".
 
     Args:
-        audio: the folder of the sounds that the videos are scored against; None: each video's own.
+        audio: the folder with the sounds that the videos are scored against; None: each video's own sound.
 
     Raises:
-        MissingError: that folder is not there.
-        UsageError: two files in it could be one video's.
+        MissingError: that folder does not exist.
+        UsageError: two files in it could be the sound of one video.
     """
     named = [Found(videos / row.clip, videos) for row in rows]
     sounds = {} if audio is None else partners(named, audio, AUDIO)
@@ -133,12 +133,17 @@ def reproduce(
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             if found != row.sha256:
                 yield Comparison(
-                    row, None, None, None, "missing", f"{path} is another file: SHA-256 {found}, published {row.sha256}"
+                    row,
+                    None,
+                    None,
+                    None,
+                    "missing",
+                    f"{path} is not the published file: its SHA-256 is {found}, not {row.sha256}",
                 )
                 continue
         if audio is not None and path not in sounds:
             lacking = expected(Found(path, videos), audio, AUDIO)
-            yield Comparison(row, None, None, None, "missing", f"no sound for {path} in {audio}, such as {lacking}")
+            yield Comparison(row, None, None, None, "missing", f"{audio} has no sound for {path}; add one as {lacking}")
             continue
         yield compare(row, score_video(path, setup, audio=sounds.get(path)), tolerance)
 
@@ -147,7 +152,7 @@ def compare(row: Row, record: VideoScore, tolerance: float) -> Comparison:
     """Compare a record with a published row: LSE-D and LSE-C within the tolerance, and equal offsets per track."""
     if row.lse_d is None or row.lse_c is None:
         same = record.status in ("no_face", "no_track")
-        why = "" if same else f"published as without a face, here {record.status}"
+        why = "" if same else f"published as a video without a face, here {record.status}"
         return Comparison(row, record, None, None, "same" if same else "differs", why)
     if record.lse_d is None or record.lse_c is None:
         return Comparison(row, record, None, None, "differs", f"{record.status}: {record.reason}")

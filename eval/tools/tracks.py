@@ -34,7 +34,7 @@ def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], 
     """Score a video and write its crops and numbers below `out`; NAME is the video's stem.
 
     The files are pycrop/NAME/0000k.avi (.mp4 if the protocol writes MP4), pywork/NAME/offsets.txt, tracks.json,
-    faces.json (the format of --detections, with five points a face where the detector has them) and distances.npz (an
+    faces.json (the format of --detections, with five points per face if the detector finds them) and distances.npz (an
     array per track). Crops of an earlier run are deleted.
 
     Returns:
@@ -46,7 +46,9 @@ def write_tracks(path: Path, out: Path, setup: Setup, on_stage: Callable[[str], 
     """
     protocol = setup.protocol
     if protocol.direct or protocol.crop_codec == "none":
-        raise UsageError.about("protocol", protocol.name, "writes no crop files; use one that does, as wav2lip")
+        raise UsageError.about(
+            "protocol", protocol.name, "writes no crop files; use a protocol that does, such as wav2lip"
+        )
     crops, work = out / "pycrop" / path.stem, out / "pywork" / path.stem
     _clear(crops)
 
@@ -99,7 +101,7 @@ def _crop_name(kept: TracedTrack, protocol: Protocol) -> str:
 
 
 def _row(face: Detection) -> list[float]:
-    """The box, its score, and the five points where the detector finds them, in the format of --detections."""
+    """The box, its score, and the five points if the detector finds them, in the format of --detections."""
     points = () if face.points is None else face.points.ravel()
     return [*_floats(face.box_xyxy), face.score, *_floats(points)]
 

@@ -38,7 +38,7 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 class Label:
     """A track's drawing: boxes float[T, 4] in pixels from first_frame on, and confidence float32[T].
 
-    pale: the track as a whole shows no sync, so that its numbers say little.
+    pale: whether the track as a whole shows no sync, so that its numbers mean little.
     """
 
     number: int
@@ -103,7 +103,7 @@ def annotate(frames: Iterator[Frame], labels: list[Label]) -> Iterator[Frame]:
 
 
 def colour(confidence: float, pale: bool = False) -> tuple[int, int, int]:
-    """BGR: red at 0 and below, green at CONFIDENT and above; a pale one is mixed with three parts of white."""
+    """A colour in BGR: red at 0 and below, green at CONFIDENT and above; a pale one has three parts of white."""
     green = round(255 * min(1.0, max(0.0, confidence / CONFIDENT)))
     if not pale:
         return 0, green, 255 - green
@@ -138,10 +138,10 @@ def charts(kept: TracedTrack, rate: float, model: str = "") -> list[Chart]:
 
 
 def _join(silent: Path, info: MediaInfo, target: Path) -> None:
-    """The drawn video with the audio's own packets, or with AAC where those do not fit.
+    """Join the drawn video with the audio's own packets, or with AAC if those cannot be copied.
 
-    They do not where the target's format does not take them, and where the audio's clock does not start with the first
-    frame and go straight on.
+    They cannot be copied if the target's format does not accept them, or if the audio's timestamps do not start with
+    the first frame or have a gap.
     """
     start = info.audio_start_s or 0.0
     if abs(start) <= TOGETHER and not info.clock.joints:

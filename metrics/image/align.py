@@ -75,9 +75,9 @@ def _skip(frames: Iterator[Frame], n: int) -> int:
 
 
 class ShiftErrors:
-    """Squared errors of two streams of frames at every shift within -reach..reach, added up as the frames come.
+    """Squared errors of two streams of frames at every shift within -reach..reach, added up frame by frame.
 
-    Shift s: generated frame i + s meets reference frame i. No more than reach + 1 frames of each are held.
+    Shift s compares generated frame i + s with reference frame i. At most reach + 1 frames of each are in memory.
     """
 
     def __init__(self, reach: int) -> None:
@@ -89,7 +89,7 @@ class ShiftErrors:
         self._n_generated = self._n_reference = 0
 
     def add(self, generated: NDArray[np.uint8] | None, reference: NDArray[np.uint8] | None) -> None:
-        """The next frames, uint8 of one shape; None where a stream has ended."""
+        """Add the next frames, uint8 of one shape; None for a stream that has ended."""
         self._n_generated += generated is not None
         self._n_reference += reference is not None
         self._recent_g.appendleft(generated)
@@ -103,16 +103,16 @@ class ShiftErrors:
                 self._values = a.size
 
     def best(self) -> int:
-        """The shift with the least mean squared error, of equals the smallest.
+        """The shift with the smallest mean squared error; of equal ones, the one nearest to 0.
 
-        A shift must leave at least half of the shorter side, for otherwise a few still frames at the ends would win.
+        A shift must leave at least half of the shorter side; otherwise a few still frames at the ends would win.
         """
         least = max(1, min(self._n_generated, self._n_reference) / 2)
         allowed = [shift for shift in self._errors if self._pairs[shift] >= least]
         return min(allowed, key=lambda shift: (self._mean(shift), abs(shift)), default=0)
 
     def gain(self, shift: int) -> float:
-        """By how many dB the PSNR of the pooled error is higher than without a shift; identical frames count 100 dB."""
+        """The gain in dB of the pooled PSNR over that without a shift; identical frames count 100 dB."""
         return self._psnr(shift) - self._psnr(0)
 
     def _mean(self, shift: int) -> float:
@@ -126,7 +126,7 @@ class ShiftErrors:
 def best_shift(generated: Iterable[NDArray[np.uint8]], reference: Iterable[NDArray[np.uint8]], max_shift: int) -> int:
     """The shift within -max_shift..max_shift that pairs generated frame i + shift best with reference frame i.
 
-    Nearest: the highest PSNR of the pooled squared error over all pairs that the shift leaves; see ShiftErrors.best.
+    The best pairing has the highest PSNR of the pooled squared error over all pairs; see ShiftErrors.best.
 
     Args:
         generated, reference: uint8 images of one shape, at one frame rate; small images suffice.
@@ -139,12 +139,12 @@ def best_shift(generated: Iterable[NDArray[np.uint8]], reference: Iterable[NDArr
 
 
 def shift_hint(errors: ShiftErrors) -> str | None:
-    """Said where another shift brings the two much closer than the one they were compared at."""
+    """A warning if another shift brings the two much closer than the one at which they were compared; else None."""
     shift = errors.best()
     gain = errors.gain(shift)
     if shift == 0 or gain <= HINT_GAIN:
         return None
-    return f"moved by {shift:+d} frame{'s' * (abs(shift) != 1)} the two are {gain:.1f} dB closer: try --align shift"
+    return f"moved by {shift:+d} frame{'s' * (abs(shift) != 1)}, the two are {gain:.1f} dB closer: try --align shift"
 
 
 def length_warning(n_generated: int, n_reference: int) -> str | None:

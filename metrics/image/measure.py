@@ -66,7 +66,7 @@ class Measure(Protocol):
     """One metric over one video: call `look` per pair on any thread, `add` per pair in order, then `result`."""
 
     def look(self, images: Images) -> Any:
-        """What the metric needs from a pair; must not change state, because pairs are processed in parallel."""
+        """The values that the metric needs from a pair; must not change state, because pairs run in parallel."""
         ...
 
     def add(self, seen: Any) -> float | None:

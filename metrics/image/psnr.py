@@ -18,8 +18,8 @@ CAP_DB = 100.0
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Sum of squared differences of each pair, [N, ...] and [N, ...] -> float64[N]; exact for uint8.
 
-    The arguments' own dtype is not used: squares of uint8 differences wrap around at 256, which turns 21 dB into 28 dB
-    in a released script.
+    The arithmetic does not use the arguments' dtype: squares of uint8 differences wrap around at 256, which turns 21 dB
+    into 28 dB in a released script.
 
     Raises:
         ValueError: shapes or dtypes differ, or an axis is empty.
@@ -36,7 +36,7 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared error of each pair over all pixels and channels: [N, ...] and [N, ...] -> float64[N].
 
     Raises:
-        ValueError: as squared_error.
+        ValueError: as in squared_error.
     """
     return squared_error(a, b) / a[0].numel()
 

@@ -74,13 +74,13 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float, variant: Window = "wang") -
 
 
 def ms_ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
-    """Multi-scale SSIM of each pair, with the Gaussian window; arguments and result as ssim.
+    """Multi-scale SSIM of each pair, with the Gaussian window; arguments and result are those of `ssim`.
 
     An odd last row or column is repeated before the means of 2x2. A scale whose mean contrast-structure term is
     negative (images that contradict each other) counts as 0, since its fractional power is not real.
 
     Raises:
-        ValueError: as ssim; a side has 160 pixels or fewer.
+        ValueError: as in `ssim`, or a side has 160 pixels or fewer.
     """
     window = _WINDOWS["wang"]
     x, y = _planes(a, b, MS_SSIM_LEAST_SIDE)
@@ -114,7 +114,7 @@ def _halve(x: Tensor) -> Tensor:
 
 
 def _mean_map(x: Tensor, y: Tensor, window: _Window, data_range: float, *, luminance: bool) -> Tensor:
-    """Mean over the window positions of SSIM, or without luminance of its contrast-structure part: float64[N, C]."""
+    """float64[N, C]: SSIM (or, without luminance, its contrast-structure part), averaged over window positions."""
     constants = ((K1 * data_range) ** 2, (K2 * data_range) ** 2)
     if x.device.type != "cpu":
         return mean_map_torch(x, y, window, constants, luminance=luminance).cpu()

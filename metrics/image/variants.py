@@ -1,7 +1,7 @@
 """The named PSNR and SSIM variants, the possible keys of a record's `values`.
 
-Papers give a number without the variant. The default SSIM is the one defined by the paper that they cite: Wang's, on
-luma. Released evaluation scripts differ; docs/measures/psnr-ssim.md says what each of them computes.
+Papers give a number, but not the variant. The default SSIM is the one that the cited paper defines: Wang's, on luma.
+Released evaluation scripts differ; docs/measures/psnr-ssim.md says what each of them computes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     record = scorer.score("talk.mp4", reference="real.mp4")
     print(record.lse_d, record.lse_c, record.offset, record.psnr)
 
-does what `lipscore score talk.mp4` does, and returns a `lipscore.VideoScore`. docs/api.md has the rest.
+scores the video as `lipscore score talk.mp4` does, and returns a `lipscore.VideoScore`. docs/api.md describes the rest.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: `import lipscore` and `lipscore --help` do not wait for torch."""
+    """Import a name on first use, so that `import lipscore` and `lipscore --help` do not wait for torch."""
     if name in _MODULE_OF:
         from importlib import import_module
 

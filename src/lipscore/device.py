@@ -27,7 +27,7 @@ def tried(device: torch.device) -> torch.device:
         try:
             total = float(torch.nn.functional.conv2d(ones, ones).sum())
         except torch.OutOfMemoryError as error:
-            raise DeviceError(f"{device}: no memory is left on it; is another program using it?") from error
+            raise DeviceError(f"{device}: it has no free memory; is another program using it?") from error
     if total != 9:
         raise DeviceError(f"{device}: a sum of nine ones came out as {total}; the GPU or its driver is broken")
     return device
@@ -55,7 +55,7 @@ def on_device(device: torch.device) -> Iterator[None]:
             raise torch.OutOfMemoryError(words) from error
         if any(part in words for part in DEVICE_WORDS):
             raise DeviceError(
-                f"{device}: the GPU failed ({words}); what was scored is kept: run again to go on, or use the CPU"
+                f"{device}: the GPU failed ({words}); scored videos are kept: run again to continue, or use the CPU"
             ) from error
         raise
 
@@ -129,7 +129,7 @@ class Batches:
     ) -> list[B]:
         """The results of work(start, stop) for the parts of 0 ... count, in order.
 
-        If memory runs out, the part is repeated in halves, and all later batches (other videos' too) stay that small.
+        If memory runs out, the part is repeated in halves, and all later batches, also other videos', stay that small.
 
         Args:
             most: a smaller batch size for larger items; None: `size`.
@@ -152,7 +152,7 @@ class Batches:
             except torch.OutOfMemoryError as error:
                 if stop - start == 1:
                     raise DeviceError(
-                        f"{self._device}: not enough memory for one frame at a time; end what else uses the GPU, or "
+                        f"{self._device}: not enough memory for one frame; end other programs that use the GPU, or "
                         f"use the CPU"
                     ) from error
                 self.size = min(self.size, (stop - start) // 2)

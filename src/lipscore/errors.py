@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 
 class LipscoreError(Exception):
-    """Base class; str(error) is the whole message for the user."""
+    """The base class of all errors that lipscore raises on purpose; str(error) is the whole message for the user."""
 
     exit_status: ClassVar[int] = 1
     flagged: str = ""
@@ -43,7 +43,7 @@ class MissingError(LipscoreError):
 
 
 class DeviceError(MissingError):
-    """The GPU failed, or lacks the memory for a single item: no video of the run can be scored."""
+    """The GPU failed, or has too little memory for a single item, so no video of the run can be scored."""
 
 
 class WeightsError(MissingError):
@@ -51,7 +51,7 @@ class WeightsError(MissingError):
 
 
 class MediaError(LipscoreError):
-    """One video or audio file cannot be read or written; the message names the file and what FFmpeg said."""
+    """One video or audio file cannot be read or written; the message names the file and quotes FFmpeg."""
 
 
 class NotScoredError(LipscoreError):

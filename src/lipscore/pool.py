@@ -30,11 +30,11 @@ class Pool:
 
     Args:
         cores: how many cores the batches may use together; None: as many as this process may use.
-        thread_per_core: as many threads as cores: where the networks run on a GPU, and a thread holds no activations.
+        thread_per_core: use as many threads as cores; for networks on a GPU, where a thread holds no activations.
 
     Attributes:
-        count: batches that run at once, at most MOST_THREADS unless there is a thread per core.
-        threads: torch's threads for each batch.
+        count: the number of batches that run at once, at most MOST_THREADS unless there is a thread per core.
+        threads: the number of torch's threads for each batch.
     """
 
     def __init__(self, cores: int | None = None, *, thread_per_core: bool = False) -> None:

@@ -45,7 +45,7 @@ def pick_device(name: str) -> torch.device:
     if name != "cuda" and not (name.startswith("cuda:") and name[5:].isdigit()):
         raise UsageError.about("device", name, "not a device; use auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
-        raise MissingError.about("device", name, "no GPU answers here; use cpu, or docker run with --gpus all")
+        raise MissingError.about("device", name, "no GPU is available here; use cpu, or docker run with --gpus all")
     device = torch.device(name)
     if device.index is not None and device.index >= torch.cuda.device_count():
         raise MissingError.about(
@@ -67,7 +67,7 @@ def pick_precision(name: str | None, device: torch.device, fast: bool) -> str:
     if name not in PRECISIONS:
         raise UsageError.about("precision", name, f"no such precision; use one of {', '.join(PRECISIONS)}")
     if name in ("tf32", "fp16") and not gpu:
-        raise UsageError.about("precision", name, "only a GPU has it; use bf16, or fp32 for exact scores")
+        raise UsageError.about("precision", name, "only a GPU supports it; use bf16, or fp32 for exact scores")
     return name
 
 
@@ -94,7 +94,7 @@ def describe_device(device: torch.device) -> dict[str, Any]:
 
 
 def release_memory() -> None:
-    """Return freed heap memory to the system, because the next stage asks for blocks of other sizes."""
+    """Return freed heap memory to the system, because the next stage allocates blocks of other sizes."""
     _glibc("malloc_trim", 0)
 
 

@@ -39,10 +39,10 @@ Status = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Which streams of a file are read, by their index in it; audio is None where there is none to be read.
+    """The indices of the file's streams that are read; audio is None if the file has no readable audio stream.
 
-    seen, heard, unread: what a reader must know of the choice of the picture, of the choice of the sound, and of
-    streams that no decoder exists for; else empty.
+    seen, heard, unread: notes about the choice of the video stream, the choice of the audio stream, and streams without
+    a decoder; empty if there is nothing to note.
     """
 
     video: int = 0
@@ -58,7 +58,7 @@ class Clock:
 
     origin: the time of the first frame that decodes, which is where frame 0 and sample 0 lie.
     by_order: the container holds no display times (AVI with B-frames), so frames are timed in the decoder's order.
-    joints: (stream, number of its packet, seconds): from this packet on, so much is added to the stream's timestamps.
+    joints: (stream, packet number, seconds): from this packet on, these seconds are added to the stream's timestamps.
     """
 
     origin: Fraction = Fraction(0)
@@ -68,26 +68,24 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a file holds, by its packets and its first frame.
+    """The properties of a media file, from its packets and its first frame.
 
-    fps is the average frame rate; n_frames is the number of the video's packets that are to be shown, which is what
-    decodes if nothing is damaged; width and height are in stored pixels, after the display matrix; sample_rate is in
-    Hz, None without an audio stream that can be decoded; duration_s is in seconds, from the first frame that decodes to
-    the end of the last.
+    fps: the average frame rate. n_frames: the number of video packets to be shown, which all decode if the file is
+    undamaged. width, height: in stored pixels, after the display matrix. sample_rate: in Hz; None if no audio stream
+    can be decoded. duration_s: seconds from the first frame that decodes to the end of the last frame.
 
     own, published: the streams that lipscore reads, and those that the FFmpeg calls of the published protocols read.
-    n_expected: the frames that the container promises, where those are more than n_frames, else n_frames.
+    n_expected: the number of frames that the container promises, or n_frames if that is larger.
     sar: the shape of a stored pixel, width / height, before the display matrix; display_size: the picture's width and
-    height in square pixels, after it.
+    height in square pixels, after the display matrix.
     transfer: "sdr", or how HDR samples are coded ("pq", "hlg").
-    audio_start_s, audio_end_s: of the own stream's packets, in seconds after the first frame; None without audio.
-    published_audio_start_s: of the published protocols' stream.
+    audio_start_s, audio_end_s: the start and the end of `own`'s audio, in seconds after the first frame; None without.
+    published_audio_start_s: the start of `published`'s audio.
     hidden_packets: whether the codec has packets that show nothing.
     turned: whether the display matrix exchanges width and height.
-    channels: of the own audio stream, by FFmpeg's names.
-    n_left_out: frames for which a steady stream's timestamps leave room, but which are not there.
-    sound: the file that is heard in place of this one's own audio, its sample 0 with this one's first frame; None: the
-    own audio.
+    channels: FFmpeg's names of the channels of `own`'s audio.
+    n_left_out: the number of frames that are missing in a steady stream, by its timestamps.
+    sound: the file that is heard instead of this file's own audio, from this file's first frame on; None for its own.
     """
 
     path: Path
@@ -115,19 +113,19 @@ class MediaInfo:
 
     @property
     def heard(self) -> MediaInfo:
-        """The file whose audio is heard with this one's picture: mostly itself."""
+        """The file whose audio is heard with this file's picture: `sound`, or else the file itself."""
         return self.sound or self
 
 
 def whose(sounds: Collection[object | None]) -> Whose:
-    """Whose sound is scored of videos with these; None is a video's own."""
+    """Whether videos with these sounds are scored with their own or with given ones; None is a video's own sound."""
     given = [sound is not None for sound in sounds]
     return "own" if not any(given) else "given" if all(given) else "mixed"
 
 
 @dataclass(frozen=True, slots=True)
 class GivenSound:
-    """The file that a video was scored against, in place of its own audio; sha256: of its bytes, hex."""
+    """The sound file that a video was scored against instead of its own audio; sha256: of its bytes, in hex digits."""
 
     path: str
     sha256: str
@@ -135,7 +133,7 @@ class GivenSound:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """Frames start <= i < end without a cut."""
+    """The frames start <= i < end, between two cuts."""
 
     start: int
     end: int
@@ -145,8 +143,8 @@ class Shot:
 class Detection:
     """A face: box_xyxy float32[4] in source pixels, score in the detector's own units.
 
-    points: float32[5, 2] in source pixels: right eye, left eye, tip of the nose, right and left corner of the mouth, by
-    the person's own left and right; None where the detector finds only boxes.
+    points: float32[5, 2] in source pixels: right eye, left eye, tip of the nose, right and left corner of the mouth
+    (the person's own right and left); None if the detector finds only boxes.
     """
 
     frame: int
@@ -177,8 +175,9 @@ class Track:
 class SyncCurve:
     """Distances of each window's lips to the audio at every shift.
 
-    distances float32[W, 2 * vshift + 1] (NaN where a shift has no partner and the model does not pad); mean
-    float32[2 * vshift + 1] over windows. Column k pairs lip window i with audio window i + k - vshift.
+    distances: float32[W, 2 * vshift + 1] in the model's units; column k pairs lip window i with audio window
+    i + k - vshift, and is NaN if that window does not exist and the model does not pad.
+    mean: float32[2 * vshift + 1], the mean of `distances` over the windows.
     """
 
     distances: Floats
@@ -187,12 +186,13 @@ class SyncCurve:
 
 @dataclass(frozen=True, slots=True)
 class TrackScore:
-    """One face track's numbers. offset in frames: positive where the audio comes before the video; offset_ms the same
-    between frames, in milliseconds, None in records of older versions.
+    """One face track's numbers.
 
-    lse_d and lse_c are SyncNet's own with model vgg and estimates of them with model mini; curve is always the raw one.
-    mouth_motion is how much the mouth moves (`lipscore.syncnet.motion`), None in records of older versions and for
-    tracks that are too short to tell.
+    first_frame, last_frame: frame numbers, both included. offset: in frames, positive if the audio comes before the
+    video. offset_ms: the offset between frames, in milliseconds; None in records of older versions.
+    lse_d, lse_c: SyncNet's own with model vgg, estimates of them with model mini. curve: the model's mean distances at
+    the 2 * vshift + 1 shifts. mouth_motion: how much the mouth moves (`lipscore.syncnet.motion`); None in records of
+    older versions and for tracks that are too short to measure.
     """
 
     track_id: int
@@ -211,9 +211,9 @@ class TrackScore:
 class Alignment:
     """How generated frames were paired with reference frames.
 
-    method: "timestamp", "index" or "shift"; shift: generated frame i + shift is compared with reference frame i;
-    resized: how the generated frames were resized to the reference's size ("area", "bicubic"), or None; warning: what
-    a reader of the numbers must know, or None.
+    method: "timestamp", "index" or "shift". n_generated, n_reference, n_compared: frames on each side, and pairs.
+    shift: generated frame i + shift is compared with reference frame i. resized: how the generated frames were resized
+    to the reference's size ("area", "bicubic"), or None. warning: what a reader of the numbers must know, or None.
     """
 
     method: str
@@ -229,11 +229,11 @@ class Alignment:
 class ReferenceScore:
     """PSNR in dB and SSIM against a reference.
 
-    values holds every variant that was computed, by name ("psnr-rgb", "ssim-wang-luma", see
-    docs/measures/psnr-ssim.md). psnr and ssim are the means over frames of the two that psnr_variant and ssim_variant
-    name. psnr_pooled is the PSNR of the mean squared error over all frames. Identical frames (n_identical) count as
-    100 dB. region: "frame", "face" or "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or
-    "media_error"; only "ok" comes with numbers.
+    values: every computed variant by name ("psnr-rgb", "ssim-wang-luma", see docs/measures/psnr-ssim.md). psnr, ssim:
+    the means over frames of the variants that psnr_variant and ssim_variant name. psnr_pooled: the PSNR of the mean
+    squared error over all frames. n_identical: the number of identical pairs; each counts as 100 dB. region: "frame",
+    "face" or "mouth". status: "ok", "no_reference", "no_face", "no_overlap", "too_small" or "media_error"; numbers
+    exist only with "ok".
     """
 
     status: str
@@ -254,16 +254,16 @@ class ReferenceScore:
 class VideoScore:
     """One video's record, a line of scores.jsonl (see docs/formats.md).
 
-    lse_d, lse_c, offset (in frames) and offset_ms (the same between frames, in milliseconds) follow from the tracks by
-    the protocol's rule and are None unless status is "ok". scores
-    holds scores without a field here, by their names in `lipscore.metrics.catalogue`.
-    comparable is True only for an unchanged named protocol with verified official weights; changed names each setting
-    that differs from the named protocol; notes are for whoever reads the numbers; seconds is wall time by stage; piece
-    is the start and end, in seconds, of the part of the video that this record is about, None for all of it; silent:
-    nothing can be heard, so the numbers measure silence and are not part of any mean; signature says in one line what
-    decides the numbers (`lipscore signature` explains it); folder is the input that the video was found in, as it was
-    given: `average` keeps what is in different folders apart; audio is the sound that the video was scored against,
-    None for its own.
+    lse_d, lse_c, offset (frames) and offset_ms (milliseconds, between frames): computed from the tracks by the
+    protocol's rule; None unless status is "ok". scores: the scores without a field here, by their names in
+    `lipscore.metrics.catalogue`.
+    comparable: True only for an unchanged published protocol with verified official weights, exact arithmetic and the
+    original's kind of sound. changed: each setting that differs from the named protocol. notes: sentences that a reader
+    of the numbers must know. seconds: wall time by stage. piece: start and end, in seconds, of the scored part of the
+    video; None for the whole video. silent: the sound is inaudible, so the numbers are not part of any mean.
+    signature: one line that names what decides the numbers (`lipscore signature` explains it). folder: the input that
+    contained the video, as it was given; `average` separates folders. audio: the sound file that the video was scored
+    against; None for its own sound.
     """
 
     video: str
@@ -303,23 +303,23 @@ class VideoScore:
 class Detector(Protocol):
     """A face detector: frames in, boxes out.
 
-    stride: it sees every stride-th frame, and each shot's first and last; 1 means every frame.
-    bridge: the longest gap, in frames, over which a missed face is interpolated; its boxes are then median-filtered
-        too. 0 leaves boxes as they are.
-    doubtful: (weak, clear): a face whose mean score is below `weak` is dropped where another face of its shot has at
-        least `clear`; (0, 0) drops none.
+    stride: the detector looks at every stride-th frame, and each shot's first and last; 1 means every frame.
+    bridge: the longest gap, in frames, over which a missed face is interpolated; the boxes are then also
+        median-filtered. 0 leaves boxes unchanged.
+    doubtful: (weak, clear): a face whose mean score is below `weak` is dropped if another face of its shot has at least
+        `clear`; (0, 0) drops no face.
     batch_size: the best number of frames per call.
-    turn: a lock held during detection if one video already saturates the device; running two would only cost memory.
+    turn: a lock held during detection if one video already saturates the device; a second one would only take memory.
     """
 
     @property
     def name(self) -> str:
-        """As the records call it."""
+        """The name in records."""
         ...
 
     @property
     def stride(self) -> int:
-        """The distance between the frames that it sees."""
+        """The distance between the frames that it looks at."""
         ...
 
     @property
@@ -364,7 +364,7 @@ class SyncPass(Protocol):
         ...
 
     def scores(self, curve: SyncCurve) -> tuple[float, float]:
-        """SyncNet's (LSE-D, LSE-C) of this track, measured or estimated from its curve or a part of the curve."""
+        """(LSE-D, LSE-C) of this track, measured or estimated, from its curve or from a part of the curve."""
         ...
 
 
@@ -373,12 +373,12 @@ class SyncModel(Protocol):
 
     @property
     def name(self) -> str:
-        """As the records call it."""
+        """The name in records."""
         ...
 
     @property
     def unrelated(self) -> tuple[float, float] | None:
-        """(LSE-D, LSE-C) of a mouth that does not move, where the model only estimates; None: as the pass says."""
+        """(LSE-D, LSE-C) that a model of estimates gives to a still mouth; None for a model that measures both."""
         ...
 
     def open(self, pcm: NDArray[np.int16], n_frames: int, vshift: int) -> SyncPass:

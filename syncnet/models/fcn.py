@@ -1,10 +1,11 @@
-"""The long-range head: a small network over the map of cosines, any length in, one answer per file out.
+"""The long-range head: a small network that turns a map of cosines of any length into one answer per file.
 
-"Fully convolutional" (R-V-Abhishek/Syncnet_FCN): the towers run once over a whole track, their products make a map, a
-head reads the map. The published head takes the shifts as channels, so every offset has to be learned by itself; here
-every layer treats all shifts alike, so what is learned at one offset holds at all. Its sign is SyncNet's.
+"Fully convolutional" is the idea of R-V-Abhishek/Syncnet_FCN: the towers run once over a whole track, their products
+make a map, and a head reads the map. The published head takes the shifts as channels, so it must learn every offset
+separately. Here every layer treats all shifts alike, so what the head learns at one offset applies to all of them. Its
+sign is SyncNet's.
 
-A head belongs to its towers: the file names them by their SHA-256.
+A head belongs to its towers: the weight file names them by their SHA-256.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ FORMAT = "lipscore-fcn-1"
 
 
 def features(cosines: Floats) -> Floats:
-    """What the head sees of a map.
+    """The head's input for a map.
 
     Args:
-        cosines: float32[W, D], NaN where there is no sound (`lipscore.metrics.longrange.cosine_map`).
+        cosines: float32[W, D], NaN for windows without sound (`lipscore.metrics.longrange.cosine_map`).
 
     Returns:
-        float32[2, ceil(W / POOL), D]: the mean cosine of POOL windows that are known, and the share that is, 0 ... 1.
+        float32[2, ceil(W / POOL), D]: for each POOL windows, the mean of the known cosines, and their share, 0 ... 1.
     """
     known = ~np.isnan(cosines)
     cells = np.stack([np.where(known, cosines, 0), known]).astype(np.float32)
@@ -54,7 +55,7 @@ def features(cosines: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a head keeps of a stretch; of a file's stretches it adds up. Tensors [B, D]."""
+    """The sums that a head keeps of a part of a file; those of several parts are added up. Tensors [B, D]."""
 
     weighted: Tensor
     weight: Tensor
@@ -74,7 +75,7 @@ class OffsetHead(nn.Module):
     """From a map's features to a logit per shift, and one for "none of them".
 
     Args:
-        attention: let the steps look at one another before they are weighted; starts as no effect (gamma 0).
+        attention: apply self-attention over the steps before they are weighted; it starts without effect (gamma 0).
     """
 
     def __init__(self, attention: bool = False) -> None:
@@ -91,7 +92,7 @@ class OffsetHead(nn.Module):
         self.attention = _StepAttention() if attention else None
 
     def sums(self, x: Tensor, steps: slice = slice(None)) -> Sums:
-        """float32[B, 2, T, D] -> what the file's answer needs of it, or of some of its steps."""
+        """float32[B, 2, T, D] -> the sums for the file's answer, over all steps or over some of them."""
         share = x[:, 1:2]
         known = (share > 0).to(x.dtype)
         hidden = functional.relu(self.first(x)) * known
@@ -105,7 +106,7 @@ class OffsetHead(nn.Module):
         return Sums(*(part[:, steps].sum(1) for part in (weighted, weight, plain, cells)))
 
     def logits(self, sums: Sums) -> Tensor:
-        """float32[B, D + 1], the last for "none"; -inf at shifts under LEAST windows.
+        """float32[B, D + 1], the last for "none"; -inf at shifts with fewer than LEAST windows.
 
         Column k is shift k - reach: an offset of reach - k frames.
         """
@@ -124,7 +125,7 @@ class OffsetHead(nn.Module):
 
 
 class _StepAttention(nn.Module):
-    """One block of self-attention over a file's steps: what it adds to each step's logarithmic weight."""
+    """One block of self-attention over a file's steps, which changes each step's logarithmic weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class _StepAttention(nn.Module):
 
 
 class HeadPass:
-    """A head's way through a track's map, block by block: add() the map's rows in order, then take the sums."""
+    """A head's pass over a track's map, block by block: add() the map's rows in order, then read sums()."""
 
     def __init__(self, head: OffsetHead) -> None:
         self._head = head
@@ -151,7 +152,7 @@ class HeadPass:
         self._sums: Sums | None = None
 
     def add(self, cosines: Floats) -> None:
-        """float32[W, D], NaN where there is no sound: the next windows."""
+        """Add the next windows: float32[W, D], NaN for windows without sound."""
         rows = cosines if self._windows is None else np.concatenate([self._windows, cosines])
         whole = len(rows) // POOL * POOL
         self._windows = rows[whole:].copy()
@@ -160,7 +161,7 @@ class HeadPass:
             self._run(self._seen + BLOCK)
 
     def sums(self) -> Sums | None:
-        """Those of the whole track, which has no more rows; None where it had none."""
+        """The sums of the whole track, once all rows are added; None if it has no rows."""
         if self._windows is not None and len(self._windows):
             self._push(self._windows)
             self._windows = None
@@ -175,7 +176,7 @@ class HeadPass:
 
     @torch.inference_mode()
     def _run(self, stop: int) -> None:
-        """The waiting steps up to `stop`; what they and the next ones see of each other stays."""
+        """Process the waiting steps up to `stop`, and keep the overlap that the next steps need."""
         assert self._steps is not None
         part = torch.from_numpy(self._steps[None, :, : stop + CONTEXT])
         found = self._head.sums(part, slice(self._seen, stop))
@@ -186,8 +187,11 @@ class HeadPass:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a head says of a file: the offset by classification in frames, the same between frames by regression (a
-    mean over the shifts within SOFT frames of the peak), and the probability of the peak and its two neighbours."""
+    """A head's answer for a file.
+
+    offset: by classification, in frames. subframe: the offset between frames, by regression (a mean over the shifts
+    within SOFT frames of the peak). probability: that of the peak and its two neighbours.
+    """
 
     offset: int
     subframe: float
@@ -195,7 +199,7 @@ class Reading:
 
 
 def reading(logits: Tensor) -> Reading:
-    """One file's float32[D + 1] as an answer."""
+    """The answer in one file's logits float32[D + 1]."""
     p = torch.softmax(logits.double(), 0)[:-1].numpy()
     reach, best = len(p) // 2, int(p.argmax())
     near = slice(max(0, best - SOFT), best + SOFT + 1)
@@ -206,7 +210,7 @@ def reading(logits: Tensor) -> Reading:
 
 
 def soft_offset(logits: Tensor) -> Tensor:
-    """float32[B, D + 1] -> float32[B], the regression reading, with a gradient."""
+    """float32[B, D + 1] -> float32[B]: the offsets by regression, differentiable."""
     shifts = logits[:, :-1]
     reach = shifts.shape[1] // 2
     best = shifts.argmax(1, keepdim=True)
@@ -217,10 +221,10 @@ def soft_offset(logits: Tensor) -> Tensor:
 
 
 def save_head(head: OffsetHead, path: Path, towers_sha256: str, reach: int) -> None:
-    """Write a head as one safetensors file, whole or not at all.
+    """Write a head as one safetensors file, which is complete or absent.
 
     Raises:
-        MissingError: it cannot be written.
+        MissingError: the file cannot be written.
     """
     about = json.dumps({"towers_sha256": towers_sha256, "reach": reach, "attention": head.attention is not None})
     state = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
@@ -231,7 +235,7 @@ def load_head(path: Path, towers_sha256: str) -> tuple[OffsetHead, int]:
     """A head that `lipscore train fcn` wrote, and the range that it was trained for.
 
     Raises:
-        WeightsError: the file is not there, holds something else, or belongs to other towers.
+        WeightsError: the file does not exist, holds something else, or belongs to other towers.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -250,6 +254,6 @@ def load_head(path: Path, towers_sha256: str) -> tuple[OffsetHead, int]:
     if towers != towers_sha256:
         raise WeightsError(
             f"{path}: trained on towers with SHA-256 {towers[:12]}..., not on these ({towers_sha256[:12]}...): "
-            "a head reads no others' maps; train one for these towers"
+            "a head works only with its own towers; train one for these"
         )
     return head.eval(), reach

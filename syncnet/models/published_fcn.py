@@ -1,9 +1,9 @@
-"""The published fully convolutional SyncNet (R-V-Abhishek/Syncnet_FCN at f4c60cc): its checkpoints, named and run.
+"""The published fully convolutional SyncNet (R-V-Abhishek/Syncnet_FCN at f4c60cc): load and run its checkpoints.
 
-Layers and key names are those of the repository's models (SyncNetFCN, SyncNetFCN_Classification). A checkpoint says
-which head it holds by its keys, and its range by their shapes. Its published calibration (a constant that fits one
-clip) is left out, and its signs, which differ between the two heads, become SyncNet's. docs/measures/long-range.md
-says what is known of the published weights: most of their tower kernels are random.
+Layers and key names are those of the repository's models (SyncNetFCN, SyncNetFCN_Classification). A checkpoint's keys
+show which head it holds, and their shapes show its range. The published calibration (a constant that fits one clip) is
+left out. The signs of the two heads, which differ, are converted to SyncNet's. docs/measures/long-range.md describes
+the published weights: most of their tower kernels are random.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _ends() -> tuple[nn.Sequential, _Gate]:
 
 
 class AudioEncoder(nn.Module):
-    """float32[B, 1, 13, T] MFCC at 100 a second -> float32[B, 512, T // 4 - 1], about one step a video frame."""
+    """float32[B, 1, 13, T] MFCC at 100 per second -> float32[B, 512, T // 4 - 1], about one step per video frame."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class VideoEncoder(nn.Module):
         self.channel_conv, self.channel_attn = _ends()
 
     def steps(self, frames: Tensor) -> Tensor:
-        """Before the gate, which looks at all of the time: float32[B, 512, T]."""
+        """float32[B, 512, T]: the output before the gate, which depends on the whole time."""
         out: Tensor = self.channel_conv(self.conv_layers(frames)[:, :, :, 0, 0])
         return out
 
@@ -127,7 +127,7 @@ class PublishedNet(nn.Module):
     """Both towers, their correlation, and one of the two heads, under the checkpoint's key names.
 
     Args:
-        reach: K; the correlation has 2 K + 1 channels.
+        reach: the largest shift K; the correlation has 2 K + 1 channels.
     """
 
     def __init__(self, kind: Kind, reach: int, attention: bool = False) -> None:
@@ -186,20 +186,20 @@ class PublishedNet(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class PublishedFcn:
-    """A checkpoint that was loaded: what it is, in words, and the network."""
+    """A loaded checkpoint: its description in words, and the network."""
 
     about: str
     net: PublishedNet
 
     def offset(self, frames: Iterator[Frame], mfcc: Floats) -> tuple[float, int]:
-        """A file's offset by the head, and by the best channel of the correlation, both in frames, SyncNet's sign.
+        """(the offset by the head, the offset by the best channel of the correlation), in frames, with SyncNet's sign.
 
         Args:
-            frames: uint8[H, W, 3] BGR at 25 a second, whole frames; read in blocks.
-            mfcc: float32[M, 13].
+            frames: uint8[H, W, 3] BGR at 25 per second, whole frames; read in blocks.
+            mfcc: float32[M, 13] at 100 per second.
 
         Raises:
-            ValueError: there are no frames, or under 12 rows of MFCC.
+            ValueError: there are no frames, or fewer than 12 rows of MFCC.
         """
         if len(mfcc) < 12:
             raise ValueError(f"{len(mfcc)} rows of MFCC; the audio tower needs 12")
@@ -211,7 +211,7 @@ class PublishedFcn:
             return float(self.net.head(correlation)[0]), -best
 
     def _steps(self, frames: Iterator[Frame]) -> Iterator[Tensor]:
-        """The lip tower block by block, each with the frames around it that its steps see."""
+        """The lip tower's output, block by block, each computed with the neighbouring frames that it depends on."""
         before: list[NDArray[np.float32]] = []
         block: list[NDArray[np.float32]] = []
         for frame in frames:
@@ -245,7 +245,7 @@ def load_published(path: Path) -> PublishedFcn:
     """A checkpoint of the repository: `{epoch, model_state_dict, ...}`, or the state dict alone.
 
     Raises:
-        WeightsError: the file is not there, is no such checkpoint, or its tensors are not the network's.
+        WeightsError: the file does not exist, is not such a checkpoint, or its tensors are not the network's.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

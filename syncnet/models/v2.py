@@ -1,8 +1,8 @@
 """SyncNet (Chung and Zisserman 2016) under the original state dict's keys, and the same network folded for inference.
 
-The layers are those of joonson/syncnet_python SyncNetModel.py (S). Folded: every batch norm goes into the convolution
-or linear layer before it, and the lip tower becomes 2-D, because its only temporal kernel spans all five frames of its
-input; equal to the original to float rounding.
+The layers are those of joonson/syncnet_python SyncNetModel.py (S). In the folded network, every batch norm is part of
+the convolution or linear layer before it. The lip tower is 2-D, because its only temporal kernel spans all five frames
+of its input. The results equal the original's except for rounding.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lipscore.types import Floats
 
 
 class SyncNet(nn.Module):
-    """The network as the weight file names it; only there to check and to hold its tensors (see FoldedSyncNet).
+    """The network under the weight file's names, which only checks and holds the tensors (see FoldedSyncNet).
 
-    forward_aud and forward_lip are what tests and benchmarks hold FoldedSyncNet against; nothing else calls them.
+    Tests and benchmarks compare FoldedSyncNet with forward_aud and forward_lip; nothing else calls these.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ def _head() -> nn.Sequential:
 
 
 class FoldedSyncNet(nn.Module):
-    """SyncNet for inference: no batch norms, 2-D convolutions, channels last. It takes the layers over from `net`.
+    """SyncNet for inference: no batch norms, 2-D convolutions, channels last. It takes over the layers of `net`.
 
     The lip tower takes float32[B, 15, 224, 224]: channel 3 t + c is colour c (BGR) of frame t.
     """
@@ -144,10 +144,10 @@ GPU_BATCH = 64  # windows: more than a chunk of crops has
 
 
 class SyncNetEmbedder:
-    """SyncNet v2 with weights from a state dict under the original's keys; dtype is what it computes in.
+    """SyncNet v2 with weights from a state dict under the original's keys; dtype: its floating-point type.
 
     Raises:
-        WeightsError: the tensors are not SyncNet's; the message names each key that is amiss.
+        WeightsError: the tensors are not SyncNet's; the message names each wrong key.
     """
 
     name = "vgg"

@@ -1,8 +1,8 @@
 """Compute a face track's cosines for a wide search: lips block by block, against the sound of the whole file.
 
-`SyncPass` compares a track with the sound beneath it, +-15 frames wide. Here the sound continues before the track's
-first frame and after its last, so that a short track in a long file has a full overlap at every shift. Only sums per
-second are kept: 3,600 rows for an hour.
+`SyncPass` compares a track with the sound during the track, within +-15 frames. Here the sound continues before the
+track's first frame and after its last, so that a short track in a long file has its full overlap at every shift. Only
+sums per second are kept: 3,600 rows for an hour.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ KEPT = 3  # blocks kept in memory, because simultaneous tracks need neighbouring
 
 
 def steadied(track: Track) -> Track:
-    """The track with its boxes smoothed over time (Gaussian, STEADY frames): crops that jump look like lips that move.
+    """The track with its boxes smoothed over time (Gaussian, sigma STEADY frames).
 
-    dlib's boxes flip between two sizes. On two real people, files of 10 and 20 seconds, smoothing raised the peak from
-    4.1 to 6.6 and from 6.3 to 8.2 deviations. The published protocols take the boxes as they are.
+    Crops that jump look like moving lips, and dlib's boxes alternate between two sizes. On two real people, in files of
+    10 and 20 seconds, smoothing raised the peak from 4.1 to 6.6 and from 6.3 to 8.2 deviations. The published protocols
+    use the boxes unchanged.
     """
     return replace(track, boxes_xyxy=gaussian_filter1d(track.boxes_xyxy, STEADY, axis=0, mode="nearest"))
 
 
 class Sound:
-    """A file's audio embeddings, float32[len, D] of length 1, made block by block as they are asked for.
+    """A file's audio embeddings, float32[len, D] of length 1, computed block by block on request.
 
     Args:
         mfcc: float32[M, 13], starting with the video's first frame.
-        n_samples: of the audio at 16 kHz; a window counts where all of its five frames have sound.
+        n_samples: the number of audio samples at 16 kHz; a window counts if all of its five frames have sound.
     """
 
     def __init__(self, embedder: Embedder, mfcc: Floats, n_samples: int) -> None:
@@ -75,7 +76,7 @@ class Sound:
 
 
 class LipStream:
-    """Crops in, lip embeddings out, each once, as soon as the frames that its model sees are there."""
+    """Turns crops into lip embeddings; returns each once, as soon as the frames that it depends on are available."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -89,7 +90,7 @@ class LipStream:
         return self._embed(self._embedder.context)
 
     def rest(self) -> Floats:
-        """The windows that were waiting for frames beyond the end."""
+        """The last windows, which were waiting for frames beyond the end."""
         rows = self._embed(0)
         self._pending = self._pending[:0].copy()
         return rows
@@ -110,9 +111,9 @@ class WidePass:
     """One track's pass through the towers: feed() its crops in order, finish(), then read the sums.
 
     Args:
-        first_frame: of the track, counted at 25 a second from the video's first.
-        reach: shifts to either side.
-        on_map: gets the cosines float32[W, 2 * reach + 1] of each block of windows in turn.
+        first_frame: the track's first frame, counted at 25 per second from the video's first.
+        reach: the largest shift in each direction.
+        on_map: called with the cosines float32[W, 2 * reach + 1] of each block of windows in turn.
     """
 
     def __init__(
@@ -130,16 +131,16 @@ class WidePass:
         self.n_windows = 0
 
     def feed(self, crops: NDArray[np.uint8]) -> None:
-        """uint8[n, 224, 224, 3] BGR, the track's next frames."""
+        """Feed the track's next crops, uint8[n, 224, 224, 3] BGR."""
         self._add(self._lips.feed(crops))
 
     def finish(self) -> None:
-        """The track has no more frames."""
+        """Note that the track has no more frames."""
         self._add(self._lips.rest())
 
     @property
     def steps(self) -> list[ShiftSums]:
-        """The sums of each STEP windows in turn; those of the last may be fewer."""
+        """The sums of each STEP windows in turn; the last may cover fewer."""
         return self._kept
 
     def total(self) -> ShiftSums:

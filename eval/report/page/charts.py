@@ -26,7 +26,7 @@ MARKED = tuple(STANDARDS[name] for name in ("ebu-r37", "itu-detectable", "itu-ac
 class Series:
     """A method's values for a chart.
 
-    colour: the place of its colour in METHODS; None: the reference, drawn grey and behind.
+    colour: the index of its colour in METHODS; None for the reference, which is drawn grey and behind the others.
     """
 
     label: str
@@ -35,12 +35,12 @@ class Series:
 
     @property
     def ink(self) -> str:
-        """Its colour, as PALETTE has it."""
+        """Its colour from PALETTE."""
         return REAL if self.colour is None else METHODS[self.colour % len(METHODS)]
 
 
 def distribution(series: Sequence[Series], title: str, prefix: str) -> str:
-    """A histogram per method over shared bins, as a share of its videos."""
+    """A histogram per method over shared bins, in shares of the method's videos."""
     every = np.concatenate([np.asarray(one.values, float) for one in series])
     bins = np.histogram_bin_edges(every, bins=min(BINS, max(4, len(every) // 2)))
     return _histogram(series, bins, title, f"Distribution of {title}", prefix)
@@ -96,9 +96,9 @@ class CurveAxes:
 
 
 def curve_axes(curves: Sequence[Sequence[float]], prefix: str) -> CurveAxes:
-    """Axes on which all of these curves (mean distance per shift) have room, for comparison by eye.
+    """Axes with room for all of these curves (mean distance per shift), so that they can be compared by eye.
 
-    A short track has no distance at far shifts (NaN).
+    A short track has no distance at distant shifts (NaN).
     """
     vshift = max(len(curve) // 2 for curve in curves)
     values = [value for curve in curves for value in curve if math.isfinite(value)]
@@ -168,7 +168,7 @@ def _histogram(
 
 
 def _axes(inches: tuple[float, float]) -> tuple[Figure, Axes]:
-    """A figure of this size with one pair of axes, on no ground of its own."""
+    """A figure of this size with one pair of axes and a transparent background."""
     from matplotlib.figure import Figure  # here, because it takes a third of a second
 
     figure = Figure(figsize=inches, dpi=72, layout="constrained")
@@ -186,7 +186,7 @@ def _axes(inches: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend of these names as they are: a leading underscore or a dollar sign means nothing."""
+    """A legend with these names unchanged: a leading underscore or a dollar sign has no special meaning."""
     legend = axes.legend(handles, labels, frameon=False, fontsize=9)
     for text in legend.get_texts():
         text.set_color(INK)

@@ -27,7 +27,7 @@ N_WORST = 10
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A mean as the page prints it: the number, its interval, and over how many values."""
+    """A mean as the page prints it: the number, its interval, and the number of values."""
 
     value: str
     interval: str
@@ -35,13 +35,13 @@ class Cell:
 
 
 def score_of(score: VideoScore, which: Score) -> float | None:
-    """A video's score; None where it has none or no finite one."""
+    """A video's score; None if it has none, or none that is finite."""
     value = which.of(score)
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def offset_ms(record: Record) -> float | None:
-    """The offset in ms: the record's own, between frames, where it has one; else its frames."""
+    """The offset in ms: the record's offset_ms (between frames) if it has one, else its whole frames."""
     score = record.score
     if score.offset_ms is not None:
         return score.offset_ms
@@ -49,13 +49,13 @@ def offset_ms(record: Record) -> float | None:
 
 
 def values_of(method: Method, score: Score) -> list[float]:
-    """The score of each video that has one; what measures silence is left out, as from every mean."""
+    """The score of each video that has one; scores of silence are left out, as in every mean."""
     records = method.records if score.variant else method.heard
     return [value for record in records if (value := score_of(record.score, score)) is not None]
 
 
 def scores_shown(methods: Sequence[Method]) -> list[Score]:
-    """The averaged scores that any of the methods has a value of."""
+    """The averaged scores for which some method has a value."""
     records = [record.score for method in methods for record in method.records]
     found = catalogue.averaged(records)
     return [score for score in found if any(score_of(record, score) is not None for record in records)]
@@ -91,7 +91,7 @@ def offsets_within(method: Method) -> list[tuple[str, str]]:
 
 
 def failures(method: Method) -> list[tuple[str, int]]:
-    """(status, how many), the most frequent first."""
+    """(status, number of videos), the most frequent first."""
     counted = Counter(record.score.status for record in method.records if record.score.status != "ok")
     found: list[tuple[str, int]] = [(str(status), n) for status, n in counted.most_common()]
     if silent := len(method.scored) - len(method.heard):
@@ -108,7 +108,7 @@ def warnings(methods: Sequence[Method]) -> list[str]:
     if estimating:
         found.append(
             f"Estimates: model {estimating[0].model} estimates SyncNet's LSE-D and LSE-C "
-            f"({_names(estimating, methods)}). They are marked ~ and must not stand beside published numbers."
+            f"({_names(estimating, methods)}). They are marked ~; do not compare them with published numbers."
         )
     unverified = [method for method in methods if method not in estimating and not method.records[0].score.comparable]
     if unverified:
@@ -152,7 +152,7 @@ def identity(method: Method) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """Two methods over the videos that both have scored, paired by name.
+    """Two methods, compared over the videos that both have scored, which are paired by name.
 
     rows: score title, mean of a, mean of b, difference b - a, its 95 % interval, n.
     """
@@ -164,7 +164,7 @@ class Versus:
     rows: tuple[tuple[str, str, str, str, str, int], ...]
 
     def values(self, score: Score) -> tuple[list[float], list[float]]:
-        """The score of a and of b on each video that has it in both."""
+        """The scores of a and of b on each video that has a score in both."""
         both = [(score_of(a.score, score), score_of(b.score, score)) for a, b in self.pairs]
         known = [(x, y) for x, y in both if x is not None and y is not None]
         return [x for x, _ in known], [y for _, y in known]
@@ -180,7 +180,7 @@ class Versus:
 
 
 def versus(a: Method, b: Method, scores: Sequence[Score]) -> Versus:
-    """b against a; a name that stands in one of them twice, for different videos, is left out."""
+    """Compare b with a; a name that stands for different videos in one of them is left out."""
     by_name = [{record.score.name: record for record in method.heard} for method in (a, b)]
     files = [{(record.score.name, record.score.sha256) for record in method.heard} for method in (a, b)]
     twice = {name for found in files for name, n in Counter(name for name, _ in found).items() if n > 1}
@@ -200,7 +200,7 @@ def versus(a: Method, b: Method, scores: Sequence[Score]) -> Versus:
 
 
 def source_of(record: Record, page: Path) -> str | None:
-    """The video's path relative to the page, None where it does not lie where the record says."""
+    """The video's path relative to the page; None if the file is not at the path that the record names."""
     path = Path(record.score.video)
     if not record.score.video or not path.is_file():
         return None

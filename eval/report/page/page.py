@@ -1,4 +1,4 @@
-"""`lipscore report`: one HTML file with the results; it needs no network, and no script for its main content."""
+"""`lipscore report`: one HTML file with the results, which needs no network, and no script for its main content."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def report(results: Sequence[str], target: Path, *, real: str | None = None, pic
         pictures: the number of videos whose kept pictures the page shows.
 
     Raises:
-        MissingError: a result holds no records.
-        UsageError: two results have one name, or none is called `real`.
+        MissingError: a result contains no records.
+        UsageError: two results have the same name, or none is called `real`.
     """
     methods, warnings = load(results)
     labels = [method.label for method in methods]
     if real is not None and real not in labels:
-        raise UsageError.about("real", real, f"no result has this name; they are {', '.join(labels)}")
+        raise UsageError.about("real", real, f"no results have this name; they are {', '.join(labels)}")
     return Report(_page(methods, target, real, pictures), warnings)
 
 
@@ -79,12 +79,12 @@ def environment() -> Environment:
 
 
 def minus(text: str) -> str:
-    """A number's text with a minus sign in the place of its hyphen."""
+    """A number's text with a minus sign instead of a hyphen."""
     return text.replace("-", "−")
 
 
 def static(name: str) -> str:
-    """A style sheet's or script's text."""
+    """The text of a style sheet or a script."""
     return (resources.files("lipscore.eval.report.page") / "static" / name).read_text("utf-8")
 
 
@@ -135,7 +135,7 @@ def _page(methods: Sequence[Method], target: Path, real: str | None, pictures: i
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
+    """The hash by which a content security policy names an inline script or style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -152,7 +152,7 @@ def _columns(methods: Sequence[Method], scores: Sequence[Score]) -> list[tuple[s
 
 
 def _rows(methods: Sequence[Method], scores: Sequence[Score]) -> list[Row]:
-    """The videos, the least confident first, those without a score last."""
+    """The videos: the least confident first, those without a score last."""
     found = []
     for number, method in enumerate(methods):
         for index, record in enumerate(method.records):
@@ -172,7 +172,7 @@ def _confidence(record: Record) -> float:
 
 
 def _cell(value: float | None, form: str) -> tuple[str, str]:
-    """(what the page sorts by, what it shows)."""
+    """(the text to sort by, the text to show)."""
     if value is None:
         return "", "–"
     return f"{value:.6g}", "0" if form == "+.0f" and not round(value) else minus(format(value, form))
@@ -245,7 +245,7 @@ def _versus(
 
 
 def _axes(method: Method, number: int) -> dict[str, Any]:
-    """The empty axes that the script draws a method's curves into; empty where it has none."""
+    """The empty axes into which the script draws a method's curves; {} if the method has no curves."""
     curves = [track.curve for record in method.scored for track in record.score.tracks if track.curve]
     return axes_data(curves, f"a{number}") if curves else {}
 
@@ -257,7 +257,7 @@ def axes_data(curves: Sequence[Sequence[float]], prefix: str) -> dict[str, Any]:
 
 
 def _pictures(rows: Sequence[Row], methods: Sequence[Method], limit: int) -> dict[str, dict[str, Any]]:
-    """Row key -> its pictures, of the worst and the best videos that have any."""
+    """Row key -> its pictures, for the worst and the best videos that have pictures."""
     ok = [row for row in rows if row.record.score.status == "ok"]
     from_ends = [row for pair in zip(ok, reversed(ok), strict=True) for row in pair]
     found: dict[str, dict[str, Any]] = {}
@@ -278,7 +278,7 @@ def boxes_of(pictures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _data(rows: Sequence[Row], methods: Sequence[Method], target: Path) -> dict[str, Any]:
-    """The records as the script reads them; what all records of a method share stands once."""
+    """The records as the script reads them; values that all records of a method share are written once."""
     records: list[dict[str, Any]] = []
     shared: list[dict[str, Any]] = []
     by_method = [[as_json(record) for record in method.records] for method in methods]

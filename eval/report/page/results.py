@@ -24,9 +24,9 @@ SETTING = re.compile(r"(\w+)=(\S+) \(.+\)")  # as Protocol.changed has it
 class Method:
     """The records of one result folder that were scored with the same settings.
 
-    label: what the page calls it. folder: where the records lie. manifest: its run.json; empty where there is none of
-    these settings. floor: the means of `score --floor` by score name, empty where there are none of these settings.
-    Each video (or piece of one) is there once, by its last record.
+    label: the name on the page. folder: the folder with the records. manifest: its run.json; empty if there is none
+    with these settings. floor: the means of `score --floor` by score name; empty if there are none with these settings.
+    Each video (or piece of a video) occurs once, with its last record.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Method:
 
     @property
     def heard(self) -> list[Record]:
-        """The scored ones in which something can be heard: those that LSE and offset are means over."""
+        """The scored records with audible sound, over which LSE and offset are averaged."""
         return [record for record in self.scored if not record.score.silent]
 
     @property
@@ -57,14 +57,14 @@ class Method:
 
 
 def load(results: Sequence[str]) -> tuple[list[Method], list[str]]:
-    """(the methods in RESULTS, warnings about lines that were passed over).
+    """(the methods in RESULTS, warnings about lines that were skipped).
 
     Args:
         results: folders that `score --out` wrote, scores.jsonl files, or either as NAME=PATH.
 
     Raises:
-        MissingError: one of them holds no record.
-        UsageError: two have the same name.
+        MissingError: one of the results contains no record.
+        UsageError: two results have the same name.
     """
     methods: list[Method] = []
     warnings: list[str] = []
@@ -72,20 +72,20 @@ def load(results: Sequence[str]) -> tuple[list[Method], list[str]]:
         name, path = _named(text)
         file = path / "scores.jsonl" if path.is_dir() else path
         records, problems = read_records(file)
-        warnings += [f"{file}, line {line}: {problem}; passed over" for line, problem in problems]
+        warnings += [f"{file}, line {line}: {problem}; skipped" for line, problem in problems]
         if not records:
             raise MissingError(
-                f"{path}: holds no results; name a folder that `lipscore score --out` wrote, or its scores.jsonl"
+                f"{path}: contains no results; name a folder that `lipscore score --out` wrote, or its scores.jsonl"
             )
         methods += _by_settings(name or file.resolve().parent.name, file.parent, records)
     labels = [method.label for method in methods]
     if again := sorted({label for label in labels if labels.count(label) > 1}):
-        raise UsageError(f"{again[0]}: two results have this name; rename one of them, as NAME={again[0]}")
+        raise UsageError(f"{again[0]}: two results have this name; rename one of them: NAME={again[0]}")
     return methods, warnings
 
 
 def _named(text: str) -> tuple[str, Path]:
-    """NAME=PATH, or a path; a path that is there wins."""
+    """Split NAME=PATH; an argument that is an existing path is only a path."""
     name, equals, path = text.partition("=")
     if equals and name and not Path(text).exists():
         return name, Path(path)
@@ -108,7 +108,7 @@ def _by_settings(label: str, folder: Path, records: Iterable[Record]) -> list[Me
 
 
 def _floor(folder: Path, signature: str) -> dict[str, float]:
-    """The means in floor.json, where it is of the run with this signature."""
+    """The means in floor.json, if it belongs to the run with this signature; else empty."""
     found = _json_of(folder / FLOOR_FILE)
     means = found.get("means") if signature and found.get("signature") == signature else None
     items = means.items() if isinstance(means, dict) else ()
@@ -116,7 +116,7 @@ def _floor(folder: Path, signature: str) -> dict[str, float]:
 
 
 def _json_of(path: Path) -> dict[str, Any]:
-    """A file's object; empty where it cannot be read or is none."""
+    """The JSON object in a file; empty if it cannot be read or is not an object."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -125,7 +125,7 @@ def _json_of(path: Path) -> dict[str, Any]:
 
 
 def _manifests(folder: Path) -> dict[str, dict[str, Any]]:
-    """Settings hash -> run.json (a shard's own where there are only those); what cannot be read is left out."""
+    """Settings hash -> run.json (or a shard's own if there is no other); unreadable files are left out."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("run*.json"), reverse=True):
         content = _json_of(path)
@@ -137,7 +137,7 @@ def _manifests(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def command_of(score: VideoScore, manifest: dict[str, Any]) -> str:
-    """The command that scores this video in the same way; the run's own where a setting has no flag."""
+    """The command that scores this video in the same way; the run's own command if a setting has no flag."""
     # a name that begins with a dash would be an option
     words = ["lipscore", "score", f"./{score.video}" if score.video.startswith("-") else score.video]
     flags = {item.name for item in fields(ProtocolOptions)[1:]}

@@ -32,8 +32,8 @@ def svg(figure: Figure, title: str, prefix: str) -> str:
     """The figure as an <svg> element.
 
     Args:
-        title: what it shows, for whoever cannot see it.
-        prefix: of its ids, different for every figure of a page.
+        title: a description for readers who cannot see the figure.
+        prefix: of its ids; it must differ for every figure of a page.
     """
     import matplotlib
 
@@ -44,7 +44,7 @@ def svg(figure: Figure, title: str, prefix: str) -> str:
 
 
 def themed(text: str, title: str, prefix: str) -> str:
-    """matplotlib's SVG with classes in the place of styles; as `svg`."""
+    """matplotlib's SVG with classes instead of styles; the arguments are those of `svg`."""
     root = ElementTree.fromstring(text)
     for element in root.iter():
         for child in list(element):
@@ -64,7 +64,7 @@ def themed(text: str, title: str, prefix: str) -> str:
 
 
 def _restyle(element: ElementTree.Element) -> None:
-    """The declarations of a style attribute as attributes; colours of the palette as classes."""
+    """Turn the declarations of a style attribute into attributes, and the palette's colours into classes."""
     declared = element.attrib.pop("style", "")
     styles = dict(part.strip().split(": ", 1) for part in declared.split(";") if ": " in part)
     styles.pop("font", None)  # the page's own; every text of a chart has one size
@@ -82,7 +82,7 @@ def _restyle(element: ElementTree.Element) -> None:
 
 
 def _rename(element: ElementTree.Element, referenced: set[str], prefix: str) -> None:
-    """Ids that something refers to get the prefix; others go."""
+    """Prefix the ids that are referred to, and remove the others."""
     for key, value in list(element.attrib.items()):
         if key == "id":
             del element.attrib[key]

@@ -25,7 +25,7 @@ SURE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A metric of the table: a score of the catalogue, or the size of the offset. sync: SyncNet gives it."""
+    """A metric of the table: a score of the catalogue, or |offset|. sync: whether a sync model computes it."""
 
     name: str
     title: str
@@ -37,16 +37,16 @@ class Column:
 
     @property
     def sign(self) -> int:
-        """1 where more is better, else -1."""
+        """1 if more is better, else -1."""
         return 1 if self.better == "higher" else -1
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A method against the base row over the n videos that both have: method - base, with its interval and p-values.
+    """A method compared with the base over the n videos that both have: method - base, its interval and p-values.
 
-    better: the share of videos where the method has the better value. in_noise: the difference is one that changes
-    which no viewer sees bring about.
+    better: the share of videos in which the method has the better value. in_noise: whether the difference lies within
+    the noise band.
     """
 
     difference: float
@@ -62,7 +62,7 @@ class Comparison:
 class Cell:
     """A mean with its interval over n videos; rank: 1 for the best method, 2 for the second, else 0.
 
-    like_best: the noise band holds its difference from the best method.
+    like_best: whether the difference from the best method lies within the noise band.
     """
 
     mean: float
@@ -75,9 +75,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A method. failed: status -> how many of its videos; within: the share inside the standard's limits.
+    """A method. failed: status -> number of its videos. within: the share of videos within the standard's limits.
 
-    above_floor: score name -> by how much its videos are better than with another video's sound, in the mean.
+    above_floor: score name -> by how much its videos are better than their floor, on average.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table over `videos` videos, left_out of which some method has no score; base: whom rows are compared with."""
+    """A table over `videos` videos. left_out: those that some method did not score. base: the row to compare with."""
 
     title: str
     columns: tuple[Column, ...]
@@ -107,10 +107,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a table is made.
+    """The options of a table.
 
-    real: the name of the results that are real video; each_its_own: means over each method's own videos; noise: the
-    band of each score; seed: of all drawing.
+    real: the name of the results of real video. each_its_own: whether means are over each method's own videos. noise:
+    the band of each score. seed: of all random draws.
     """
 
     real: str | None = None
@@ -121,7 +121,7 @@ class Wanted:
 
 
 def columns_of(results: Sequence[Results]) -> tuple[Column, ...]:
-    """The metrics that some method has values of."""
+    """The metrics for which some method has values."""
     every = [score for one in results for score in one.scored.values()]
     models = {score.model for score in every}
     found = [
@@ -144,13 +144,13 @@ def build(results: Sequence[Results], wanted: Wanted, title: str = "", columns: 
     """The table of these results.
 
     Raises:
-        UsageError: two have one name, `real` is none of them, or they share no scored video.
+        UsageError: two results have the same name, none is called `real`, or they share no scored video.
     """
     names = [one.name for one in results]
     if len(set(names)) < len(names):
-        raise UsageError(f"two results have one name among {', '.join(names)}; give each a name of its own")
+        raise UsageError(f"two results have the same name ({', '.join(names)}); give each a name of its own")
     if wanted.real is not None and wanted.real not in names:
-        raise UsageError.about("real", wanted.real, f"is none of {', '.join(names)}")
+        raise UsageError.about("real", wanted.real, f"no results have this name; they are {', '.join(names)}")
     shared = set.intersection(*(set(one.scored) for one in results))
     every = set().union(*(set(one.scores) for one in results))
     if not shared and not wanted.each_its_own:
@@ -221,7 +221,7 @@ def compare(
     column: Column,
     wanted: Wanted,
 ) -> Comparison | None:
-    """A method against the base, video by video; None where they share no value."""
+    """Compare a method with the base, video by video; None if they share no value."""
     both = sorted(method.keys() & base.keys())
     pairs = [(_finite(column.of(method[name])), _finite(column.of(base[name]))) for name in both]
     differences = np.array([a - b for a, b in pairs if a is not None and b is not None])

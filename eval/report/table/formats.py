@@ -19,17 +19,17 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 def text(tables: Sequence[Table], signatures: Mapping[str, str], width: int | None = None) -> str:
-    """Aligned columns: (1) is the best, (2) the second, ~ within the noise band of the best.
+    """Aligned columns: (1) marks the best, (2) the second, ~ a mean within the noise band of the best.
 
     Args:
-        width: of the terminal, in cells; None: a file or a pipe.
+        width: the terminal's width, in cells; None for a file or a pipe.
     """
     parts = [_blocks(table, _text_cell, partial(_aligned, width=width)) for table in tables]
     return "\n\n".join([*parts, "\n".join(_signatures(signatures))]) + "\n"
 
 
 def markdown(tables: Sequence[Table], signatures: Mapping[str, str]) -> str:
-    """Markdown tables: the best bold, the second underlined."""
+    """Markdown tables; the best is bold, the second underlined."""
     parts = [_blocks(table, _markdown_cell, _piped, "### ", "- ") for table in tables]
     lines = [f"- {name}: `{signature}`" for name, signature in _named(signatures)]
     return "\n\n".join([*parts, "\n".join(["Signatures:", "", *lines])]) + "\n"
@@ -125,14 +125,14 @@ def heading(column: Column) -> str:
 
 
 def counts(row: Row) -> str:
-    """How many videos were scored, and how many not and why: "24, 2 failed (no_face 2)"."""
+    """The number of scored videos, and of failed ones with the reasons: "24, 2 failed (no_face 2)"."""
     failed = sum(row.failed.values())
     why = ", ".join(f"{status} {n}" for status, n in sorted(row.failed.items()))
     return f"{row.scored}, {failed} failed ({why})" if failed else str(row.scored)
 
 
 def sentences(table: Table) -> list[str]:
-    """What the reader of a table must know, and its comparisons, a sentence each."""
+    """One sentence for each thing that the reader of a table must know, and for each of its comparisons."""
     if table.each_its_own:
         said = ["means over each method's own videos, which differ; comparisons are over the videos that both have"]
     else:
@@ -245,7 +245,7 @@ _LATEX = {
 
 
 def escaped(words: str) -> str:
-    """Text as LaTeX takes it."""
+    """Text with LaTeX's special characters escaped."""
     return "".join(_LATEX.get(char, char) for char in words)
 
 
@@ -289,7 +289,7 @@ def _latex_cell(row: Row, column: Column) -> str:
 
 
 def _named(signatures: Mapping[str, str]) -> list[tuple[str, str]]:
-    """(the names that share it, the signature) for each signature; without what has none."""
+    """(the names that share a signature, the signature), for each signature; names without one are left out."""
     by_signature: dict[str, list[str]] = {}
     for name, signature in signatures.items():
         by_signature.setdefault(signature, []).append(name)

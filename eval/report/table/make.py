@@ -1,4 +1,4 @@
-"""From NAME=RESULTS to finished tables: read, checked for being alike, in groups, in the format asked for."""
+"""From NAME=RESULTS to finished tables: read results, check that they are comparable, group and format them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lipscore.eval.store.signature import parse
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The finished text, what is to be said beside it, and the tables."""
+    """The finished text, warnings for the user, and the tables."""
 
     text: str
     warnings: tuple[str, ...]
@@ -37,17 +37,17 @@ def make(
     Args:
         arguments: NAME=RESULTS each.
         form: a key of FORMATS.
-        noise: what `lipscore noise` wrote, which marks differences inside the band.
-        groups: a CSV of videos' names and groups.
-        allow_mixed: take results with different signatures together, with a warning.
-        width: of the terminal that the text is for, in cells; None: it is for a file or a pipe.
+        noise: the file or folder that `lipscore noise` wrote; differences within its band are marked.
+        groups: a CSV file with videos' names and groups.
+        allow_mixed: accept results with different signatures, with a warning.
+        width: the terminal's width, in cells; None for a file or a pipe.
 
     Raises:
         UsageError: results cannot be compared, or an option is wrong.
-        MissingError: something cannot be read.
+        MissingError: a file or folder cannot be read.
     """
     if form not in FORMATS:
-        raise UsageError.about("format", form, f"no such format; use one of {', '.join(FORMATS)}")
+        raise UsageError.about("format", form, f"unknown format; use one of {', '.join(FORMATS)}")
     results = [read_results(*named(argument)) for argument in arguments]
     warnings = mixed(results)
     if warnings and not allow_mixed:
@@ -70,14 +70,14 @@ def make(
 
 
 def _grouped(results: Sequence[Results], wanted: Wanted, path: Path) -> tuple[list[Table], list[str]]:
-    """(a table per group, what is to be said of videos and groups that are in none)."""
+    """(a table per group, warnings about videos without a group and groups without a table)."""
     columns = columns_of(results)
     tables, said = [], []
     every = set().union(*(one.scores for one in results))
     for column, values in read_groups(path).items():
         lacking = every - set().union(*values.values()) if values else every
         if lacking:
-            said.append(f"{path}: no {column} for {len(lacking)} videos, as {min(lacking)}")
+            said.append(f"{path}: no {column} for {len(lacking)} videos, such as {min(lacking)}")
         for value, names in sorted(values.items()):
             try:
                 tables.append(build([one.only(names) for one in results], wanted, f"{column} = {value}", columns))

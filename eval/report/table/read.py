@@ -1,4 +1,4 @@
-"""What a table is made of: result folders, the floor and the noise band beside them, and a file of groups."""
+"""Read what a table is made of: result folders with their floors, the noise band, and a file of groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLOOR_FILE, NOISE_FILE = "floor.json", "noise.json"
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A method's results: its last record of each video by name, and its floors by name (score name -> value)."""
+    """A method's results: the last record of each video by name, and the floors by name (score name -> value)."""
 
     name: str
     folder: Path
@@ -33,24 +33,24 @@ class Results:
 
     @property
     def scored(self) -> dict[str, VideoScore]:
-        """The videos that have a score, and not one of silence."""
+        """The videos with a score that is not one of silence."""
         return {name: score for name, score in self.scores.items() if score.status == "ok" and not score.silent}
 
     @property
     def failed(self) -> dict[str, int]:
-        """Why the other videos have none -> how many."""
+        """The reason why the other videos have no score -> their number."""
         lacking = (score for score in self.scores.values() if score.status != "ok" or score.silent)
         return dict(Counter("silent" if score.silent else str(score.status) for score in lacking))
 
     def only(self, names: set[str]) -> Results:
-        """The same of these videos alone."""
+        """The results of these videos only."""
         kept = {name: score for name, score in self.scores.items() if name in names}
         return Results(self.name, self.folder, kept, self.signature, self.settings, self.floors)
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """By how much a score moves under changes that no viewer sees: of one video, and of a mean over videos."""
+    """How far a score moves under changes that no viewer sees: for one video, and for a mean over videos."""
 
     video: float
     mean: float
@@ -60,11 +60,13 @@ def named(argument: str) -> tuple[str, Path]:
     """NAME=RESULTS as (name, folder).
 
     Raises:
-        UsageError: it is not of that form.
+        UsageError: the argument does not have that form.
     """
     name, equals, folder = argument.partition("=")
     if not equals or not name.strip() or not folder:
-        raise UsageError(f"{argument!r}: give NAME=RESULTS, RESULTS a folder that `lipscore score --out` wrote")
+        raise UsageError(
+            f"{argument!r}: give NAME=RESULTS, where RESULTS is a folder that `lipscore score --out` wrote"
+        )
     return name.strip(), Path(folder)
 
 
@@ -78,14 +80,14 @@ def read_results(name: str, folder: Path) -> Results:
     """
     path = folder / "scores.jsonl"
     if not path.is_file():
-        raise MissingError(f"{folder}: holds no scores.jsonl; name a folder that `lipscore score --out` wrote")
+        raise MissingError(f"{folder}: contains no scores.jsonl; name a folder that `lipscore score --out` wrote")
     records, problems = read_records(path)
     if problems:
         line, problem = problems[0]
-        raise MissingError(f"{path}, line {line}: {problem}; score the videos again, or take the line out")
+        raise MissingError(f"{path}, line {line}: {problem}; score the videos again, or delete the line")
     records = _of_one_run(records, folder)
     if not records:
-        raise MissingError(f"{path}: holds no record; score something first")
+        raise MissingError(f"{path}: contains no record; score some videos first")
     last = _by_name(records, folder)
     newest = records[-1]
     floor = _json(folder / FLOOR_FILE)
@@ -133,7 +135,7 @@ def _by_name(records: Sequence[Record], folder: Path) -> dict[str, Record]:
 
 
 def other_noise(signature: str, results: Results) -> str:
-    """What a noise band was measured with otherwise than these results; empty where nothing is known to differ."""
+    """A sentence about settings that differ between a noise band and these results; empty if none is known."""
     if not (signature and results.signature):
         return ""
     differs = difference(parse(signature), parse(results.signature))
@@ -141,7 +143,7 @@ def other_noise(signature: str, results: Results) -> str:
 
 
 def mixed(results: Sequence[Results]) -> list[str]:
-    """A sentence for each result that was made otherwise than the first: what differs."""
+    """A sentence for each result with other settings than the first, which says what differs."""
     first, *others = results
     return [
         f"{first.name} and {other.name} were scored differently: {differs}"
@@ -168,17 +170,17 @@ def read_noise(path: Path) -> tuple[dict[str, Band], str]:
     """(the noise band that `lipscore noise` wrote, by score name; the signature that it was made with).
 
     Raises:
-        MissingError: there is none.
+        MissingError: there is no noise band.
     """
     source = path / NOISE_FILE if path.is_dir() else path
     content = _json(source)
     found = content.get("bands")
     if not isinstance(found, dict):
-        raise MissingError(f"{source}: holds no noise band; write one with `lipscore noise INPUT --out FOLDER`")
+        raise MissingError(f"{source}: contains no noise band; write one with `lipscore noise INPUT --out FOLDER`")
     try:
         bands = {name: Band(float(band["video"]), float(band["mean"])) for name, band in found.items()}
     except (KeyError, TypeError, ValueError) as error:
-        raise MissingError(f"{source}: is no noise band ({error!r}); write it again") from error
+        raise MissingError(f"{source}: is not a noise band ({error!r}); write it again") from error
     return bands, str(content.get("signature", ""))
 
 
@@ -186,8 +188,8 @@ def read_groups(path: Path) -> dict[str, dict[str, set[str]]]:
     """Column -> value -> names of videos, of a CSV whose first column names the videos.
 
     Raises:
-        UsageError: the file has no such form, or says two things of one video.
-        MissingError: it cannot be read.
+        UsageError: the file has another form, or lists a video twice.
+        MissingError: the file cannot be read.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -41,9 +41,9 @@ def said(error: BaseException) -> str:
 class Hands(Generic[A, B]):
     """The functions that a crew calls.
 
-    spawn: makes an actor. begin: its first call; resolves to why the actor cannot be used, "" where it can. work: the
-    call for an item. stop: asks an actor to break its item off. take: the result of (index, what work resolved to),
-    None where the item was broken off. lost: the result of (index, reason) for an item that no actor survived. say: a
+    spawn: makes an actor. begin: its first call; resolves to the reason why the actor cannot be used, or "". work: the
+    call for an item. stop: asks an actor to stop its item. take: turns (index, what `work` resolved to) into a result;
+    None if the item was stopped. lost: the result of (index, reason) for an item that no actor survived. say: prints a
     line for the user.
     """
 
@@ -113,7 +113,7 @@ class Crew(Generic[A, B]):
             self._dismiss()
 
     def stop(self) -> list[tuple[int, B]]:
-        """Hand out no more items, stop the running ones, end the actors, and return what was finished."""
+        """Start no more items, stop the running ones, end the actors, and return the finished results."""
         self._queue.clear()
         busy = {reference: at for reference, at in self._pending.items() if at[1] is not None}
         for actor in {id(actor): actor for actor, _ in busy.values()}.values():
@@ -128,7 +128,7 @@ class Crew(Generic[A, B]):
         return list(self._finished.items())
 
     def _ready(self, timeout: float) -> list[Any]:
-        """The calls that have come to an end, all that there are; none where none has within `timeout` seconds."""
+        """All calls that have ended; empty if none ends within `timeout` seconds."""
         pending = list(self._pending)
         ready, rest = ray.wait(pending, num_returns=1, timeout=timeout)
         if ready and rest:
@@ -136,7 +136,7 @@ class Crew(Generic[A, B]):
         return list(ready)
 
     def _settle(self, reference: Any) -> list[int]:
-        """Take a call's result; the indices of the items that are finished by it."""
+        """Take a call's result; returns the indices of the items that it finishes."""
         if reference not in self._pending:  # its actor died, and was replaced meanwhile
             return []
         actor, index = self._pending[reference]
@@ -173,7 +173,7 @@ class Crew(Generic[A, B]):
             raise MissingError(f"no worker can be used: {refusal}")
 
     def _fill(self, actor: Any) -> None:
-        """Hand the actor its next item, and one ahead while there are many."""
+        """Give the actor its next item, and a further one in advance while many are left."""
         line = self._lines.setdefault(id(actor), deque())
         while self._queue and len(line) < (DEPTH if len(self._queue) > SPARE * self._count else 1):
             index = self._queue.popleft()
@@ -184,7 +184,7 @@ class Crew(Generic[A, B]):
                 self._started(self._items[index])
 
     def _forget(self, actor: Any, reference: Any) -> None:
-        """The actor is done with a call, and begins the one behind it."""
+        """Note that the actor has finished a call and begins the next one."""
         line = self._lines[id(actor)]
         first = line[0] == reference
         line.remove(reference)
@@ -195,7 +195,7 @@ class Crew(Generic[A, B]):
             self._started(self._items[index])
 
     def _replace(self, actor: Any, index: int | None, error: RayError) -> list[int]:
-        """Put another actor in a dead one's place; the indices of the items that are finished or given up."""
+        """Replace a dead actor; returns the indices of the items that are finished or given up."""
         self._end(actor)
         line = self._lines.pop(id(actor), deque())
         if index is None:
@@ -203,8 +203,8 @@ class Crew(Generic[A, B]):
             self._lost_starts += 1
             if self._lost_starts >= LOST_STARTS * self._count:
                 raise MissingError(
-                    f"workers die before their first video: {said(error)}; see that lipscore is installed on every "
-                    "node, and that workers have memory enough"
+                    f"workers die before their first video: {said(error)}; check that lipscore is installed on "
+                    "every node, and that workers have enough memory"
                 )
             self._add()
             return []
@@ -236,7 +236,7 @@ class Crew(Generic[A, B]):
         return finished
 
     def _wake(self) -> None:
-        """Give items that came back to actors that found the queue empty."""
+        """Give returned items to actors that found the queue empty."""
         busy = {id(actor) for actor, _ in self._pending.values()}
         for actor in self._actors:
             if id(actor) not in busy:

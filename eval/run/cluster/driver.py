@@ -40,7 +40,7 @@ class Cluster:
     """A Ray cluster with workers that have loaded the networks, while entered.
 
     Args:
-        jobs: what is to be scored.
+        jobs: the jobs to score.
 
     Raises:
         MissingError: the cluster cannot be reached, or none of its nodes can be used.
@@ -95,7 +95,7 @@ class Cluster:
         return Crew(self._jobs, hands, self._count, order=order, actors=actors, started=progress.started)
 
     def floors(self, _: Outcome) -> list[Floor]:
-        """Always None: a cluster keeps no embeddings."""
+        """Always empty: a cluster keeps no embeddings."""
         return []
 
     def _take(self, store: RecordStore | None, progress: Progress, index: int, reply: Reply) -> Done | None:
@@ -142,7 +142,7 @@ class Cluster:
         return ray.remote(**options)(Worker).remote(self._order)
 
     def _first_made(self) -> Made:
-        """What the first worker reports after it has loaded its networks."""
+        """The setup that the first worker reports after it has loaded its networks."""
         waiting = {actor.load.remote(): actor for actor in self._actors}
         failure: LipscoreError | None = None
         while waiting:
@@ -164,10 +164,10 @@ class Cluster:
         raise failure
 
     def _usable(self) -> list[dict[str, Any]]:
-        """The nodes that have room for a worker and match the driver; the user is told of the others.
+        """The nodes that have room for a worker and match the driver; a line for the user names each refused node.
 
         Raises:
-            MissingError: there are nodes with room, and all are refused.
+            MissingError: nodes have room, but all of them are refused.
         """
         roomy = [node for node in ray.nodes() if node["Alive"] and self._places([node])]
         found = list(zip(roomy, self._examined(roomy), strict=True))
@@ -198,7 +198,7 @@ class Cluster:
         return answers
 
     def _paths(self) -> list[str]:
-        """The paths that every node must have: the named inputs and folders, at the driver's paths."""
+        """The paths that must exist on every node: the named inputs and folders."""
         inputs, models = self._request.inputs, self._request.models
         named = [
             *inputs.inputs,

@@ -32,10 +32,10 @@ from lipscore.types import VideoScore, Whose
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker scores with.
+    """The options that a worker scores with.
 
-    folder: the driver's, which relative paths start from; audio: whose sound is scored; pictures: whether the driver
-    wants each video's.
+    folder: the driver's working folder, from which relative paths start. audio: whose sound is scored. pictures:
+    whether the driver wants each video's pictures.
     """
 
     protocol: ProtocolOptions
@@ -49,7 +49,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A LipscoreError that ends the run, as it was raised on a node."""
+    """A LipscoreError that was raised on a node and ends the run."""
 
     kind: type[LipscoreError]
     message: str
@@ -66,7 +66,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A call's result: done or a failure, messages for the user, and the video's pictures to be kept."""
+    """A call's result: a finished job or a failure, messages for the user, and the video's pictures to keep."""
 
     done: Done | None = None
     failure: Failure | None = None
@@ -78,7 +78,7 @@ class Reply:
 class Node:
     """A node's report about itself.
 
-    name: host; differs: what is not as on the driver; missing: paths that are not there.
+    name: the host. differs: what differs from the driver. missing: paths that do not exist on the node.
     """
 
     name: str
@@ -87,10 +87,10 @@ class Node:
 
     @property
     def refusal(self) -> str:
-        """Why the node cannot be used, "" where it can."""
+        """The reason why the node cannot be used, or ""."""
         parts = [
             *self.differs,
-            *(f"{path} is not there: it must lie on a file system that all nodes share" for path in self.missing),
+            *(f"{path} does not exist there: put it on a file system that all nodes share" for path in self.missing),
         ]
         return "; ".join(parts)
 
@@ -115,14 +115,14 @@ def examine(wanted: dict[str, str], paths: Sequence[str]) -> Node:
 
     Args:
         wanted: the driver's `versions`.
-        paths: files and folders that must be there.
+        paths: files and folders that must exist.
     """
     try:
         have = versions()
     except LipscoreError as error:
         return Node(host(), (str(error),), ())
     differs = tuple(
-        f"{name} {have[name]}, the driver has {value}" for name, value in wanted.items() if have[name] != value
+        f"{name} {have[name]}, but the driver has {value}" for name, value in wanted.items() if have[name] != value
     )
     return Node(host(), differs, tuple(path for path in paths if not os.path.exists(path)))  # noqa: PTH110
 
@@ -135,11 +135,11 @@ class Held:
 
     @property
     def settings_held(self) -> set[str]:
-        """The run's settings, where there is any record of them."""
+        """The run's settings hash, if some record has it."""
         return {self._blank.settings} if self._keys else set()
 
     def held(self, key: str, about: tuple[str, str, str] = ("", "", "")) -> Record | None:  # noqa: ARG002
-        """A stand-in that has only the key."""
+        """A placeholder record that has only the key."""
         return replace(self._blank, key=key) if key in self._keys else None
 
 
@@ -150,7 +150,7 @@ class Heard(Silent):
         self.troubles: list[str] = []
 
     def trouble(self, text: str) -> None:
-        """Kept."""
+        """Keep the text."""
         self.troubles.append(text)
 
 
@@ -169,7 +169,7 @@ class Worker:
             os.chdir(order.folder)
 
     def load(self) -> Made | Failure:
-        """Load the networks; returns what the records are made with."""
+        """Load the networks; returns the setup behind the records."""
         order = self._order
         try:
             loaded = Setup.load(order.protocol, order.models, order.reference)
@@ -179,14 +179,14 @@ class Worker:
         return Made.of(self._setup)
 
     def begin(self, made: Made, keys: frozenset[str]) -> str:
-        """Get ready for the first video.
+        """Prepare for the first video.
 
         Args:
-            made: what the run's records are made with.
-            keys: of the records that there are.
+            made: the setup behind the run's records.
+            keys: the keys of the existing records.
 
         Returns:
-            Why this worker cannot be used: it would make other records. Else "".
+            The reason why this worker cannot be used (it would make different records), or "".
         """
         if self._setup is None:
             loaded = self.load()
@@ -203,14 +203,14 @@ class Worker:
         return ""
 
     def work(self, job: Job) -> Reply:
-        """Score a video; none once it was asked to stop."""
+        """Score a video; after `stop`, no video is scored."""
         assert self._work is not None
         if self._stop:
             return Reply()
         local = [(job.path, job.url, ""), (job.audio, job.audio_url, f"its audio {job.audio} ")]
         for path, url, what in local:
             if not (job.problem or url or path is None or os.path.exists(path)):  # noqa: PTH110
-                problem = f"{what}is not there on node {host()}; put it on a file system that all nodes share"
+                problem = f"{what}does not exist on node {host()}; put it on a file system that all nodes share"
                 job = replace(job, problem=problem)
         try:
             done = self._work(job)
@@ -226,7 +226,7 @@ class Worker:
         self._pictures = pictures
 
     def stop(self) -> None:
-        """Break the video off."""
+        """Stop the video in progress."""
         self._stop.set()
         ffmpeg.stop_all()
 

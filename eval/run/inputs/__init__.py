@@ -1,1 +1,1 @@
-"""From arguments, lists and URLs to videos and what belongs to them."""
+"""From arguments, lists and URLs to videos and their references, boxes and sounds."""

@@ -1,7 +1,7 @@
-"""Videos that are no local files: s3://, gs:// and http(s):// are fetched by fsspec, scored and removed.
+"""Videos at URLs: fsspec fetches s3://, gs:// and http(s):// files, which are scored and then removed.
 
-The command line makes paths of its arguments, and a path keeps one slash of "//": `url_of` puts the second back. Only a
-manifest keeps a URL that has "//" behind the host as it is.
+The command line turns its arguments into paths, and a path keeps only one slash of "//"; `url_of` restores the second.
+Only a manifest preserves a URL that has another "//" after the host.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHUNK_BYTES = 1 << 22
 
 
 def url_of(path: Path | str) -> str:
-    """The URL that a path stands for; "" where it is none."""
+    """The URL that a path stands for; "" if it stands for none."""
     match = _URL.fullmatch(str(path))
     return f"{match[1].lower()}://{match[2]}" if match else ""
 
@@ -38,10 +38,10 @@ def path_of(url: str) -> Path:
 
 
 def listed(url: str) -> list[str]:
-    """The videos below a URL, sorted; the URL itself where it names a video, or is http's, which lists nothing.
+    """The videos below a URL, sorted; the URL itself if it names a video, or is an http(s) URL, which has no listing.
 
     Raises:
-        MediaError: it cannot be listed, or there is no video.
+        MediaError: the URL cannot be listed, or there is no video below it.
         MissingError: the package for this kind of URL is not installed.
     """
     if url.startswith("http") or Path(urlsplit(url).path).suffix.lower() in VIDEO_SUFFIXES:
@@ -52,15 +52,15 @@ def listed(url: str) -> list[str]:
     except Exception as error:  # each of fsspec's file systems has errors of its own
         raise MediaError(f"cannot be listed ({_said(error)})") from error
     if not found:
-        raise MediaError(f"holds no video ({' '.join(VIDEO_SUFFIXES)})")
+        raise MediaError(f"contains no video ({' '.join(VIDEO_SUFFIXES)})")
     return [f"{scheme}://{name}" for name in found]
 
 
 @contextmanager
 def fetched(job: Job) -> Iterator[Job]:
-    """The job with its URLs fetched into a temporary folder that is removed at the end; a local job as it is.
+    """The job with its URLs fetched into a temporary folder, which is removed at the end; a local job unchanged.
 
-    What cannot be fetched becomes the job's problem.
+    If a URL cannot be fetched, the job's `problem` says so.
 
     Raises:
         MissingError: the package for this kind of URL is not installed.
@@ -82,7 +82,7 @@ def fetched(job: Job) -> Iterator[Job]:
 
 
 def restored(record: Record, job: Job, local: Job) -> Record:
-    """The record with the job's URLs where the temporary files are named."""
+    """The record with the job's URLs in place of the temporary files' paths."""
     places = {str(local.path): job.url, str(local.reference): job.reference_url, str(local.audio): job.audio_url}
     score = record.score
 
@@ -110,7 +110,7 @@ def _fetch(url: str, folder: Path) -> Path:
             shutil.copyfileobj(source, out, CHUNK_BYTES)
     except Exception as error:  # each of fsspec's file systems has errors of its own
         raise MediaError(
-            f"cannot be fetched ({_said(error)}); see that the URL is right and that you may read it"
+            f"cannot be fetched ({_said(error)}); check that the URL is right and that you may read it"
         ) from error
     return target
 

@@ -1,7 +1,7 @@
 """`--manifest FILE`: the videos of a run from a CSV file, with a header and one video per line.
 
-Columns: video (needed), audio (a sound to score in place of the video's own), reference, name, group. Paths are
-relative to the file's folder; video, audio and reference may be URLs. `average` keeps groups apart, as it does folders.
+Columns: video (required), audio (a sound to score instead of the video's own), reference, name, group. Paths are
+relative to the file's folder; video, audio and reference may be URLs. `average` separates groups as it does folders.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read_manifest(path: Path) -> list[Job]:
 
     Raises:
         MissingError: the file cannot be read, or lists no video.
-        UsageError: a column is unknown, a line has no video, or two lines have one name.
+        UsageError: a column is unknown, a line has no video, or two lines have the same name.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -55,7 +55,7 @@ def _check_columns(path: Path, names: object) -> None:
         if name not in COLUMNS:
             raise UsageError.about("manifest", path, f"unknown column {name!r}; columns are {', '.join(COLUMNS)}")
     if "video" not in columns:
-        raise UsageError.about("manifest", path, "its first line names no column video")
+        raise UsageError.about("manifest", path, "its first line has no column video")
 
 
 def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[Job]:
@@ -86,7 +86,7 @@ def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[Job]:
 
 
 def _place(folder: Path, cell: str | None) -> tuple[Path | None, str]:
-    """The path that a cell names, and its URL where it is one."""
+    """The path that a cell names, and the URL if it is one."""
     if not cell:
         return None, ""
     url = url_of(cell)

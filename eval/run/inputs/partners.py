@@ -1,7 +1,8 @@
-"""What belongs to a video in another folder: its reference, its boxes, its sound.
+"""Find the file in another folder that belongs to a video: its reference, its boxes or its sound (its partner).
 
-A partner has the video's path below the input (whatever its suffix), or, where nothing has, the video's stem, if no
-other file there and no other video has that stem. Nothing is guessed: what two could mean is an error.
+A partner has the video's path below the input, whatever its suffix. If no file has that path, the partner is the file
+with the video's stem, provided that no other file and no other video has that stem. Nothing is guessed: an ambiguous
+case is an error.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from lipscore.eval.run.inputs.paths import Found
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is looked for.
+    """A kind of partner.
 
-    option: the command line's; what: in words; suffixes: of its files; tails: what its stem may end with besides the
-    video's own, the first that fits; beside: it may lie among the videos, which are then none of each other's.
+    option: the option that names the folder. what: the kind in words. suffixes: of its files. tails: endings that may
+    follow the video's stem; the first that fits is taken. beside: whether partners may lie in the videos' own folder;
+    a video of the run is then never another one's partner.
     """
 
     option: str
@@ -35,11 +37,11 @@ def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Pat
     """The partner of each video that has one, by the video's path.
 
     Args:
-        place: a folder, searched with all folders below it; or a file, which is for one video alone.
+        place: a folder, which is searched with all folders below it, or a file, if there is only one video.
 
     Raises:
-        MissingError: there is nothing at `place`, or a folder cannot be read.
-        UsageError: `place` is a file and there are several videos, or two files could be one video's.
+        MissingError: `place` does not exist, or a folder cannot be read.
+        UsageError: `place` is a file and there are several videos, or two files could be one video's partner.
     """
     if os.path.isfile(place):  # noqa: PTH113 - Path's raises for an over-long name
         if len(videos) > 1:
@@ -47,7 +49,7 @@ def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Pat
             raise UsageError.about(kind.option, place, problem)
         return {video.path: place for video in videos}
     if not os.path.isdir(place):  # noqa: PTH112
-        raise MissingError.about(kind.option, place, "no such file or folder; name what is there")
+        raise MissingError.about(kind.option, place, "no such file or folder; name an existing one")
     videos_there = {os.path.realpath(video.path) for video in videos} if kind.beside else set()
     by_path: dict[Path, list[Path]] = defaultdict(list)
     for path in _files(place, kind.suffixes):
@@ -64,7 +66,7 @@ def partners(videos: Sequence[Found], place: Path, kind: Kind) -> dict[Path, Pat
 def _of_path(
     videos: Sequence[Found], by_path: Mapping[Path, list[Path]], found: Mapping[Path, list[Path]], tail: str
 ) -> dict[Path, list[Path]]:
-    """The candidates with the video's own path, of those videos that have none yet."""
+    """The candidates with the video's own path, for the videos without candidates so far."""
     left = _without(by_path, found)
     more: dict[Path, list[Path]] = {}
     for video in videos:
@@ -109,19 +111,19 @@ def _of_stem(
 
 
 def _without(by_path: Mapping[Path, list[Path]], found: Mapping[Path, list[Path]]) -> dict[Path, list[Path]]:
-    """The files that are nobody's yet."""
+    """The files that are not yet a video's candidates."""
     taken = {path for paths in found.values() for path in paths}
     return {below: left for below, paths in by_path.items() if (left := [p for p in paths if p not in taken])}
 
 
 def expected(video: Found, place: Path, kind: Kind) -> Path:
-    """Where a video's partner would be."""
+    """The path at which a video's partner would be found."""
     return place / _below(video).with_name(video.path.stem + kind.suffixes[0])
 
 
 def _only(video: Path, paths: Sequence[Path], kind: Kind) -> Path:
     if len(paths) > 1:
-        raise UsageError(f"{video}: more than one {kind.what} fits: {_list(paths)}; leave one of them there")
+        raise UsageError(f"{video}: more than one {kind.what} fits: {_list(paths)}; keep only one of them there")
     return paths[0]
 
 

@@ -17,7 +17,7 @@ from lipscore.media.read import VIDEO_SUFFIXES
 REFERENCE_FOLDER = "reference"
 NOT_FETCHED = "is a URL, and only `lipscore score` fetches those; fetch it first"
 T = TypeVar("T")
-# Never looked into: sound, pictures and text that lie beside videos (.ogg may be either)
+# Files with these suffixes are never opened: sound, pictures and text next to videos (.ogg may be either)
 NO_VIDEO = frozenset(
     (
         *(".wav", ".mp3", ".m4a", ".aac", ".flac", ".oga", ".opus", ".wma", ".mka", ".aiff", ".jpg", ".jpeg", ".png"),
@@ -32,9 +32,8 @@ NO_VIDEO = frozenset(
 class Found:
     """A video to score.
 
-    folder: the input folder, or the parent of an input file; name: unique in the run; problem: why the path cannot be
-    read, else empty.
-    url: where it is fetched from, empty for a local file.
+    folder: the input folder, or the parent of an input file. name: unique in the run. problem: why the path cannot be
+    read, else empty. url: the URL to fetch it from, empty for a local file.
     """
 
     path: Path
@@ -45,15 +44,15 @@ class Found:
 
 
 def collect(inputs: Sequence[Path], apart: Sequence[Path] = (), *, local: bool = False) -> list[Found]:
-    """The videos that the inputs name, in their order, those of a folder sorted by path.
+    """The videos that the inputs name, in their order; those of a folder are sorted by path.
 
-    A folder means the videos in it and in the folders below, by suffix or, where that says nothing, by the file's first
-    bytes; hidden files and folders, its `reference` folder, and folders that are `apart` are left out. A file is taken
-    whatever its suffix, and once if named twice. An input that is not there, or a folder that holds no video, is found
-    with a problem; so is a URL for a command that fetches none (`local`).
+    A folder stands for the videos in it and in the folders below it, recognised by suffix or, for unknown suffixes, by
+    their first bytes. Hidden files and folders, its `reference` folder, and the folders in `apart` are left out. A file
+    is taken whatever its suffix, and only once if it is named twice. A missing input, or a folder without a video, is
+    returned with a `problem`; so is a URL if the command fetches none (`local`).
 
     Raises:
-        MissingError: there is not one video to score; says what is wrong with each input.
+        MissingError: there is no video to score; the message says what is wrong with each input.
     """
     found: list[Found] = []
     for given in inputs:
@@ -87,11 +86,11 @@ def shard_of(found: Sequence[T], shard: str) -> list[T]:
     """Every n-th video from the i-th, for "i/n" with i from 1 to n: the n shards together are all videos, once.
 
     Raises:
-        UsageError: no such shard.
+        UsageError: `shard` is not of this form.
     """
     first, _, count = shard.partition("/")
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise UsageError(f"--shard {shard}: give i/n, i from 1 to n, as 3/16")
+        raise UsageError(f"--shard {shard}: give i/n with i from 1 to n, such as 3/16")
     return list(found[int(first) - 1 :: int(count)])
 
 
@@ -115,19 +114,19 @@ def _in_folder(folder: Path, apart: Sequence[Path]) -> tuple[list[Path], list[tu
                 continue
             if path.suffix.lower() in VIDEO_SUFFIXES:
                 if path.exists() and not path.is_file():
-                    problems.append((path, "is no regular file"))
+                    problems.append((path, "is not a regular file"))
                 else:
                     videos.append(path)
             elif path.suffix.lower() not in NO_VIDEO and looks_like_video(path):
                 videos.append(path)
     if not videos and not problems:
-        what = "holds no video (.mp4, .avi, .mkv and so on); put videos there, or name another folder"
+        what = "contains no video (.mp4, .avi, .mkv and so on); put videos there, or name another folder"
         problems.append((folder, what))
     return sorted(videos, key=lambda path: path.relative_to(folder).parts), problems
 
 
 def _names(found: Sequence[Found]) -> list[str]:
-    """The stem; where two are equal, the path below the folder; then the path as given; then the whole path or URL."""
+    """Unique names: the stem; if equal, the path below the folder; then the given path; then the whole path or URL."""
     forms = [
         (
             video.path.stem or str(video.path),

@@ -34,24 +34,24 @@ def answer_of(sums: ShiftSums, min_confidence: float, read_off: Reading | None =
     trouble = ""
     if peak.windows < longrange.ENOUGH:
         trouble = (
-            f"the best offset, {peak.offset:+d}, rests on {peak.windows} windows; "
-            f"{longrange.ENOUGH} (a second) are the least that is trusted"
+            f"the best offset, {peak.offset:+d}, rests on only {peak.windows} windows; "
+            f"an answer needs {longrange.ENOUGH} (a second)"
         )
     elif sure < min_confidence:
         trouble = (
             f"the best offset, {peak.offset:+d}, is right with a probability of {sure:.2f}; "
-            f"{min_confidence:g} is the limit (--min-confidence)"
+            f"an answer needs {min_confidence:g} (--min-confidence)"
         )
     elif peak.at_edge:
         trouble = (
-            f"the best offset, {peak.offset:+d}, lies at the edge of the search; the true one may lie beyond: "
+            f"the best offset, {peak.offset:+d}, lies at the edge of the search, and the true one may lie beyond it; "
             f"search wider with --max-offset {2 * sums.reach}"
         )
     return Found(peak, sure, trouble)
 
 
 def drift_of(seconds: Mapping[int, ShiftSums], min_confidence: float) -> Drift | None:
-    """How the offset moves over pieces of PIECE_S seconds; None with fewer than LEAST_PIECES that have an answer."""
+    """The drift of the offset over pieces of PIECE_S seconds; None if fewer than LEAST_PIECES have an answer."""
     pieces: dict[int, ShiftSums] = {}
     for at, sums in seconds.items():
         piece = at // PIECE_S
@@ -93,7 +93,7 @@ def _detectable(at_start: float, slope: float, end: float) -> float | None:
 
 
 def without_drift(seconds: Mapping[int, ShiftSums], drift: Drift, reach: int) -> ShiftSums:
-    """The sums with every second's offset moved to that of the video's middle."""
+    """The sums with every second's offset moved to the offset in the middle of the video."""
     middle = (max(seconds) + 1) / 2
     frames_a_second = drift.per_minute / 60 / MS_PER_FRAME
     moved = (sums.moved(round(frames_a_second * (at + 0.5 - middle))) for at, sums in seconds.items())

@@ -1,7 +1,7 @@
 """`lipscore detect`: find how far sound and picture are apart, over seconds instead of SyncNet's +-15 frames.
 
 Every face track is compared with the sound of the whole file, and the tracks' sums are added up, because a file has one
-offset. If no offset stands out, the answer is `unknown`: another recording's sound must not get an offset.
+offset. If no offset stands out, the answer is `unknown`, because the sound of another recording must get no offset.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def detect(
         on_stage: called with the name of each stage that begins.
 
     Raises:
-        UsageError: the model has no towers, or the head belongs to other towers.
+        UsageError: the model has no towers.
+        WeightsError: the head cannot be read, or belongs to other towers.
         MissingError: FFmpeg is missing, or the temporary folder cannot be written.
     """
     path, options, stop = Path(path), options or DetectOptions(), stop or Stop()
@@ -75,7 +76,7 @@ def detect(
     if published is not None:
         return _by_published(path, setup, options, published, watch)
     if about["name"] != "mini":
-        notes += (f"the confidence was calibrated with model mini's towers, not with {about['name']}'s",)
+        notes += (f"the confidence was calibrated with the towers of model mini, not with those of {about['name']}",)
     done = replace(blank(path, setup, options, "unknown", ""), notes=notes)
     head = None if options.head is None else _head_of(options.head, about["sha256"], options.max_offset)
     try:
@@ -100,7 +101,7 @@ def blank(path: Path, setup: Setup, options: DetectOptions, status: str, reason:
 
 
 def _published(head: Path | None) -> PublishedFcn | None:
-    """A head that is a published checkpoint, by its suffix."""
+    """The published checkpoint, if the head is one by its suffix; else None."""
     if head is None or head.suffix == ".safetensors":
         return None
     return load_published(head)
@@ -135,7 +136,7 @@ def _head_of(path: Path, sha256: str, reach: int) -> OffsetHead:
     """A head for these towers.
 
     Raises:
-        WeightsError: it belongs to others, or was trained for another range.
+        WeightsError: the head belongs to other towers, or was trained for another range.
     """
     head, trained = load_head(path, sha256)
     if trained != reach:
@@ -151,7 +152,7 @@ def towers_of(models: Models) -> tuple[Embedder, dict[str, str]]:
     """
     towers = models.sync
     if not isinstance(towers, Embedder):
-        raise UsageError.about("model", towers.name, "has no towers for a wide search; use mini or vgg")
+        raise UsageError.about("model", towers.name, "cannot search a wide range; use mini or vgg")
     weights = next(file for file in models.weights_record() if file["name"] != S3FD)
     return towers, {"name": models.sync.name, "sha256": str(weights["sha256"])}
 
@@ -239,7 +240,7 @@ class _Search:
             self._narrow[index] = self._setup.models.sync.open(beneath, last - first + 1, self._setup.protocol.vshift)
 
     def onto(self, done: Detection) -> Detection:
-        """The detection, completed with the results."""
+        """The detection with the results filled in."""
         reach, limit = self._options.max_offset, self._options.min_confidence
         totals = {index: one.total() for index, one in self._wide.items()}
         nothing = ""

@@ -18,7 +18,7 @@ CLOSE = 2  # frames by which two searches may differ and still be called close
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best offset, the probability that it is right to a frame, and why it is not taken, or ""."""
+    """The best offset, the probability that it is right to a frame, and the reason why it is no answer, or ""."""
 
     peak: Peak | None
     confidence: float
@@ -32,7 +32,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FoundTrack:
-    """One face track's own answer; first and last frame at 25 a second."""
+    """One face track's own answer; its first and last frame count at 25 per second."""
 
     track_id: int
     first_frame: int
@@ -42,7 +42,7 @@ class FoundTrack:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The offset around a second of the video: seconds, the middle of the stretch that was searched."""
+    """The offset around a second of the video. seconds: the middle of the part that was searched."""
 
     seconds: float
     found: Found
@@ -50,12 +50,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How the offset moves, by pieces of the video that were searched one by one.
+    """The drift of the offset, from pieces of the video that were searched one by one.
 
-    per_minute, low, high: the Theil-Sen slope in milliseconds a minute and its 95 % interval (positive: the sound gets
-    ever earlier). at_start, at_end: the fitted offsets in milliseconds. detectable_at: seconds at which the fitted
-    offset is first one that viewers detect (ITU-R BT.1359-1), None where it never is. steady: whether the interval
-    excludes 0 and the line crosses at least a frame.
+    per_minute, low, high: the Theil-Sen slope in milliseconds per minute and its 95 % interval (positive: the sound
+    gets earlier and earlier). at_start, at_end: the fitted offsets in milliseconds. detectable_at: the first second at
+    which viewers detect the fitted offset (ITU-R BT.1359-1), or None. steady: whether the interval excludes 0 and the
+    line spans at least a frame.
     """
 
     pieces: int
@@ -68,7 +68,7 @@ class Drift:
     steady: bool
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready; ppm is how much faster than its picture the sound plays, in millionths."""
+        """JSON-ready data; ppm: how much faster the sound plays than the picture, in millionths."""
         to_ppm = 1000 / 60
         return {
             "pieces": self.pieces,
@@ -98,9 +98,9 @@ class Narrow:
 class Detection:
     """One video's answer.
 
-    status: found, unknown, or one of `lipscore.types.Status` except ok; reason: why it is not found. answer: over all
-    face tracks together, None where there was nothing to search; where the offset drifts it is that of the middle.
-    seconds by stage. windows: of lips.
+    status: "found", "unknown", or one of `lipscore.types.Status` except "ok". reason: why there is no offset. answer:
+    the answer over all face tracks together; None if nothing could be searched; if the offset drifts, that of the
+    middle. seconds: wall time by stage. windows: the number of lip windows.
     """
 
     video: str
@@ -128,7 +128,7 @@ class Detection:
         return None if peak is None else peak.offset
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready data; offsets are null unless the status is found; `best` has one that was not taken."""
+        """JSON-ready data; offsets are null unless the status is "found"; `best` is the best one in any case."""
         peak = self.answer.peak if self.answer is not None else None
         offset = self.offset
         return {
@@ -182,7 +182,7 @@ class Detection:
 
 
 def agreement(detection: Detection) -> str:
-    """How far the wide search and SyncNet's agree, in words."""
+    """Whether the wide search and SyncNet's own search agree, in words."""
     narrow = detection.narrow
     if narrow is None:
         return "not compared"
@@ -196,7 +196,7 @@ def agreement(detection: Detection) -> str:
 
 
 def sentence(offset: int) -> str:
-    """An offset in words: which stream comes first, and by how much.
+    """An offset in words: which stream is early, by how much, and what corrects it.
 
     >>> sentence(50)
     'the audio is 2.00 s early: delay the audio by 2.00 s'

@@ -59,7 +59,7 @@ def mend(
     if differ and max(differ) - min(differ) > 1:
         asked = ", ".join(f"{one:+d}" for one in sorted(differ))
         return Mended(
-            "refused", f"its face tracks ask for different shifts ({asked}); cut the video, and fix the parts", before
+            "refused", f"its face tracks need different shifts ({asked}); cut the video, and fix the parts", before
         )
     if offset == 0:
         return Mended("in_sync", "the offset is 0 already; nothing was written", before)

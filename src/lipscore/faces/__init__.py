@@ -1,1 +1,1 @@
-"""Face detectors behind one interface (`lipscore.types.Detector`), and what is done with their boxes."""
+"""Face detectors behind one interface (`lipscore.types.Detector`), and the processing of their boxes."""

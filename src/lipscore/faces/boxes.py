@@ -64,7 +64,7 @@ def bridge(
 ) -> list[list[Detection]]:
     """Fill gaps of at most `longest` frames within a shot, by the rules of `densify`.
 
-    This is for detectors that miss a face now and then: a box that ends is linked to a box that begins near it.
+    This is for detectors that sometimes miss a face: a box that ends is linked to a box that begins near it.
     """
     filled = [list(boxes) for boxes in dense]
     for shot in shots:
@@ -84,7 +84,7 @@ def bridge(
 def steady(dense: Sequence[Sequence[Detection]], shots: Sequence[Shot]) -> list[list[Detection]]:
     """Median-filter the boxes: each side becomes its median over STEADY frames of the same face, with ends repeated.
 
-    This is for detectors whose boxes of a still face flip between sizes, which would make a tracker lose the face.
+    This is for detectors whose boxes of a still face alternate between sizes, which would make a tracker lose the face.
     """
     calm: dict[int, Detection] = {}
     for shot in shots:

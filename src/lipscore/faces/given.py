@@ -26,24 +26,24 @@ SHAPE = "a list per frame of rows [x1, y1, x2, y2, score]"
 
 
 class GivenBoxes:
-    """A folder of boxes, or the file of one video's.
+    """Boxes from a folder, or from a single file for one video.
 
     Raises:
-        MissingError: there is neither.
+        MissingError: the path is neither a folder nor a file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._stem: str | None = None
         if not folder.is_dir() and not folder.is_file():
-            raise MissingError.about("detections", folder, "not a folder; name one that holds a STEM.json per video")
+            raise MissingError.about("detections", folder, "not a folder; name one that contains a STEM.json per video")
         self.folder = folder
 
     def for_video(self, video: Path) -> GivenDetector:
         """The boxes of a video, from the file with its stem.
 
         Raises:
-            MediaError: the one file was another video's; or the file is missing, cannot be read, or is not a list per
-                frame of rows of 5 or 15 numbers (the message names the frame and the row). Other videos continue.
+            MediaError: the single file was used for another video; or the file is missing, cannot be read, or does not
+                hold a list per frame of rows of 5 or 15 numbers (the message names the frame and the row).
         """
         if self.folder.is_dir():
             return read_boxes(self.folder / f"{video.stem}.json")
@@ -55,7 +55,7 @@ class GivenBoxes:
 
 @dataclass(frozen=True, slots=True)
 class GivenDetector:
-    """One video's boxes as a `lipscore.types.Detector`; of the frames, it only uses the size."""
+    """One video's boxes as a `lipscore.types.Detector`; it uses only the size of the frames."""
 
     path: Path
     boxes: tuple[tuple[Detection, ...], ...]
@@ -70,13 +70,13 @@ class GivenDetector:
         """The boxes of these frame numbers.
 
         Raises:
-            MediaError: the video has more frames than the file, or a box lies outside its frame: made for another
-                video, or at another frame rate.
+            MediaError: the video has more frames than the file has lists, or a box lies outside its frame: the boxes
+                may be another video's, or made at another frame rate.
         """
         if indices and max(indices) >= len(self.boxes):
             raise MediaError(
                 f"{self.path}: boxes for {len(self.boxes)} frames, but the video has more at the protocol's frame "
-                f"rate; write a list for every frame (an empty one where there is no face)"
+                f"rate; write a list for every frame, an empty one for frames without a face"
             )
         for frame, index in zip(frames, indices, strict=True):
             for box in self.boxes[index]:
@@ -100,7 +100,7 @@ def read_boxes(path: Path) -> GivenDetector:
     """The boxes in a file; raises MediaError as `GivenBoxes.for_video` does."""
     try:
         if path.exists() and not path.is_file():
-            raise MediaError(f"{path}: is no regular file; {SHAPE} is expected in JSON")
+            raise MediaError(f"{path}: is not a regular file; {SHAPE} is expected in JSON")
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise MediaError(f"{path}: no such file; the video needs {SHAPE} there") from None

@@ -2,8 +2,8 @@
 
 Detector: dlib.net, frontal_face_detector.h (Felzenszwalb et al. 2010, Dalal & Triggs 2005), from PyPI's dlib-bin, which
 contains the weights. The crop geometry expects boxes as S3FD draws them, forehead to chin; dlib draws squares around
-the features. benchmarks/quality/fit_hog_mapping.py fits MAPPING; docs/measures/faces.md says how
-well it fits and which faces are found.
+the features. benchmarks/quality/fit_hog_mapping.py fits MAPPING; docs/measures/faces.md gives the errors of the fit and
+the share of faces that the detector finds.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ MAPPING = (
 class SearchPass(NamedTuple):
     """One pass over a frame; it runs only if the passes before it found no face.
 
-    longer_side: the frame is resized to this, in pixels; least_score: a box with a higher score is a face, in the
-    detector's own units; degrees: how far the frame is rotated, clockwise; most: the most faces it may return.
+    longer_side: the length to which the frame's longer side is resized, in pixels. least_score: a box with a higher
+    score is a face, in the detector's own units. degrees: the clockwise rotation of the frame. most: the largest number
+    of faces to return.
     """
 
     longer_side: int
@@ -61,7 +62,7 @@ class HogDetector:
     """Frontal faces, scored in the detector's own units (`lipscore.types.Detector`).
 
     Args:
-        stride: it sees every stride-th frame.
+        stride: it looks at every stride-th frame.
         passes: the passes over a frame, in order.
     """
 

@@ -1,4 +1,4 @@
-"""Run a face detector over a video: choose the frames that it sees, and derive boxes for every frame."""
+"""Run a face detector over a video: choose the frames that it looks at, and derive boxes for every frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lipscore.types import Detection, Detector, Shot
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The boxes of every frame, and the number of frames that the detector saw."""
+    """The boxes of every frame, and the number of frames that the detector looked at."""
 
     boxes: tuple[tuple[Detection, ...], ...]
     looked_at: int
@@ -24,9 +24,9 @@ class Faces:
 def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector, pool: Pool) -> Faces:
     """Run the detector over a video.
 
-    A detector with a stride sees every stride-th frame, and boxes in between are interpolated. Where a face of one
-    sample has no successor in the next, the detector sees every frame between the two. If the detector has a `bridge`,
-    short gaps are filled and boxes are median-filtered.
+    A detector with a stride looks at every stride-th frame, and boxes in between are interpolated. If a face in one
+    sampled frame has no successor in the next, the detector looks at every frame between the two. If the detector has a
+    `bridge`, short gaps are filled and boxes are median-filtered.
     """
     detected, count = _detect(source, sample_indices(shots, detector.stride), detector, pool)
     if detector.stride == 1:

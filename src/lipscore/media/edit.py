@@ -1,6 +1,6 @@
-"""What is done to whole files: audio put beneath a video, audio shifted, a piece cut out exactly at frames.
+"""Edits of whole files: join a video with audio, shift audio, cut out a piece exactly at frames.
 
-A target is written aside and renamed, so that it is whole or not there.
+A target is written under a temporary name and renamed, so it is complete or absent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AUDIO_CODECS = {"aac": ("-c:a", "aac", "-b:a", "192k"), "copy": ("-c:a", "copy")
 
 
 def move(source: Path, target: Path) -> None:
-    """Bring a finished file to its place, on another file system too.
+    """Move a finished file to its place, also across file systems.
 
     Raises:
         MissingError: the target cannot be written.
@@ -37,7 +37,7 @@ def move(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """How audio was moved: whether it was copied, and which streams were left behind."""
+    """How audio was moved: whether it was copied, and which streams are missing in the result."""
 
     copied: bool
     left: tuple[str, ...]
@@ -51,15 +51,15 @@ def join(
     seconds: float | None = None,
     stream: int | None = None,
 ) -> None:
-    """The video streams of one file, copied, with the audio of another.
+    """Join the video streams of one file, copied, with the audio of another.
 
     Args:
-        stream: which of the other file's streams; None: its first audio stream.
         codec: a key of AUDIO_CODECS.
-        seconds: cut both to this length.
+        seconds: cut both to this length; None: keep the lengths.
+        stream: the index of the other file's stream; None: its first audio stream.
 
     Raises:
-        MediaError: FFmpeg cannot read one of them, or the target's format does not take them.
+        MediaError: FFmpeg cannot read one of the files, or the target's format does not accept their streams.
         MissingError: the target cannot be written.
     """
     limit = [] if seconds is None else ["-t", f"{seconds:.6f}"]
@@ -69,13 +69,13 @@ def join(
 
 
 def shift_audio(source: Path, target: Path, delay: Fraction) -> Shifted:
-    """The same file with its audio moved: delay seconds later, or earlier where negative; the video is copied.
+    """Write the file with its audio moved by `delay` seconds: later, or earlier if negative. The video is copied.
 
-    Audio that moves earlier in a target with COPY_SHIFT_SUFFIXES is copied, and the container says what to skip. Else
-    it is decoded, padded or cut by samples, and encoded: a copied stream that begins late is played late by most
-    programs, but not by all (FFmpeg's -async 1, with which the published protocols read files, moves it back).
+    If audio moves earlier and the target has one of COPY_SHIFT_SUFFIXES, it is copied, and the container says what to
+    skip. Otherwise it is decoded, padded or cut by samples, and encoded: most programs play a copied stream that begins
+    late at the right time, but FFmpeg's -async 1, with which the published protocols read files, moves it back.
 
-    All video and audio streams that a decoder exists for go over, and the subtitles where the target takes them.
+    The result has all video and audio streams with a decoder, and the subtitles if the target accepts them.
 
     Raises:
         MediaError: FFmpeg cannot write it.
@@ -113,15 +113,16 @@ def _maps(number: int, streams: Iterable[int]) -> list[str]:
 
 
 def cut(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> Decoded:
-    """A piece of a file without loss: frames bit by bit (FFV1) and audio by samples (PCM), both on the file's clock.
+    """Cut out a piece of a file without loss: frames as FFV1 and audio as PCM, both on the file's clock.
 
     Args:
         target: a .mkv file.
-        start: seconds from the file's first frame, as seconds after it a frame's time: the frames are taken that begin
-            from half a frame before the one to half a frame before the other, so that adjoining pieces share none.
+        start: the time of the piece's first frame, in seconds from the file's first frame.
+        seconds: the piece's length; start + seconds is a frame's time, too. Both ends are moved half a frame earlier,
+            so that neighbouring pieces share no frame.
 
     Returns:
-        What was decoded of the piece.
+        The counts of what was decoded of the piece.
 
     Raises:
         MediaError: the file cannot be read, or no frame lies in the piece.
@@ -132,10 +133,10 @@ def cut(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> De
 
 
 def altered(source: Path, target: Path, options: Sequence[str]) -> None:
-    """The first video and audio stream of a file, encoded anew with FFmpeg's options; frames keep their times.
+    """Encode the first video and audio stream of a file anew with FFmpeg's options; frames keep their times.
 
     Raises:
-        MediaError: FFmpeg cannot do it.
+        MediaError: FFmpeg fails.
         MissingError: the target cannot be written.
     """
     streams = ["-map", "0:v:0", "-map", "0:a:0", "-fps_mode", "passthrough"]
@@ -143,10 +144,10 @@ def altered(source: Path, target: Path, options: Sequence[str]) -> None:
 
 
 def audio_seconds(path: Path) -> float:
-    """How long a file's first audio stream sounds, by its samples.
+    """The length of a file's first audio stream in seconds, by its samples.
 
     Raises:
-        MediaError: there is none, or FFmpeg cannot decode it.
+        MediaError: the file has no audio stream, or FFmpeg cannot decode it.
     """
     args = [*ffmpeg.input_args(path), "-map", "0:a:0", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-"]
     n_bytes = 0

@@ -1,4 +1,4 @@
-"""Frames into FFmpeg, one after the other, as another part of the program makes them."""
+"""Encode frames with FFmpeg one by one, as another part of the program produces them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lipscore.types import Frame
 def frame_sink(
     target: Path, size: tuple[int, int], fps: Fraction, inputs: Sequence[str], options: Sequence[str]
 ) -> Iterator[Callable[[Frame], None]]:
-    """A function that takes the next frame, uint8[H, W, 3] BGR; the file is complete when the block is left.
+    """A function that encodes the next frame, uint8[H, W, 3] BGR; the file is complete when the block ends.
 
     Args:
         size: width, height of every frame.
-        inputs: FFmpeg's arguments for further inputs, which are number 1 and so on; the frames are number 0.
-        options: its arguments for the output.
+        inputs: FFmpeg's arguments for further inputs, which have the numbers 1, 2 ...; the frames are input 0.
+        options: FFmpeg's arguments for the output.
 
     Raises:
-        MediaError: FFmpeg cannot write the file, and says why.
+        MediaError: FFmpeg cannot write the file; the message quotes its reason.
     """
     width, height = size
     args = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "pipe:0"]

@@ -1,7 +1,7 @@
-"""FFmpeg as a program: which one, how it is run, and how every one that runs is stopped.
+"""FFmpeg as a program: choose the build, run it, and stop its running processes.
 
-LSE values depend on the FFmpeg build (one clip gave 502 frames with 5.1 and 503 with 7.0), so the build is the one that
-imageio-ffmpeg carries, unless LIPSCORE_FFMPEG names another.
+LSE values depend on the FFmpeg build (one clip gave 502 frames with 5.1 and 503 with 7.0). lipscore therefore uses the
+build that imageio-ffmpeg contains, unless LIPSCORE_FFMPEG names another.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _AFTERMATH = ("Conversion failed", "Nothing was written", "Error opening output"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What FFmpeg says that it decoded of the first video stream that it read.
+    """FFmpeg's counts for the first video stream that it read.
 
-    errors: packets that it could not decode; concealed: frames in which it had to make up what was damaged.
+    errors: packets that it could not decode. concealed: frames with damaged parts that it had to fill in.
     """
 
     frames: int
@@ -57,17 +57,15 @@ class Counts:
 
 @lru_cache(maxsize=1)
 def ffmpeg_path() -> str:
-    """The FFmpeg program in use: LIPSCORE_FFMPEG where set, else the build that imageio-ffmpeg carries.
+    """The FFmpeg program in use: LIPSCORE_FFMPEG if set, else the build that imageio-ffmpeg contains.
 
     Raises:
-        MissingError: there is none, or the one named cannot be run.
+        MissingError: there is no FFmpeg, or the named one cannot be run.
     """
     named = os.environ.get("LIPSCORE_FFMPEG")
     if named:
         if not (Path(named).is_file() and os.access(named, os.X_OK)):
-            raise MissingError(
-                f"LIPSCORE_FFMPEG={named}: not a program; unset it to use the FFmpeg that lipscore brings"
-            )
+            raise MissingError(f"LIPSCORE_FFMPEG={named}: not a program; unset it to use lipscore's own FFmpeg")
         return named
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
@@ -77,7 +75,7 @@ def ffmpeg_path() -> str:
 
 @lru_cache(maxsize=1)
 def ffmpeg_version() -> str:
-    """The first line's version word, as "7.0.2-static".
+    """The version word of FFmpeg's first line, such as "7.0.2-static".
 
     Raises:
         MissingError: the program is not FFmpeg, or does not run.
@@ -94,12 +92,12 @@ def ffmpeg_version() -> str:
 
 
 def is_measured() -> bool:
-    """Whether this is the build that the published protocols were checked with: another gives other pixels."""
+    """Whether this is the build that the published protocols were checked with; other builds give other pixels."""
     return not os.environ.get("LIPSCORE_FFMPEG") and ffmpeg_version() == MEASURED
 
 
 def build_notes() -> tuple[str, ...]:
-    """What every record says of an FFmpeg that the protocols were not checked with."""
+    """The note for every record if the protocols were not checked with this FFmpeg; else empty."""
     if is_measured():
         return ()
     return (
@@ -109,15 +107,15 @@ def build_notes() -> tuple[str, ...]:
 
 
 def file_url(path: Path) -> str:
-    """A form that FFmpeg takes for a file name whatever characters it has (a leading dash, a colon)."""
+    """A form that FFmpeg accepts as a file name, whatever characters it contains (a leading dash, a colon)."""
     return f"file:{path}"
 
 
 @lru_cache(maxsize=1)
 def own_formats() -> str:
-    """The formats whose files stand for themselves, for FFmpeg's format_whitelist: any but FOLLOWING.
+    """All formats except those whose files name other files (FOLLOWING), for FFmpeg's format_whitelist.
 
-    A text named clip.mp4 may be a playlist, and FFmpeg opens what it lists as soon as it has recognised it.
+    A text named clip.mp4 may be a playlist, and FFmpeg opens the listed files as soon as it has recognised it.
     """
     return ",".join(sorted(av.formats_available - FOLLOWING))
 
@@ -128,7 +126,7 @@ def input_args(*paths: Path) -> list[str]:
 
 
 def map_args(*streams: int | None, file: int = 0) -> list[str]:
-    """`-map` for these streams of an input, the first unless told otherwise; None is left out."""
+    """`-map` for these streams of input number `file`; None is left out."""
     return [word for stream in streams if stream is not None for word in ("-map", f"{file}:{stream}")]
 
 
@@ -139,10 +137,10 @@ def ffmpeg_command(args: Sequence[str], level: str = "error") -> list[str]:
 
 @contextmanager
 def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs no longer than the block or this process, and that `stop_all` reaches; options are Popen's.
+    """A running program that ends with the block or with this process, or by `stop_all`; options are Popen's.
 
     Raises:
-        NotScoredError: the time of the video that is being scored is up (`lipscore.media.limits`).
+        NotScoredError: the time limit of the current video is exceeded (`lipscore.media.limits`).
     """
     process = subprocess.Popen([*_dying_along(), *command], env={**os.environ, **NO_GCONV}, **options)
     _running[process] = threading.current_thread()
@@ -159,10 +157,10 @@ def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
 
 @lru_cache(maxsize=1)
 def _dying_along() -> tuple[str, ...]:
-    """What runs a command so that the kernel ends it when this process dies, however that happens; () without it.
+    """A command prefix that makes the kernel end a program when this process dies for any reason; () if unavailable.
 
-    setpriv (util-linux 2.33) rather than a preexec_fn, which forks: that runs the fork handlers of OpenBLAS and OpenMP
-    while other threads compute.
+    It is setpriv (util-linux 2.33) rather than a preexec_fn, which forks: a fork runs the fork handlers of OpenBLAS and
+    OpenMP while other threads compute.
     """
     found = shutil.which("setpriv")
     if found is None:
@@ -173,7 +171,7 @@ def _dying_along() -> tuple[str, ...]:
 
 
 def stop_all(threads: Collection[threading.Thread] | None = None) -> None:
-    """End every FFmpeg that these threads started, which see a failure; None: every one of this process."""
+    """End every FFmpeg that these threads (None: all threads) started; the threads then get an error."""
     for process, thread in tuple(_running.items()):
         if threads is None or thread in threads:
             process.kill()
@@ -193,7 +191,7 @@ def run_ffmpeg(args: Sequence[str], about: Path) -> bytes:
 
 
 def run_counted(args: Sequence[str], about: Path) -> Counts | None:
-    """Run FFmpeg to its end; returns what it decoded, None where it does not say.
+    """Run FFmpeg to its end; returns its counts, or None if it does not print them.
 
     Raises:
         MediaError: it failed; the message names `about` and FFmpeg's reason.
@@ -212,10 +210,10 @@ def open_ffmpeg(
     """FFmpeg's standard output as a stream; the process is gone when the block is left.
 
     Args:
-        counted: told at the end what FFmpeg decoded.
+        counted: called at the end with FFmpeg's counts.
 
     Raises:
-        MediaError: at the end, if it failed and all of its output was read.
+        MediaError: at the end, if FFmpeg failed and all of its output was read.
     """
     command = ffmpeg_command(args, "error" if counted is None else "verbose")
     with tempfile.TemporaryFile() as said:
@@ -235,7 +233,7 @@ def open_ffmpeg(
 
 
 def stream_codecs(path: Path) -> dict[int, str]:
-    """What FFmpeg calls the codec of each video and audio stream; an unknown one by its four characters."""
+    """FFmpeg's name of the codec of each video and audio stream; for an unknown codec, its four characters."""
     command = [ffmpeg_path(), "-hide_banner", "-nostdin", *input_args(path)]
     with started(command, stderr=subprocess.PIPE) as process:
         _, said = process.communicate()
@@ -244,7 +242,7 @@ def stream_codecs(path: Path) -> dict[int, str]:
 
 
 def failure(about: Path, stderr: bytes, status: int) -> MediaError:
-    """What to raise about a file when FFmpeg ended with this status and these words."""
+    """The error for a file with which FFmpeg ended with this status and this output."""
     lines = stderr.decode(errors="replace").strip().splitlines()
     found = [(match["level"], line[match.end() :].strip()) for line in lines if (match := _LEVEL.match(line))]
     words = [text for level, text in found if level in ("fatal", "error")]

@@ -1,7 +1,7 @@
-"""What one video may cost: wall time, frames, pixels, audio; measured while it is read, never taken from its header.
+"""The limits of one video: wall time, frames, pixels and audio, measured while it is read and not from its header.
 
-A header can say anything, and a timestamp that is ten hours late makes millions of frames of 36 kB. So the frames and
-samples that come out of a decoder are counted against what a file of this size can plausibly hold.
+A header can be wrong, and a timestamp that is ten hours late makes millions of frames of 36 kB. Therefore the decoded
+frames and samples are counted, and compared with what a file of this size can plausibly contain.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ WALL_SPARE, WALL_PER_SECOND = 3600, 240  # seconds; S3FD on one old core takes s
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one video; None: what is plausible for a file of its size.
+    """The limits of one video; None stands for what is plausible for a file of its size.
 
-    max_seconds: of wall time; max_frames: decoded in one pass; max_pixels: of a frame; max_audio: seconds.
+    max_seconds: wall time. max_frames: frames decoded in one pass. max_pixels: pixels of a frame. max_audio: seconds.
     """
 
     max_seconds: float | None = None
@@ -39,12 +39,12 @@ class Limits:
 
 
 class Watch:
-    """The limits of one video while it is scored; every reader asks the `current` one.
+    """Enforces the limits of one video while it is scored; every reader checks the `current` one.
 
     Args:
-        n_bytes: of the file.
-        frame_rate: at which its frames are counted.
-        stopped: raises where the run is stopped; None: nothing stops it.
+        n_bytes: the file's size.
+        frame_rate: the rate at which its frames are counted, per second.
+        stopped: raises an error if the run is stopped; None: nothing stops it.
     """
 
     def __init__(
@@ -61,21 +61,21 @@ class Watch:
         self._end = time.monotonic() + self.seconds
 
     def hearing(self, n_bytes: int) -> None:
-        """The audio is another file's, of so many bytes."""
+        """Limit the audio by the size of another file, from which it comes."""
         if self._limits.max_audio is None:
             self._heard_bytes, self.max_audio = n_bytes, n_bytes / BYTES_PER_SECOND + SECONDS_SPARE
 
     def check(self) -> None:
-        """Raise NotScoredError (timed_out) where the video has taken too long, or what `stopped` raises."""
+        """Raise NotScoredError (timed_out) if the video has taken too long, or the error of `stopped`."""
         if self._stopped is not None:
             self._stopped()
         if time.monotonic() > self._end:
             raise NotScoredError(
-                "timed_out", f"not scored after {self.seconds:.0f} s: --max-seconds {_more(self.seconds)} gives it more"
+                "timed_out", f"not scored after {self.seconds:.0f} s: --max-seconds {_more(self.seconds)} allows more"
             )
 
     def lasting(self, duration_s: float) -> None:
-        """Give the video the time that its length asks for, where the limits do not say how much."""
+        """Set the time limit by the video's length, unless the limits state one."""
         plausible_s = max(0.0, min(duration_s, self.max_frames / self._frame_rate))
         if self._limits.max_seconds is None:
             self._end += WALL_SPARE + WALL_PER_SECOND * plausible_s - self.seconds
@@ -94,7 +94,7 @@ class Watch:
             yield item
 
     def heard(self, seconds: float) -> None:
-        """Raise NotScoredError where there is more audio than that (too_large), or the time is up (timed_out)."""
+        """Raise NotScoredError if there is more audio than allowed (too_large), or the time is up (timed_out)."""
         if seconds > self.max_audio:
             raise NotScoredError(
                 "too_large", self._too_many("seconds of audio", self.max_audio, "audio", self._heard_bytes)
@@ -116,7 +116,7 @@ class Watch:
     def _too_many(self, what: str, limit: float, option: str, n_bytes: int) -> str:
         asked = getattr(self._limits, f"max_{option}") is not None
         why = "the limit" if asked else f"all that a file of {n_bytes} bytes can plausibly hold"
-        return f"more than {limit:.0f} {what}, {why}; is a timestamp wrong? --max-{option} {_more(limit)} reads on"
+        return f"more than {limit:.0f} {what}, {why}; is a timestamp wrong? --max-{option} {_more(limit)} allows more"
 
 
 _current: ContextVar[Watch | None] = ContextVar("lipscore_watch", default=None)
@@ -138,19 +138,19 @@ def watching(watch: Watch) -> Iterator[Watch]:
 
 
 def watched(items: Iterable[T]) -> Iterator[T]:
-    """The frames of one pass, counted by the current watch where there is one."""
+    """The frames of one pass, counted by the current watch if there is one."""
     watch = current()
     return iter(items) if watch is None else watch.frames(items)
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise NotScoredError (too_large) for frames of more pixels than the current video may have."""
+    """Raise NotScoredError (too_large) for frames with more pixels than the current video may have."""
     watch = current()
     allowed = MAX_PIXELS if watch is None else watch.max_pixels
     if width * height > allowed:
         raise NotScoredError(
             "too_large",
-            f"frames of {width}x{height} pixels, more than {allowed}: --max-pixels {width * height} takes them",
+            f"frames of {width}x{height} pixels, more than {allowed}: --max-pixels {width * height} allows them",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a reader of the numbers must know of a file: sentences for the record's notes."""
+"""Sentences about a file for the record's notes, which a reader of the numbers must know."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lipscore.types import MediaInfo
 SILENT = 10 ** (-60 / 20) * 32768  # the largest sample of what is not audible: -60 dBFS
 QUIET = 10 ** (-35 / 20) * 32768  # the RMS of a mix that is quiet enough for its channels to be looked at
 BLOCK = 1 << 20  # samples at a time
-LATE = 0.1  # seconds that the audio may start after the picture before that is worth a word
-SHORT = 0.5, 0.1  # seconds, and part of the picture, that the audio may lack at its end
+LATE = 0.1  # seconds by which the audio may start after the picture without a note
+SHORT = 0.5, 0.1  # seconds, or part of the picture's length, by which the audio may end early without a note
 
 
 def silent(pcm: NDArray[np.int16]) -> bool:
-    """Whether nothing can be heard in int16[N]: all zero, or below -60 dBFS throughout."""
+    """Whether int16[N] is inaudible: all zero, or below -60 dBFS throughout."""
     return not len(pcm) or bool(max(int(pcm.max()), -int(pcm.min())) < SILENT)
 
 
@@ -30,10 +30,10 @@ def quiet(pcm: NDArray[np.int16]) -> bool:
 
 
 def shortfall(info: MediaInfo, counts: Decoded) -> str:
-    """What is missing of a file's frames after a whole pass over it; empty where nothing is.
+    """Which of a file's frames are missing after a complete pass over it; empty if no frame is missing.
 
-    Two packets may be one frame (the fields of interlaced video), and some codecs have packets that show nothing: where
-    nothing was damaged, that is not taken for a loss.
+    Two packets may be one frame (the fields of interlaced video), and some codecs have packets that show nothing. If
+    nothing was damaged, such packets do not count as a loss.
     """
     expected = info.n_frames
     whole = not counts.n_errors and not counts.n_corrupt
@@ -55,17 +55,17 @@ def shortfall(info: MediaInfo, counts: Decoded) -> str:
 
 
 def cut_short(info: MediaInfo) -> str:
-    """What is missing of a file by its packets alone; empty where nothing is."""
+    """Which frames of a file are missing, judged by its packets alone; empty if no frame is missing."""
     if info.n_expected <= info.n_frames:
         return ""
     return f"the whole file holds {info.n_frames} of {info.n_expected} frames"
 
 
 def of_piece(info: MediaInfo, counts: Decoded) -> tuple[str, ...]:
-    """What is to be said of a piece of a file, which itself is whole: of the file's own streams and frames.
+    """The notes for a piece of a file: about the file's streams, and about frames that are missing.
 
     Args:
-        counts: of the piece, with the packets that lie in it.
+        counts: the counts of the piece and of its packets.
     """
     whole = replace(info, n_frames=counts.n_packets, n_expected=counts.n_packets)
     said = [streams(info, published=False), shortfall(whole, counts), cut_short(info)]
@@ -73,10 +73,10 @@ def of_piece(info: MediaInfo, counts: Decoded) -> tuple[str, ...]:
 
 
 def streams(info: MediaInfo, *, published: bool) -> str:
-    """Which streams of the file were read where that is a choice, and of the file that is heard in its place.
+    """Which streams were read, if the file or the given sound leaves a choice; empty otherwise.
 
     Args:
-        published: those that the published protocols read, else lipscore's own.
+        published: report the streams that the published protocols read, instead of those that lipscore reads.
     """
     chosen = info.published if published else info.own
     if info.sound is None:
@@ -108,39 +108,39 @@ def other_rate(fps: float, duration_s: float) -> str:
 
 
 def silence(cancelled: bool) -> str:
-    """Said of a video in which nothing can be heard."""
+    """The note for a video with inaudible sound."""
     if cancelled:
         return (
-            "no audible speech: the audio channels cancel each other in the mix that the protocol makes (antiphase); "
+            "no audible speech: the audio channels cancel each other in the protocol's mix (antiphase); "
             "the numbers measure silence and are not part of the means"
         )
     return "no audible speech: the audio is silent; the numbers measure nothing and are not part of the means"
 
 
-CANCELLED = "the audio channels cancel each other in the protocol's mix (antiphase); what is left of them was heard"
-ONE_CHANNEL = "the audio channels cancel each other (antiphase); one of them alone was heard"
+CANCELLED = "the audio channels cancel each other in the protocol's mix (antiphase); the remainder was scored"
+ONE_CHANNEL = "the audio channels cancel each other (antiphase); only one of them was scored"
 
 
 def late_picture(info: MediaInfo) -> list[str]:
-    """What is to be said where another file's sound starts with the file and not with its picture, as mochabench's."""
+    """The note for a given sound that starts with the video file and not with its picture, as under mochabench."""
     start = info.published_audio_start_s
     if info.sound is None or start is None or start >= -LATE:
         return []
     return [
         f"the picture starts {-start:.2f} s after the file's own audio; this protocol repeats the first frame until "
-        "then and starts the given sound with the file, as its original does, so the offset is that much larger"
+        "then and starts the given sound with the file, as its original does, so the offset is larger by this time"
     ]
 
 
 def timing(info: MediaInfo, delay_kept: bool) -> list[str]:
-    """What is to be said of audio that starts late or ends early."""
+    """The notes about audio that starts late or ends early."""
     said = []
     heard = info.heard
     start = heard.audio_start_s if delay_kept else heard.published_audio_start_s
     if not delay_kept and start is not None and start > LATE:
         said.append(
             f"the audio starts {start:.2f} s after {'the' if info.sound is None else 'its own'} picture; this protocol "
-            "throws the delay away, as its original does, so the offset is not the one that a player shows"
+            "discards the delay, as its original does, so the offset differs from what a player shows"
         )
     if heard.audio_end_s is not None:
         lacking = info.duration_s - heard.audio_end_s

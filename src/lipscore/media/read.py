@@ -1,7 +1,6 @@
-"""Video and audio in, by FFmpeg, PyAV and OpenCV: probe, frames, PCM, JPEGs.
+"""Read video and audio with FFmpeg, PyAV and OpenCV: probe, frames, PCM, JPEGs.
 
-Frames and samples travel through pipes; files are written only where a codec step of a published protocol makes the
-numbers.
+Frames and samples go through pipes; a file is written only if a codec step of a published protocol changes the numbers.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ def frames_at(
     """Decode once and resample by timestamps.
 
     Frame k is the source frame nearest to the time k / fps after the first frame (the earlier one of two equally near):
-    exact for every source rate, constant or variable. Every frame that decodes counts, whatever its timestamp; damage
-    costs what is damaged. The display matrix is applied, and frames of another size are scaled to the first one's.
+    exact for every source rate, constant or variable. Every frame that decodes counts, whatever its timestamp; only
+    damaged frames are lost. The display matrix is applied, and frames of another size are scaled to the first one's.
 
     Args:
-        source: the file, or what probe() said of it.
-        fps: frames per second wanted; None: the source's own frames, each once.
-        square: scale to square pixels where the file's are not.
-        counts: is filled with what was decoded.
+        source: the file, or the result of probe().
+        fps: the frames per second of the result; None: the source's own frames, each once.
+        square: scale to square pixels if the file's are not square.
+        counts: is filled with the counts of what was decoded.
 
     Yields:
         uint8[H, W, 3] BGR.
@@ -72,9 +71,8 @@ def frames_at(
 def read_pcm(source: Path | MediaInfo, rate: int = SAMPLE_RATE) -> NDArray[np.int16]:
     """The audio, mono, on the video's clock: sample 0 sounds with the first frame, gaps in the timestamps are silence.
 
-    Of a file without a video, sample 0 is the first.
-
-    Where the channels cancel each other in a mix, the loudest is taken alone.
+    In a file without a video, sample 0 is the audio's first. If the channels cancel each other in a mix, only the
+    loudest one is taken.
 
     Returns:
         int16[N] at rate Hz.
@@ -88,19 +86,19 @@ def read_pcm(source: Path | MediaInfo, rate: int = SAMPLE_RATE) -> NDArray[np.in
 
 
 def hearing(info: MediaInfo, sound: Path) -> MediaInfo:
-    """The video, to be heard with the sound of another file: WAV, FLAC, MP3, whatever has an audio stream.
+    """The video with the sound of another file: WAV, FLAC, MP3, or any other file with an audio stream.
 
     Raises:
-        MediaError: that file cannot be read.
+        MediaError: the sound file cannot be read.
     """
     return replace(info, sound=probe_heard(sound))
 
 
 def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:
-    """What FFmpeg makes of a file's audio with these output options, as int16 samples.
+    """A file's audio as FFmpeg decodes it with these output options: int16[N].
 
     Raises:
-        MediaError: FFmpeg fails, and says why.
+        MediaError: FFmpeg fails; the message quotes its reason.
     """
     samples = bytearray()  # grows in place: an hour is 115 MB, and parts to be joined would be as much again
     with open_ffmpeg([*input_args(path), "-vn", *options, "-c:a", "pcm_s16le", "-f", "s16le", "-"], path) as pipe:
@@ -113,7 +111,7 @@ def pcm_pipe(path: Path, options: Sequence[str]) -> NDArray[np.int16]:
 
 
 def _rate_of(options: Sequence[str]) -> int:
-    """The sample rate that output options ask for."""
+    """The sample rate in FFmpeg's output options, in Hz."""
     return int(options[options.index("-ar") + 1]) if "-ar" in options else SAMPLE_RATE
 
 
@@ -125,11 +123,12 @@ def jpeg_pipe(
 ) -> Iterator[bytes]:
     """The file's frames as FFmpeg's MJPEG encoder writes them, one JPEG each, without touching the disk.
 
-    The same bytes as `-f image2 %06d.jpg` gives with the same options.
+    The bytes are those of `-f image2 %06d.jpg` with the same options.
 
     Args:
-        counted: told at the end what FFmpeg decoded.
-        before: options of the input.
+        options: FFmpeg's options of the output.
+        counted: called at the end with FFmpeg's counts.
+        before: FFmpeg's options of the input.
     """
     args = [
         *ONE_DECODER,
@@ -154,13 +153,13 @@ def decode_jpeg(data: bytes) -> Frame:
 
 
 def opencv_frames(path: Path) -> Iterator[Frame]:
-    """The file's frames as OpenCV's own reader gives them, which is how scenedetect sees a file."""
+    """The file's frames uint8[H, W, 3] BGR from OpenCV's own reader, as scenedetect reads a file."""
     for frame, _ in _timed(path):
         yield frame
 
 
 def filled_frames(path: Path, fps: int) -> Iterator[Frame]:
-    """The frames of a file with a constant frame rate, where FFmpeg puts them when it writes them as pictures.
+    """The frames of a file with a constant frame rate, at the places where FFmpeg's image writer puts them.
 
     FFmpeg's AVI files can lack a frame or two near the start. Each is filled with its nearest neighbour, or with the
     later one of two equally near.

@@ -1,4 +1,4 @@
-"""Video and audio out, by FFmpeg and OpenCV: transcode, encode, mux."""
+"""Write video and audio with FFmpeg and OpenCV: transcode, encode, mux."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def write_video(
 def transcode(
     source: Path, target: Path, options: Sequence[str], sound: Path | None = None, before: Sequence[str] = ()
 ) -> Counts | None:
-    """FFmpeg's own choice of codecs for the target's suffix, with these output options.
+    """Transcode a file with these output options; FFmpeg chooses the codecs by the target's suffix.
 
     Args:
         sound: the second input, if there is one.
-        before: options of the first input.
+        before: FFmpeg's options of the first input.
 
     Returns:
-        What FFmpeg decoded of the source, None where it does not say.
+        FFmpeg's counts for the source; None if it does not print them.
 
     Raises:
-        MediaError: FFmpeg fails, and says why.
+        MediaError: FFmpeg fails; the message quotes its reason.
     """
     # no -frames:v as a bound: with it FFmpeg ends the audio with the picture, which changes published numbers
     inputs = input_args(source) if sound is None else input_args(source, sound)
@@ -80,7 +80,7 @@ def transcode(
 
 
 def open_writer(path: Path, fourcc: str, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
-    """OpenCV's video writer: the protocols' crops go through its encoder.
+    """OpenCV's video writer, whose encoder the protocols use for crops.
 
     Raises:
         MediaError: OpenCV cannot write the file.

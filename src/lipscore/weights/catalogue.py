@@ -15,7 +15,7 @@ from pathlib import Path
 class Published:
     """A weight file as its authors published it: size in bytes, urls in the order they are tried.
 
-    note: what a user should know before fetching it, besides the licence.
+    note: what a user should know before fetching the file, in addition to the licence.
     """
 
     name: str
@@ -39,7 +39,7 @@ class WeightFile:
     @property
     def note(self) -> str:
         """The note for the user if it is not the published one, or empty."""
-        taken = "weights not verified: --allow-unverified took files that are not the published ones"
+        taken = "weights not verified: --allow-unverified accepted files that are not the published ones"
         return "" if self.verified else taken
 
 

@@ -67,7 +67,7 @@ class Search:
                 folder = Path(os.path.expanduser(value))  # noqa: PTH111 - Path's fails where there is no home
                 if not folder.is_dir():
                     raise WeightsError.about(
-                        option, folder, f"not a folder; name one that holds {' or '.join(PUBLISHED)}"
+                        option, folder, f"not a folder; name one that contains {' or '.join(PUBLISHED)}"
                     )
                 folders.append(folder)
         # The XDG specification says to ignore a relative XDG_CACHE_HOME.
@@ -76,14 +76,14 @@ class Search:
         return cls(cache, tuple(folders), env.get("LIPSCORE_OFFLINE", "") not in ("", "0"))
 
     def published(self, name: str) -> Published:
-        """What was published under a file name, in the catalogue or among the files that are fetched on request.
+        """The published file of a name, from the catalogue or from the files that are fetched on request.
 
         Raises:
             UsageError: no weight file has that name.
         """
         known = {**ON_REQUEST, **self.catalogue}
         if name not in known:
-            raise UsageError(f"{name}: no such weight file; there are {', '.join([*self.catalogue, *ON_REQUEST])}")
+            raise UsageError(f"{name}: unknown weight file; use one of {', '.join([*self.catalogue, *ON_REQUEST])}")
         return known[name]
 
 
@@ -110,7 +110,7 @@ def listing(search: Search) -> list[tuple[Published, WeightFile | None]]:
 
 
 def on_request(search: Search) -> list[tuple[Published, WeightFile | None]]:
-    """The same for the files that no score needs, and that are fetched only when they are named."""
+    """`listing` for the files that no score needs, and that are fetched only if they are named."""
     return [(published, find(name, search)) for name, published in ON_REQUEST.items()]
 
 
@@ -140,7 +140,7 @@ def _tensors(
         raise WeightsError(
             f"{path} is not the published {published.name}: its SHA-256 is {found}, "
             f"the published one is {published.sha256}. Delete it and run `lipscore weights fetch`, "
-            f"or use it all the same with --allow-unverified (scores are then marked not comparable)."
+            f"or use it nevertheless with --allow-unverified (scores are then marked not comparable)."
         )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
@@ -188,7 +188,7 @@ def fetch(name: str, search: Search, progress: Progress | None = None) -> Weight
             partial.replace(target)
     except OSError as error:
         raise WeightsError(
-            f"{name}: the cache {search.cache} cannot be written ({error}); set XDG_CACHE_HOME to a folder that can. "
+            f"{name}: the cache {search.cache} cannot be written ({error}); set XDG_CACHE_HOME to a writable folder. "
             f"{by_hand(published, search)}"
         ) from error
     return WeightFile(name, target, published.sha256, verified=True)

@@ -1,7 +1,8 @@
-"""S3FD, the face detector that the published LSE values were made with (Zhang et al. 2017).
+"""S3FD, the face detector behind the published LSE values (Zhang et al. 2017).
 
-Network, thresholds and the two rounds of non-maximum suppression as in github.com/joonson/syncnet_python at 6efbb1c,
-detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py; the steps are named in docs/measures/faces.md.
+Network, thresholds and the two rounds of non-maximum suppression are those of github.com/joonson/syncnet_python at
+6efbb1c, detectors/s3fd/ (nets.py, box_utils.py, __init__.py) and run_pipeline.py. docs/measures/faces.md lists the
+steps.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class S3FDNet(nn.Module):
     """The network, its parameters named as in sfd_face.pth.
 
     Args:
-        dilated: as joonson/syncnet_python has it: fc6 dilated, conv3's pool rounding up. face_alignment's has neither.
+        dilated: True for joonson/syncnet_python's network, whose fc6 is dilated and whose pool after conv3 rounds up;
+            False for face_alignment's.
     """
 
     def __init__(self, dilated: bool = True) -> None:
@@ -93,7 +95,7 @@ class S3FDNet(nn.Module):
         return torch.cat(offsets, 1), torch.cat(scores, 1), [(s.shape[2], s.shape[3]) for s in sources]
 
     def _stem(self, x: Tensor) -> Tensor:
-        """The layers up to conv2's pool; on a CPU image by image and in strips, because what they hold is large."""
+        """The layers up to conv2's pool; on a CPU image by image and in strips, because their outputs are large."""
         blocks = self.vgg[:HALVED], self.vgg[HALVED:STEM]
         if x.is_cuda:
             return reduce(_through, blocks, x)
@@ -108,7 +110,7 @@ class S3FDNet(nn.Module):
 
 
 def _settle(layers: nn.ModuleList, wide: Sequence[int]) -> None:
-    """Each convolution and its ReLU in the way that is fastest on a CPU, the wide ones in Winograd's."""
+    """Replace each convolution and its ReLU by the form that is fastest on a CPU: Winograd's for the wide ones."""
     for k, layer in enumerate(layers):
         if isinstance(layer, nn.Conv2d):
             layers[k] = winograd.WinogradConv(layer) if k in wide else packed.PackedConv(layer)
@@ -120,9 +122,9 @@ def _through(x: Tensor, layers: Iterable[nn.Module]) -> Tensor:
 
 
 def _in_strips(x: Tensor, layers: nn.ModuleList) -> Tensor:
-    """Two 3x3 convolutions and their pool, in strips with a row of the pool's more above and below.
+    """Two 3x3 convolutions and their pool, in strips with a further pooled row above and below.
 
-    These rows, which see the strip's edge, are dropped again: the strips together are what the whole image gives.
+    These rows are affected by the strip's edge and are dropped, so the strips together equal the whole image's result.
     """
     rows = x.shape[2] // 2
     step = max(1, STRIP // (2 * x.shape[3] * cast(nn.Conv2d | packed.PackedConv, layers[0]).out_channels))
@@ -135,7 +137,7 @@ def _in_strips(x: Tensor, layers: nn.ModuleList) -> Tensor:
 
 
 class L2Norm(nn.Module):
-    """Each pixel's features at unit length, times a learned factor per channel."""
+    """Scales each pixel's features to unit length, times a learned factor per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -165,18 +167,18 @@ def _vgg(dilated: bool) -> list[nn.Module]:
 
 
 class S3fdDetector:
-    """The detector (`lipscore.types.Detector`): scores are the face class's softmax, boxes run best first.
+    """The detector (`lipscore.types.Detector`): scores are the face class's softmax; boxes are ordered best first.
 
     Boxes may reach beyond the frame: the originals do not clip them.
 
     Args:
-        state: sfd_face.pth's tensors, all of them and no others.
-        device: where the network runs.
-        facedet_scale: frames are shrunk by it first; the originals' 0.25.
-        face_confidence: faces score more.
-        batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU, and fewer of large ones.
+        state: exactly the tensors of sfd_face.pth.
+        device: the torch device that runs the network.
+        facedet_scale: the factor by which frames are shrunk first; the originals' is 0.25.
+        face_confidence: a box with a higher score is a face.
+        batch_size: frames per forward pass; None: 1 on a CPU, 32 on a GPU, and fewer of large frames.
         stride: 1 looks at every frame, as the originals do.
-        dtype: what the network computes in.
+        dtype: the network's floating-point type.
         tf32: on a GPU, whether products are rounded to TF32.
 
     Raises:
@@ -253,7 +255,7 @@ class S3fdDetector:
         return tensor.contiguous(memory_format=self._layout) if tensor.dim() == 4 else tensor
 
     def _detect(self, small: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.float32]]:
-        """What `select` finds in shrunk frames uint8[N, h, w, 3] BGR; size: the frames' own width and height."""
+        """The result of `select` for shrunk frames uint8[N, h, w, 3] BGR; size: the frames' own width and height."""
         source = torch.tensor([*size, *size], dtype=torch.float32)
         found = []
         for offsets, scores, maps in self._answers(small):
@@ -263,7 +265,7 @@ class S3fdDetector:
         return found
 
     def _answers(self, small: NDArray[np.uint8]) -> list[tuple[Tensor, Tensor, list[tuple[int, int]]]]:
-        """What the network says of uint8[N, h, w, 3] BGR, batch by batch, on the host."""
+        """The network's output for uint8[N, h, w, 3] BGR, batch by batch, on the host."""
         height, width = small.shape[1:3]
         fit = max(1, GPU_PIXELS // (height * width)) if self.device.type == "cuda" else None
         with on_device(self.device):
@@ -306,7 +308,7 @@ def decode(offsets: Tensor, prior: Tensor) -> Tensor:
 def _candidates(offsets: Tensor, scores: Tensor, prior: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The boxes of a batch that may be faces, as fractions of the frame, and their scores, frame by frame.
 
-    On the host: a GPU would have to be waited for twice, once for how many there are.
+    This runs on the host: with a GPU, the thread would have to wait twice, once for the number of boxes.
     """
     for offset, score in zip(offsets, scores, strict=True):
         chosen = (score > CANDIDATE).nonzero().squeeze(1)
@@ -318,7 +320,7 @@ def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float
 
     Args:
         boxes: float32[N, 4], as fractions of the frame. scores: float32[N]. source: the frame's (w, h, w, h).
-        face_confidence: faces score more.
+        face_confidence: a box with a higher score is a face.
     """
     # Ascending and walked from its end, as in the original: it settles the order of equal scores
     order = scores.sort().indices.numpy()[-CANDIDATES:][::-1]
@@ -333,11 +335,11 @@ def select(boxes: Tensor, scores: Tensor, source: Tensor, face_confidence: float
 def suppress(
     boxes: NDArray[np.floating], iou: float, limit: int, block: int = 256, pixel: float = 0.0
 ) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression of [N, 4] boxes given best first: the indices of the first `limit` that stay.
+    """Greedy non-maximum suppression of [N, 4] boxes, best first: the indices of the first `limit` boxes that stay.
 
-    A box goes if it overlaps a kept one by more than `iou`, or if their overlap is no number (two boxes without area).
-    Blocks keep the matrix of overlaps small; the result does not depend on them. pixel: what a side is longer than the
-    difference of its corners, 1 where corners name pixels.
+    A box is removed if its IoU with a kept one exceeds `iou` or is NaN (two boxes without area). Blocks keep the matrix
+    of overlaps small; the result does not depend on them. pixel: added to the difference of the corners to get a side's
+    length: 1 if corners are pixel numbers.
     """
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1 + pixel) * (y2 - y1 + pixel)

@@ -1,9 +1,9 @@
-"""S3FD as face_alignment and Wav2Lip run it: other weights than the published scores', and not quite the same network.
+"""S3FD as in face_alignment and Wav2Lip: weights and network differ from those of the published scores.
 
-github.com/Rudrabha/Wav2Lip at 5c90fa9, face_detection/detection/sfd/ (net_s3fd.py, detect.py, bbox.py). fc6 is not
-dilated, so that its map grows by four cells, for which the anchors make no correction; conv3's pool rounds down; the
-frame is not shrunk; the means meet the channels in the wrong order. Loaded into the other network, the weights run and
-give other boxes.
+The source is github.com/Rudrabha/Wav2Lip at 5c90fa9, face_detection/detection/sfd/ (net_s3fd.py, detect.py, bbox.py).
+fc6 is not dilated, so its map grows by four cells, for which the anchors make no correction. The pool after conv3
+rounds down. The frame is not shrunk. The means are subtracted from the channels in the wrong order. The weights can be
+loaded into the other network, but it then gives other boxes.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ MODULES = {
 
 
 class FaceAlignmentS3fd(S3fdDetector):
-    """The detector (`lipscore.types.Detector`); as the original, it looks at whole frames, and at every one.
+    """The detector (`lipscore.types.Detector`); like the original, it looks at every whole frame.
 
     Args:
-        state: s3fd.pth's tensors, all of them and no others.
-        device: where the network runs.
-        batch_size: frames a forward pass; None: 1 on a CPU, 32 on a GPU.
+        state: exactly the tensors of s3fd.pth.
+        device: the torch device that runs the network.
+        batch_size: frames per forward pass; None: 1 on a CPU, 32 on a GPU.
 
     Raises:
-        WeightsError: the tensors are not those of that file.
+        WeightsError: the tensors are not those of s3fd.pth.
     """
 
     name = "s3fd-fa"
@@ -61,7 +61,7 @@ class FaceAlignmentS3fd(S3fdDetector):
         super().__init__(renamed(state), device, 1.0, face_confidence=ACCEPTED, batch_size=batch_size)
 
     def _detect(self, small: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.float32]]:  # noqa: ARG002
-        """float32[N, 5] per frame of uint8[B, H, W, 3] BGR, which is not shrunk: x1 y1 x2 y2 in pixels, score."""
+        """float32[N, 5] for each unshrunk frame of uint8[B, H, W, 3] BGR: x1 y1 x2 y2 in pixels, score."""
         found = []
         for offsets, scores, maps in self._answers(small):
             anchors = priors(1, 1, maps)  # in pixels
@@ -77,7 +77,7 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """face_alignment's tensors under the names of sfd_face.pth.
 
     Raises:
-        WeightsError: a tensor has none of face_alignment's names.
+        WeightsError: a tensor's name is not one of face_alignment's.
     """
     out = {}
     for name, tensor in state.items():

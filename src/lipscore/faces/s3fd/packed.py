@@ -1,7 +1,7 @@
-"""A convolution and the ReLU behind it as one call of oneDNN, its weights laid out once.
+"""A convolution and the following ReLU as one call of oneDNN, with weights that are packed once.
 
-torch.nn.Conv2d has oneDNN lay out the weights anew at each call. That is most of the time where an image is small and
-the kernel large: in S3FD's last layers, on one frame at a time (docs/performance.md has the figures).
+With torch.nn.Conv2d, oneDNN packs the weights anew in each call. That takes most of the time if an image is small and
+the kernel large, as in S3FD's last layers with one frame at a time (docs/measures/faces.md has the figures).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 def available() -> bool:
-    """Whether this torch has oneDNN's operators on weights that are laid out already."""
+    """Whether this torch has oneDNN's operators for packed weights."""
     names = ("_reorder_convolution_weight", "_convolution_pointwise", "_reorder_linear_weight", "_linear_pointwise")
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)  # type: ignore[no-untyped-call]
 
 
 class PackedConv(nn.Module):
-    """In place of a Conv2d without groups, and of the ReLU behind it; channels last, on a CPU."""
+    """Replaces a Conv2d without groups and the following ReLU; channels last, on a CPU."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class PackedConv(nn.Module):
             self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._how, None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, O, H', W'], nothing below 0."""
+        """[B, C, H, W] -> [B, O, H', W'], no value below 0."""
         if self._one_by_one:
             pixels: Tensor = torch.ops.mkldnn._linear_pointwise(
                 x.permute(0, 2, 3, 1), self._weight, self._bias, "relu", [], ""

@@ -1,10 +1,10 @@
 """3x3 convolutions with a quarter of the multiplications, for S3FD's wide layers on a CPU.
 
-Winograd's minimal filtering F(4x4, 3x3), with the matrices of Lavin and Gray 2016 ("Fast Algorithms for Convolutional
-Neural Networks", section 4.3): the input's 6x6 tiles, which overlap by two, and the kernels are transformed; each of
-the 36 places is then one matrix product over the channels; the products are transformed back to 4x4 outputs. Equal to
-the convolution to 2e-5 of its largest value; oneDNN has no such kernel for fp32 on x86. docs/performance.md says what
-it saves.
+This is Winograd's minimal filtering F(4x4, 3x3), with the matrices of Lavin and Gray 2016 ("Fast Algorithms for
+Convolutional Neural Networks", section 4.3). The input's 6x6 tiles, which overlap by two, and the kernels are
+transformed; each of the 36 places is then one matrix product over the channels; the products are transformed back to
+4x4 outputs. The result equals the convolution to 2e-5 of its largest value. oneDNN has no such kernel for fp32 on x86.
+docs/measures/faces.md has the times.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SCRATCH = 6 << 20  # bytes of tiles at a time: more falls out of the caches
 
 
 class WinogradConv(nn.Module):
-    """In place of a Conv2d with a 3x3 kernel, stride 1 and padding 1, and of the ReLU behind it; channels last."""
+    """Replaces a Conv2d with a 3x3 kernel, stride 1 and padding 1, and the following ReLU; channels last."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class WinogradConv(nn.Module):
         self._back_rows, self._back_columns = back, back.expand(OUT, OUT, TILE).contiguous()
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32[B, C, H, W] -> float32[B, O, H, W], nothing below 0."""
+        """float32[B, C, H, W] -> float32[B, O, H, W], no value below 0."""
         images = [self._image(image) for image in torch.split(x, 1)]
         return images[0] if len(images) == 1 else torch.cat(images)
 
@@ -95,7 +95,7 @@ class WinogradConv(nn.Module):
 
 
 def is_plain(layer: nn.Conv2d) -> None:
-    """Nothing, for a layer that can be taken this way.
+    """Check that a layer can be computed in this way.
 
     Raises:
         ValueError: its kernel is not 3x3 with stride 1 and padding 1.
@@ -105,7 +105,7 @@ def is_plain(layer: nn.Conv2d) -> None:
 
 
 def place_matrices(weight: Tensor) -> Iterator[Tensor]:
-    """float32[6, O, C] for each row of a tile: what kernels float32[O, C, 3, 3] are worth at its places."""
+    """float32[6, O, C] for each row of a tile: the transformed kernels float32[O, C, 3, 3] at the row's places."""
     kernel = torch.tensor(G, dtype=torch.float64, device=weight.device)
     taps = weight.permute(2, 3, 0, 1).reshape(9, -1).double()
     for row in kernel:
@@ -117,7 +117,7 @@ _kept = threading.local()
 
 
 def _scratch(size: int) -> tuple[Tensor, Tensor]:
-    """Two float32[size or more] that this thread keeps: fresh memory costs more than the arithmetic that it is for."""
+    """Two buffers float32[size or more] that this thread keeps, because allocation takes longer than the arithmetic."""
     if getattr(_kept, "size", 0) < size:
         _kept.size, _kept.pair = size, (torch.empty(size), torch.empty(size))
     pair: tuple[Tensor, Tensor] = _kept.pair

@@ -1,5 +1,5 @@
 """Wav2Lip (Prajwal et al. 2020): make the lips of a video or a still image follow another sound.
 
-The steps are those of github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py and audio.py, to the number.
-docs/commands/generate.md names each step and says where lipscore differs.
+The steps and their numbers are those of github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py and audio.py.
+docs/commands/generate.md lists the steps and the differences of lipscore.
 """

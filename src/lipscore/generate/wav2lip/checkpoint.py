@@ -1,7 +1,7 @@
-"""Read Wav2Lip's weights in every form in which they are distributed, and name files that are something else.
+"""Read Wav2Lip's weights in every form in which they are distributed, and recognise files that are something else.
 
-The files of 2020 are dicts that hold the tensors under "state_dict", each name with the prefix "module."; the
-authors' README now links TorchScript archives with plain names.
+The files of 2020 are dicts with the tensors under "state_dict", each name with the prefix "module."; the authors'
+README now links TorchScript archives with plain names.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def _refuse_page(path: Path, head: bytes) -> None:
             f"{path}: not_a_checkpoint: a web page of {size:,} bytes; download the file itself, not the page about it"
         )
     if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path}: not_a_checkpoint: a Git LFS pointer of {size:,} bytes; get the file it stands for")
+        raise WeightsError(
+            f"{path}: not_a_checkpoint: a Git LFS pointer of {size:,} bytes; get the file that it points to"
+        )
     if not head:
         raise WeightsError(f"{path}: not_a_checkpoint: the file is empty; download it again")
 

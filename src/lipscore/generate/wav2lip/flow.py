@@ -1,7 +1,8 @@
 """Turn a video or a still image and a sound into a video whose lips follow the sound.
 
-Two passes read the picture: the first finds the boxes, because smoothing looks ahead; the second runs the network. With
---missing keep, a pass between them tells persons apart. Only a few batches of frames are in memory at any time.
+Two passes read the picture: the first finds the boxes, because smoothing needs later frames; the second runs the
+network. With --missing keep, a pass between them tells persons apart. Only a few batches of frames are in memory at any
+time.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ Progress = Callable[[str, int, int], None]  # (stage, how many, of how many)
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What was made.
+    """The facts about a generated video.
 
-    fps: of the output; size: width, height of its frames; states: of each written frame, see `boxes.Placement`;
-    boxes: int64[T, 4] of each written frame, x1 y1 x2 y2; picture_frames: how many of the picture's own were used;
-    framing: what was done to them; seconds: of sound; resampled: whether the sound was not at 16 kHz.
+    fps: the output's frame rate. size: width, height of its frames. states: the state of each written frame, see
+    `boxes.Placement`. boxes: int64[T, 4], x1 y1 x2 y2 of each written frame. picture_frames: the number of the
+    picture's frames that were used. framing: how these were resized, rotated and cropped. seconds: the length of the
+    sound. resampled: whether the sound was resampled to 16 kHz.
     """
 
     fps: float
@@ -65,7 +67,7 @@ class Generated:
 
 
 class Window(NamedTuple):
-    """One frame of the output: the picture's frame, the patch's box (None: none), the first column that it hears."""
+    """One frame of the output: the picture's frame, the patch's box (or None), and its first mel column."""
 
     frame: Frame
     box: Ints | None
@@ -89,14 +91,16 @@ def generate(
         face: a video, or a still image.
         audio: a sound file, or a video with sound.
         target: the file to write, .mp4, .m4v, .mov or .mkv.
-        detector_for: gives the face detector for `face`; not called where options.box is set.
-        tags: for the container (`write.metadata`).
-        progress: told of each stage ("faces", "persons", "frames") how far it is.
+        generator: the loaded network.
+        detector_for: returns the face detector for `face`; not called if options.box is set.
+        options: default: inference.py's.
+        tags: metadata for the container (`write.metadata`).
+        progress: called with each stage ("faces", "persons", "frames") and its progress.
 
     Raises:
-        UsageError: options that this picture does not take.
+        UsageError: an option does not fit this picture.
         MediaError: a file cannot be read or written.
-        NotGeneratedError: no face, too short a sound and so on; its reason says which.
+        NotGeneratedError: the input has no face, too short a sound and so on; its `reason` says which.
         MissingError: the target's folder cannot be written.
     """
     options = options or Options()
@@ -143,7 +147,7 @@ def generate(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What the passes share; limit: frames of the picture that are used at most."""
+    """The values that the passes share; limit: the largest number of the picture's frames that are used."""
 
     picture: Picture
     options: Options
@@ -152,11 +156,11 @@ class _Job:
     tell: Progress
 
     def frames(self) -> Iterator[Frame]:
-        """The picture's frames as the network sees them, from the first."""
+        """The picture's frames from the first on, resized, rotated and cropped."""
         return map(self.framing, self.picture.raw(self.limit))
 
     def told(self, stage: str, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The same frames; each counts as progress."""
+        """The frames unchanged; each one is reported as progress."""
         for number, frame in enumerate(frames, start=1):
             yield frame
             self.tell(stage, number, self.limit)
@@ -167,7 +171,7 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def _placed(job: _Job, detector_for: Callable[[Path], Detector], pool: Pool) -> tuple[_Job, Placement]:
-    """Where each of the picture's frames gets its patch; the job as it goes on (its frames may become smaller)."""
+    """The place of the patch in each of the picture's frames, and the job, whose frames may become smaller."""
     options = job.options
     first = next(job.frames())
     if options.box is not None:
@@ -223,7 +227,7 @@ def _constant(job: _Job, box: Box, first: Frame) -> Placement:
 
 
 def _factor(job: _Job, detector: Detector, first: Frame) -> int:
-    """real_videos_inference.py's rescale_frames: the whole number that brings the face to about face_px."""
+    """real_videos_inference.py's rescale_frames: the whole factor that shrinks the face to about face_px."""
     faces = detector([first], [0])[0]
     box = placing.padded(faces[0], Pads(0, 0, 0, 0), first.shape[1], first.shape[0]) if faces else None
     wanted, least = job.options.face_px, job.options.least_side
@@ -278,7 +282,7 @@ def stretched(have: int, wanted: int) -> list[int]:
 
 
 def _in_order(job: _Job, order: Sequence[int]) -> Iterator[tuple[int, Frame]]:
-    """The frames with these numbers; a number that goes back makes it read the picture from the start again."""
+    """The frames with these numbers; if a number is smaller than the last, the picture is read again from its start."""
     stream: Iterator[tuple[int, Frame]] = iter(())
     at, frame = -1, None
     for wanted in order:
@@ -296,7 +300,7 @@ def _batches(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
 
 
 def _answered(batch: Sequence[Window], mel: Mel, generator: Generator) -> list[Frame]:
-    """The frames of the output for these windows."""
+    """The output frames for these windows."""
     asked = [(window.frame, window.box, window.start) for window in batch if window.box is not None]
     if not asked:
         return [window.frame for window in batch]

@@ -23,10 +23,10 @@ class Generator:
     """The network on a device.
 
     Args:
-        checkpoint: its weights.
+        checkpoint: the network's weights.
         batch_size: windows per forward pass; None: 8 on a CPU, 64 on a GPU. It changes only the last bits of the
             results.
-        pool: whose threads run the batches on a CPU; default: one of its own.
+        pool: the thread pool that runs the batches on a CPU; default: a new one.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Generator:
         pool: Pool | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
-            raise UsageError.about("wav2lip_batch_size", batch_size, "give a number from 1 on")
+            raise UsageError.about("wav2lip_batch_size", batch_size, "give a number of 1 or more")
         self.device = torch.device(device)
         self.checkpoint, self.pool = checkpoint, pool or Pool()
         self.batch_size = batch_size or BATCH[self.device.type]
@@ -47,10 +47,10 @@ class Generator:
     def __call__(self, mels: Floats, faces: Floats) -> Floats:
         """float32[B, 1, 80, 16] and float32[B, 6, 96, 96] -> float32[B, 3, 96, 96] of 0 ... 1, B G R.
 
-        Where the memory does not hold the batch, it is halved.
+        A batch that does not fit into memory is halved.
 
         Raises:
-            DeviceError: one window is too much, or the device failed.
+            DeviceError: the memory is too small for one window, or the device failed.
         """
 
         @torch.inference_mode()
@@ -71,7 +71,7 @@ class Generator:
 
 
 class Patient:
-    """A detector (`lipscore.types.Detector`) that takes fewer frames at a time where the memory holds no more."""
+    """A detector (`lipscore.types.Detector`) that takes fewer frames at a time if memory is short."""
 
     def __init__(self, inner: Detector) -> None:
         self._inner = inner
@@ -80,10 +80,10 @@ class Patient:
         self._batches = Batches(inner.batch_size, torch.device("cpu"))
 
     def __call__(self, frames: Iterable[Frame], indices: Sequence[int]) -> list[list[Detection]]:
-        """As the detector's.
+        """The detector's boxes.
 
         Raises:
-            DeviceError: one frame is too much.
+            DeviceError: the memory is too small for one frame.
         """
         held = list(frames)
         parts = self._batches.over(len(held), lambda start, stop: self._inner(held[start:stop], indices[start:stop]))

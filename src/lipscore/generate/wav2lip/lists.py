@@ -16,7 +16,7 @@ from lipscore.generate.wav2lip.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A video to make. problem: why it cannot be made, if the list already shows that."""
+    """A video to generate. problem: why it cannot be generated, if the list already shows that; else empty."""
 
     face: Path
     audio: Path
@@ -26,7 +26,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class ListKind:
-    """A list of Wav2Lip's evaluation scripts: what its lines are, and what its script does to every pair."""
+    """A kind of list of Wav2Lip's evaluation scripts: the form of its lines, and the settings of its script."""
 
     audio_first: bool
     suffix: str
@@ -44,7 +44,7 @@ def read_pairs(path: Path, data_root: Path, out: Path, kind: str) -> list[Pair]:
     """The pairs of a list; line K, counted from 0, becomes OUT/K.mp4.
 
     Raises:
-        UsageError: no such kind, the list cannot be read, or it holds no pair.
+        UsageError: the kind is unknown, or the list cannot be read or contains no pair.
     """
     if kind not in KINDS:
         raise UsageError.about("pairs_kind", kind, f"no such kind; use one of {', '.join(KINDS)}")
@@ -68,9 +68,9 @@ def read_pairs(path: Path, data_root: Path, out: Path, kind: str) -> list[Pair]:
 
 
 def list_options(options: Options, kind: str, pads: Pads | None) -> Options:
-    """What a list's script does: 25 fps and no pads for LRS and LRW, faces of about 180 px for ReSyncED.
+    """The options of a list's script: 25 fps and no pads for LRS and LRW, faces of about 180 px for ReSyncED.
 
-    No script adds a window at the end or repeats the picture. pads: the user's.
+    No script adds a window at the end or repeats the picture. pads: the user's pads, or None.
     """
     if kind == "lrs":
         return replace(options, pads=pads or Pads(0, 0, 0, 0), fixed_fps=25.0, last_chunk=False, shorter="refuse")

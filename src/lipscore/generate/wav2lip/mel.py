@@ -1,4 +1,4 @@
-"""The mel spectrogram that Wav2Lip hears, and the columns that belong to each frame.
+"""The mel spectrogram that Wav2Lip's network takes, and the columns that belong to each frame.
 
 The numbers are from github.com/Rudrabha/Wav2Lip at 5c90fa9, hparams.py and audio.py, which call librosa 0.7.0.
 """
@@ -42,7 +42,7 @@ class Mel:
             have, need = len(samples) / SAMPLE_RATE, (STEP - 1) * HOP / SAMPLE_RATE
             raise NotGeneratedError(
                 "audio_too_short",
-                f"the sound lasts {have:.3f} s, and the network hears {need:.4g} s at a time; give a longer one",
+                f"the sound lasts {have:.3f} s, and the network needs {need:.4g} s at a time; give a longer one",
             )
 
     def part(self, start: int, stop: int) -> Floats:
@@ -52,7 +52,7 @@ class Mel:
         return joined
 
     def windows(self, starts: Sequence[int]) -> Floats:
-        """float32[B, 1, 80, 16]: what the network hears for windows that begin at these columns."""
+        """float32[B, 1, 80, 16]: the network's input for windows that begin at these columns."""
         first = min(starts)
         part = self.part(first, max(starts) + STEP)
         return np.stack([part[None, :, start - first : start - first + STEP] for start in starts])
@@ -67,7 +67,7 @@ class Mel:
         return np.clip(scaled, -LIMIT, LIMIT)
 
     def _emphasised(self, start: int, stop: int) -> NDArray[np.float64]:
-        """x[n] - 0.97 x[n - 1] for n = start ... stop - 1, mirrored at both ends of the sound, the end not repeated."""
+        """x[n] - 0.97 x[n - 1] for n = start ... stop - 1, mirrored at the sound's ends without repeating them."""
         last = len(self._samples) - 1
         wanted = np.abs(np.arange(start, stop))
         wanted = np.where(wanted > last, 2 * last - wanted, wanted)
@@ -116,8 +116,8 @@ def chunk_starts(columns: int, fps: float, last: bool = True) -> list[int]:
     """The first column of each frame's window, frame by frame.
 
     Args:
-        columns: of the spectrogram, at least STEP.
-        fps: frames per second of the picture.
+        columns: the number of columns of the spectrogram, at least STEP.
+        fps: the picture's frames per second.
         last: add a window of the last 16 columns, as inference.py does; the evaluation scripts do not.
     """
     per_frame = COLUMNS_PER_SECOND / fps  # this division first, as in the original: rounding decides some starts

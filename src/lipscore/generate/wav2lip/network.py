@@ -1,6 +1,6 @@
 """Wav2Lip's generator, its parameters named as in the official checkpoints (models/wav2lip.py, models/conv.py).
 
-A face's lower half and a piece of mel spectrogram go in, the whole face with other lips comes out.
+The input is a face with a masked lower half and a piece of mel spectrogram; the output is the whole face with new lips.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Unit(nn.Module):
         return (y.add_(x) if self.residual else y).relu_()
 
     def fuse(self) -> None:
-        """Let the convolution take the norm's factor and shift along."""
+        """Fold the norm's factor and shift into the convolution."""
         conv, norm = self.conv_block
         assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
         assert isinstance(norm, nn.BatchNorm2d)
@@ -94,7 +94,7 @@ class Wav2LipNet(nn.Module):
 
 
 def build(state: Mapping[str, Tensor], device: torch.device) -> Wav2LipNet:
-    """The network with these tensors (`lipscore.generate.wav2lip.checkpoint.load`), for inference there."""
+    """The network with these tensors (`lipscore.generate.wav2lip.checkpoint.load`), for inference on the device."""
     with torch.device("meta"):
         network = Wav2LipNet()
     network.load_state_dict(state, strict=True, assign=True)

@@ -16,7 +16,7 @@ SHORTER = ("again", "refuse", "stretch")
 
 
 class Box(NamedTuple):
-    """A constant box in place of a detector's: rows top ... bottom - 1, columns left ... right - 1."""
+    """A constant box instead of a detector's: rows top ... bottom - 1, columns left ... right - 1."""
 
     top: int
     bottom: int
@@ -28,16 +28,16 @@ class Box(NamedTuple):
 class Options:
     """inference.py's options, and what lipscore adds to them.
 
-    fps: of a still image, default 25. missing: what a frame without a face means: "error" refuses the video, as the
-    original does, "keep" leaves the frame as it is, "interpolate" puts its box between its neighbours'. same_person:
-    with "keep", the measure that tells another's face. shorter: a picture that ends before the sound starts "again"
-    (inference.py), is "refuse"d or "stretch"ed by repeating frames evenly (the evaluation scripts). last_chunk: a frame
-    more, for the sound's last 0.2 s (inference.py only). fixed_fps: the picture's frames are taken to come at this rate
-    whatever the file says. face_px: frames shrink by the largest whole number up to which the first face comes nearer
-    to so many pixels than it is, while their shorter side stays at least least_side (real_videos_inference.py).
+    fps: the frame rate of a still image, default 25. missing: how a frame without a face is treated: "error" refuses
+    the video, as the original does, "keep" leaves the frame unchanged, "interpolate" interpolates its box. same_person:
+    with "keep", the measure that recognises another person's face. shorter: a picture that ends before the sound starts
+    "again" (inference.py), is "refuse"d, or is "stretch"ed by repeating frames evenly (the evaluation scripts).
+    last_chunk: whether to add a frame for the sound's last 0.2 s (only inference.py does). fixed_fps: the picture's
+    frame rate, whatever the file says. face_px: frames are shrunk by the largest whole factor that still brings the
+    first face nearer to this size, while their shorter side stays at least least_side (real_videos_inference.py).
 
     Raises:
-        UsageError: a value is none of its choices, or out of range.
+        UsageError: a value is not one of its choices, or is out of range.
     """
 
     pads: Pads = field(default_factory=Pads)
@@ -65,6 +65,6 @@ class Options:
             if value not in choices:
                 raise UsageError.about(name, value, f"no such choice; use one of {', '.join(choices)}")
         if min(self.pads) < 0:
-            raise UsageError.about("pads", spaced(self.pads), "give numbers of pixels from 0 on")
+            raise UsageError.about("pads", spaced(self.pads), "give numbers of pixels of 0 or more")
         if self.box is not None and not (0 <= self.box.top < self.box.bottom and 0 <= self.box.left < self.box.right):
-            raise UsageError.about("box", spaced(self.box), "give top < bottom and left < right, from 0 on")
+            raise UsageError.about("box", spaced(self.box), "give top < bottom and left < right, all 0 or more")

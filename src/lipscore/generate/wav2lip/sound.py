@@ -1,8 +1,8 @@
 """Sound as Wav2Lip hears it: mono at 16 kHz, resampled with resampy's "kaiser_best" if necessary.
 
 Wav2Lip loads sound with librosa 0.7 (audio.py, load_wav), which resamples with resampy 0.2.2. Another resampler gives
-another mel spectrogram: SciPy's differs by 0.003 on average, of a range of 8. Samples lie in files, so that memory does
-not grow with the length of the sound.
+another mel spectrogram: SciPy's differs by 0.003 on average, in a range of 8. Samples are kept in files, so that memory
+does not grow with the length of the sound.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class SampleFile:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A prepared sound: samples float32[N] at 16 kHz, in a file; wav: the WAV that goes into the output.
+    """A prepared sound: samples float32[N] at 16 kHz, in a file. wav: the WAV file that goes into the output.
 
-    rate and channels are the WAV's own; resampled: whether it was not at 16 kHz already.
+    rate, channels: those of the WAV. resampled: whether its rate is not 16 kHz.
     """
 
     samples: SampleFile
@@ -80,7 +80,7 @@ class Sound:
 
     @property
     def resampled(self) -> bool:
-        """Whether the rate was another."""
+        """Whether the WAV's rate is not 16 kHz."""
         return self.rate != SAMPLE_RATE
 
 
@@ -92,7 +92,7 @@ def load_sound(path: Path, folder: Path) -> Sound:
 
     Raises:
         MediaError: FFmpeg cannot read the file.
-        NotGeneratedError: there is no sound in it (no_audio), or a sample is not a finite number (nan_audio).
+        NotGeneratedError: the file has no sound (no_audio), or a sample is not a finite number (nan_audio).
     """
     wav = folder / "sound.wav"
     codec = "pcm_f32le" if is_wav(path) else "pcm_s16le"
@@ -101,7 +101,7 @@ def load_sound(path: Path, folder: Path) -> Sound:
         ffmpeg.run_ffmpeg(args, path)
     except MediaError as error:
         if NO_STREAM in str(error):
-            raise NotGeneratedError("no_audio", f"{path}: has no sound; the lips need speech to follow") from error
+            raise NotGeneratedError("no_audio", f"{path}: has no sound that the lips could follow") from error
         raise
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)
@@ -155,10 +155,10 @@ def _at_16k(data: Sliced, rate: int, path: Path) -> Iterator[NDArray[np.float64]
 class Resampler:
     """resampy 0.2.2's resample(filter="kaiser_best") to 16 kHz, then one zero where librosa pads to the ceiling.
 
-    Output k lies at the input's time k / q, q = 16000 / rate. Its weights depend on k modulo q's numerator only, so
-    they are made once per phase. The original adds its times up in float64: where k / q is whole, the sum may fall just
-    below it, and the original then counts from the sample before, with other weights (its step through the table is
-    truncated). A phase of its own stands for that.
+    Output k lies at the input's time k / q, q = 16000 / rate. Its weights depend only on k modulo q's numerator; they
+    are computed once per phase. The original adds its times up in float64: if k / q is whole, the sum may be slightly
+    smaller, and the original then counts from the previous sample, with other weights (its step through the table is
+    truncated). A separate phase reproduces this case.
     """
 
     def __init__(self, rate: int) -> None:

@@ -1,4 +1,4 @@
-"""Write the output: with the original's two lossy codecs, with one, or lossless; and tag how it was made."""
+"""Write the output with the original's two lossy codecs, with one codec, or without loss; and tag it as generated."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 
 
 def check_target(target: Path, codec: str, inputs: Sequence[Path]) -> None:
-    """Check that the codec exists, that the file's suffix takes it, and that the file is not an input.
+    """Check that the codec exists, that the file's suffix supports it, and that the file is not an input.
 
     Raises:
-        UsageError: one of these does not hold.
+        UsageError: one of these conditions is not met.
     """
     if codec not in CODECS:
         raise UsageError.about("codec", codec, f"no such choice; use one of {', '.join(CODECS)}")
@@ -48,13 +48,13 @@ def metadata(made_by: str, weights: str) -> dict[str, str]:
 def output(
     target: Path, codec: str, size: tuple[int, int], fps: Fraction, wav: Path, tags: Mapping[str, str]
 ) -> Iterator[Callable[[Frame], None]]:
-    """A function that takes the next frame, uint8[H, W, 3] BGR; the complete target appears when the block ends.
+    """A function that writes the next frame, uint8[H, W, 3] BGR; the complete target appears when the block ends.
 
     Neither stream is cut to the other's length, so the sound is slightly longer than the picture.
 
     Args:
         codec: "original": MPEG-4 by OpenCV (odd sizes lose their last row or column), then H.264 at CRF 23 and AAC by
-            FFmpeg; "h264": H.264 at CRF 18 and AAC; "lossless": the very frames (H.264 of RGB) and samples (ALAC).
+            FFmpeg; "h264": H.264 at CRF 18 and AAC; "lossless": identical frames (H.264 of RGB) and samples (ALAC).
         size: width, height of every frame.
         wav: the sound.
 

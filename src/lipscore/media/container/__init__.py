@@ -1,1 +1,1 @@
-"""What a file holds: its streams, packets and their times."""
+"""The contents of a media file: its streams, its packets and their times."""

@@ -1,6 +1,6 @@
-"""One time line out of a file's timestamps: joined where they start again, and turned down where they leap.
+"""Make one time line of a file's timestamps: join the parts where they start again, and refuse large jumps.
 
-The same correction goes to video and audio, so that what belonged together stays together.
+Video and audio get the same correction, so that they stay together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Joints = tuple[tuple[int, int, Fraction], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Packets first ... stop - 1, whose times go on without a break; start and end are display times in seconds."""
+    """Packets first ... stop - 1, whose times continue without a break; start and end are display times in seconds."""
 
     first: int
     stop: int
@@ -42,9 +42,9 @@ class _Run:
 
 
 def joints(video: tuple[int, Line], audio: tuple[int, Line] | None, container: str) -> Joints:
-    """What is to be added to the timestamps of the two streams, so that each goes on where it started again.
+    """The seconds to add to the timestamps of the two streams, so that each continues where it started again.
 
-    Where both streams have as many runs, the audio moves with the video; else each goes on by itself.
+    If both streams have the same number of runs, the audio moves with the video; otherwise each is joined separately.
 
     Args:
         video, audio: the stream's index and its packets.
@@ -75,10 +75,10 @@ def corrected(line: Line, stream: int, joined: Joints) -> NDArray[np.float64]:
 
 
 def check_holes(path: Path, kind: str, line: Line, times: NDArray[np.float64]) -> None:
-    """See that the timestamps leave no hole that would have to be filled by repeated frames or by silence for ever.
+    """Check that the timestamps leave no hole that hours of repeated frames or silence would have to fill.
 
     Raises:
-        MediaError: more than HOLES seconds, and more than half of the time, hold nothing.
+        MediaError: more than HOLES seconds, and more than half of the time, are empty.
     """
     if len(times) < 2:
         return
@@ -90,16 +90,16 @@ def check_holes(path: Path, kind: str, line: Line, times: NDArray[np.float64]) -
     if holes > HOLES and holes > span - holes:
         what = "frame" if kind == "video" else "sound"
         raise MediaError(
-            f"{path}: its {kind} timestamps leap by {gaps.max():.0f} s, so that {holes:.0f} of {span:.0f} s hold no "
+            f"{path}: its {kind} timestamps jump by {gaps.max():.0f} s, so that {holes:.0f} of {span:.0f} s hold no "
             f"{what}; write them anew: ffmpeg -i FILE -vf setpts=N/25/TB -af asetpts=N/SR/TB OUT"
         )
 
 
 def check_lengths(path: Path, picture_s: float, sound_s: float) -> None:
-    """See that the audio is not out of all proportion to the picture.
+    """Check that the audio is not much longer than the picture.
 
     Raises:
-        MediaError: it is.
+        MediaError: the audio is much longer.
     """
     if sound_s > LATER * picture_s + HOLES:
         raise MediaError(
@@ -109,7 +109,7 @@ def check_lengths(path: Path, picture_s: float, sound_s: float) -> None:
 
 
 def _runs(line: Line, leaps: bool) -> list[_Run]:
-    """The stretches between breaks: where the coding time goes back, and, with `leaps`, where it leaps ahead."""
+    """The runs between breaks, where the coding time goes back or, with `leaps`, jumps ahead."""
     if not len(line):
         return []
     steps = np.diff(line.coding_times) * float(line.time_base)
@@ -133,7 +133,7 @@ def _back(line: Line) -> float:
 
 
 def _outliers(line: Line) -> list[tuple[int, int]]:
-    """(first, stop) of a few packets whose times leap away and come back."""
+    """(first, stop) of each short series of packets whose times jump away and come back."""
     steps = np.diff(line.coding_times) * float(line.time_base)
     far = max(FAR, _back(line))
     found: list[tuple[int, int]] = []
@@ -149,7 +149,7 @@ def _outliers(line: Line) -> list[tuple[int, int]]:
 
 
 def _added(runs: Sequence[_Run]) -> list[Fraction]:
-    """For each run the seconds to be added, so that it starts where the one before it ends."""
+    """For each run, the seconds to add so that it starts where the previous one ends."""
     added = [Fraction(0)] * len(runs)
     for number in range(1, len(runs)):
         added[number] = runs[number - 1].end + added[number - 1] - runs[number].start
@@ -157,7 +157,7 @@ def _added(runs: Sequence[_Run]) -> list[Fraction]:
 
 
 def _pieces(line: Line, runs: Sequence[_Run], added: Sequence[Fraction]) -> list[tuple[int, Fraction]]:
-    """(packet number, seconds) wherever what is to be added changes; outliers are put between their neighbours."""
+    """(packet number, seconds) wherever the added seconds change; outliers are placed between their neighbours."""
     if not runs:
         return []
     changes = {run.first: seconds for run, seconds in zip(runs, added, strict=True)}

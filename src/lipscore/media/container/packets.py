@@ -1,4 +1,4 @@
-"""A file's packets: opening it, reading them past damage, and what they say without being decoded."""
+"""Read a file's packets, past damage, and what they say without being decoded."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ AvStream = av.VideoStream | av.AudioStream
 
 @contextmanager
 def opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """A media file, open for as long as the block.
+    """A media file, open during the block.
 
     Raises:
-        MediaError: it is not there, no regular file, or no media file.
+        MediaError: the file does not exist, is not a regular file, or is not a media file.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise MediaError(f"{path}: is no regular file; give a video file")
+            raise MediaError(f"{path}: is not a regular file; give a video file")
         container = av.open(file_url(path), metadata_errors="replace", options={"format_whitelist": own_formats()})
     except (av.FFmpegError, OSError, ValueError) as error:
         if is_playlist(path):
@@ -50,9 +50,9 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def read_packets(container: av.container.InputContainer, streams: Sequence[AvStream]) -> Iterator[av.Packet[AvStream]]:
-    """The packets of these streams in the file's order; goes on behind what cannot be read, as far as that is possible.
+    """The packets of these streams in the file's order; reading continues after unreadable parts if that is possible.
 
-    Empty packets are left out: to a decoder they mean the end.
+    Empty packets are left out, because a decoder takes them for the end.
     """
     failures = 0
     while failures < RETRIES:
@@ -70,10 +70,10 @@ def read_packets(container: av.container.InputContainer, streams: Sequence[AvStr
 
 
 def seek(container: av.container.InputContainer, stream: av.stream.Stream, clock: Clock, time: Fraction) -> bool:
-    """Go to PREROLL seconds before a time after the first frame, so that no decoder starts cold at it.
+    """Seek to PREROLL seconds before `time` (seconds after the first frame), so that decoders are ready at `time`.
 
     Returns:
-        False, where reading from the start is surer (the timestamps do not go straight on) or as quick.
+        False if reading from the start is safer (the timestamps have breaks) or equally quick.
     """
     joined = any(number for _, number, _ in clock.joints)
     if time <= PREROLL or joined or (clock.by_order and stream.type == "video"):
@@ -88,9 +88,9 @@ def seek(container: av.container.InputContainer, stream: av.stream.Stream, clock
 
 @dataclass(slots=True)
 class Line:
-    """The packets of one stream in the file's order: times in units of time_base, NO_TIME where there is none.
+    """The packets of one stream in the file's order: times in units of time_base, or NO_TIME.
 
-    n_shown: how many are to be shown (an edit list leaves others out).
+    n_shown: the number of packets to be shown (an edit list may leave out others).
     """
 
     time_base: Fraction
@@ -115,12 +115,12 @@ class Line:
 
     @property
     def has_dts(self) -> bool:
-        """Whether any packet says when it is to be decoded."""
+        """Whether some packet has a decoding time (dts)."""
         return any(time != NO_TIME for time in self.dts)
 
     @property
     def coding_times(self) -> NDArray[np.int64]:
-        """int64[n]: dts, and the time before where a packet has none; pts if no packet has a dts."""
+        """int64[n]: the dts, or the previous packet's time if a packet has none; the pts if no packet has a dts."""
         times = np.array(self.dts if self.has_dts else self.pts, np.int64)
         known = times != NO_TIME
         if not known.any():
@@ -130,13 +130,13 @@ class Line:
 
     @property
     def display_times(self) -> NDArray[np.int64]:
-        """int64[n]: pts, or the coding time where a packet has none."""
+        """int64[n]: the pts, or the coding time if a packet has none."""
         pts = np.array(self.pts, np.int64)
         return np.asarray(np.where(pts == NO_TIME, self.coding_times, pts))
 
     @property
     def reordered(self) -> bool:
-        """Whether the display times go back somewhere, as those of B-frames do."""
+        """Whether the display times go back somewhere, as with B-frames."""
         pts = np.array(self.pts, np.int64)
         return bool((np.diff(pts[pts != NO_TIME]) < 0).any())
 
@@ -144,10 +144,10 @@ class Line:
 def scan(
     container: av.container.InputContainer, look: Callable[[av.Packet[AvStream]], object] | None = None
 ) -> dict[int, Line]:
-    """The packets of every video and audio stream, by stream index: the file is read once, nothing is decoded.
+    """The packets of every video and audio stream, by stream index; reads the file once, without decoding.
 
     Args:
-        look: shown each packet.
+        look: called with each packet.
     """
     streams: list[AvStream] = [*container.streams.video, *container.streams.audio]
     lines = {stream.index: Line(Fraction(stream.time_base or 1)) for stream in streams}

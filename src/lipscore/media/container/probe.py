@@ -1,4 +1,4 @@
-"""What a file holds, before it is scored: its streams, its clock, its geometry, and how much of it there is."""
+"""Examine a file before it is scored: its streams, its clock, its geometry and its length."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes.
 
     Raises:
-        MediaError: it cannot be read, or is no regular file.
+        MediaError: the file cannot be read, or is not a regular file.
     """
     try:
         if path.exists() and not path.is_file():
-            raise MediaError(f"{path}: is no regular file; give a video file")
+            raise MediaError(f"{path}: is not a regular file; give a video file")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -59,10 +59,11 @@ def file_sha256(path: Path) -> str:
 
 
 def probe(path: Path) -> MediaInfo:
-    """What a video file holds: its packets are read once, and its first frame is decoded.
+    """Examine a video file: reads its packets once, and decodes its first frame.
 
     Raises:
-        MediaError: it is no file, no media file, has no video stream that can be decoded, or a clock that is broken.
+        MediaError: the path is not a media file, or the file has no video stream that can be decoded, or its timestamps
+            are unusable.
     """
     with opened(path) as container:
         opening = _Opening(container)
@@ -142,10 +143,10 @@ def probe(path: Path) -> MediaInfo:
 
 
 def probe_heard(path: Path) -> MediaInfo:
-    """What a file that is to be heard holds; a video's sound has the clock of its picture.
+    """Examine a sound file, or a video whose sound is used; a video's sound has the clock of its picture.
 
     Raises:
-        MediaError: it is no media file, or has a clock that is broken.
+        MediaError: the path is not a media file, or its timestamps are unusable.
     """
     try:
         return probe(path)
@@ -154,7 +155,7 @@ def probe_heard(path: Path) -> MediaInfo:
 
 
 def _probe_sound(path: Path) -> MediaInfo:
-    """What a file without a video holds: its clock starts with its audio, and all that is of pictures is 0."""
+    """Examine a file without a video: its clock starts with its audio, and all values about pictures are 0."""
     with opened(path) as container:
         lines = scan(container)
         own, published = choose_sound(path, container, lines)
@@ -193,7 +194,7 @@ def _probe_sound(path: Path) -> MediaInfo:
 def _promised(
     container: av.container.InputContainer, stream: av.VideoStream, lines: Mapping[int, Line], own: Streams
 ) -> int:
-    """How many frames the container promises; 0 where it does not say, or says what cannot be."""
+    """The number of frames that the container promises; 0 if it states none, or an impossible one."""
     line = lines[own.video]
     formats = set(container.format.name.split(","))
     if stream.frames > len(line) and stream.frames <= max(1, container.size):  # a frame takes a byte, at the least
@@ -218,7 +219,7 @@ def _promised(
 
 
 def _span(line: Line, index: int, joined: clocks.Joints) -> tuple[float, float] | None:
-    """When a stream's packets start and end, in seconds; None without packets."""
+    """The start and the end of a stream's packets, in seconds; None without packets."""
     if not len(line):
         return None
     times = clocks.corrected(line, index, joined)
@@ -230,7 +231,7 @@ def _span(line: Line, index: int, joined: clocks.Joints) -> tuple[float, float] 
 
 
 def _rate(stream: av.VideoStream, times: NDArray[np.float64]) -> Fraction:
-    """Frames per second: the container's average, unless its packets, pauses left out, say that this cannot be."""
+    """Frames per second: the container's average, unless its packets (without pauses) contradict it."""
     said = Fraction(stream.average_rate or stream.guessed_rate or 25)
     gaps = np.diff(np.sort(times))
     gaps = gaps[gaps > 0]
@@ -242,7 +243,7 @@ def _rate(stream: av.VideoStream, times: NDArray[np.float64]) -> Fraction:
 
 
 def _left_out(times: NDArray[np.float64]) -> int:
-    """How many frames are missing by the timestamps of a stream that is steady but for a few holes; else 0."""
+    """The number of missing frames in a stream that is steady except for a few holes; 0 for other streams."""
     gaps = np.diff(np.sort(times))[:-REORDERED]
     if len(gaps) < STEADY:
         return 0
@@ -264,7 +265,7 @@ def _sample_rate(path: Path, container: av.container.InputContainer, index: int)
 
 
 def _times_lie(path: Path, index: int, rate: Fraction, joined: clocks.Joints) -> bool:
-    """Whether the first frames come out of the decoder in another order than their timestamps say."""
+    """Whether the decoder returns the first frames in another order than that of their timestamps."""
     with opened(path) as container:
         stream = container.streams[index]
         assert isinstance(stream, av.VideoStream)
@@ -274,7 +275,7 @@ def _times_lie(path: Path, index: int, rate: Fraction, joined: clocks.Joints) ->
 
 
 def _first_slot(frame: av.VideoFrame, time: Fraction, clock: Clock, line: Line, stream: int) -> tuple[Fraction, Clock]:
-    """The first frame's time and the clock, of a file whose timestamps are those of decoding (AVI).
+    """The first frame's time and the clock of a file whose timestamps are decoding times (AVI).
 
     The first frame is shown in its own packet's slot, not after a decoder's delay.
     """
@@ -288,9 +289,9 @@ def _first_slot(frame: av.VideoFrame, time: Fraction, clock: Clock, line: Line, 
 
 
 class _Opening:
-    """Decodes the first two frames of the likely video stream while the packets go by.
+    """Decodes the first two frames of the likely video stream while the packets are read.
 
-    stream: its index; the stream itself must not be asked once the container is closed.
+    stream: its index; the stream object must not be used after the container is closed.
     """
 
     def __init__(self, container: av.container.InputContainer) -> None:
@@ -308,12 +309,12 @@ class _Opening:
             self._decode(packet)
 
     def end(self) -> None:
-        """No packet comes any more."""
+        """Note that there are no more packets."""
         if self.stream is not None and len(self.frames) < 2:
             self._decode(None)
 
     def origin(self, rate: Fraction) -> Fraction:
-        """When the first frame is shown, as timed_frames has it."""
+        """The time of the first frame, as in `timed_frames`."""
         first, *later = [None if frame.pts is None else frame.pts * self._time_base for frame in self.frames]
         if first is None:
             return Fraction(0)
@@ -331,7 +332,7 @@ def _first(path: Path, own: Streams, rate: Fraction, clock: Clock) -> tuple[av.V
     """The first frame that decodes, and its time on the clock.
 
     Raises:
-        MediaError: there is none.
+        MediaError: no frame decodes.
     """
     with opened(path) as container:
         stream = container.streams[own.video]

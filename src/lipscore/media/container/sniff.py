@@ -1,4 +1,4 @@
-"""Whether a file is a video by its first bytes, for files whose names do not say so."""
+"""Recognise videos by their first bytes, for files whose suffixes are unknown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<MPD", b"<CompositionPlaylist", b"# VobS
 
 
 def is_playlist(path: Path) -> bool:
-    """Whether a file that cannot be read as a video is a text that lists others; for the message alone."""
+    """Whether a file that cannot be read as a video is a text that lists other files; only for the message."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -35,7 +35,7 @@ def is_playlist(path: Path) -> bool:
 
 
 def looks_like_video(path: Path) -> bool:
-    """Whether the file begins as the containers of video do; False where it cannot be read."""
+    """Whether the file begins like a container of video; False if it cannot be read."""
     try:
         if not path.is_file():
             return False

@@ -1,4 +1,4 @@
-"""Which video stream and which audio stream of a file are read: chosen once, for every program that reads the file."""
+"""Choose the video stream and the audio stream of a file, once for all programs that read it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ DEFAULT_BONUS, PACKETS_BONUS = 5_000_000, 100_000_000
 
 
 class NoVideoError(MediaError):
-    """A file without a video stream: it may still be heard."""
+    """The file has no video stream; its sound may still be used."""
 
 
 def choose(path: Path, container: av.container.InputContainer, lines: Mapping[int, Line]) -> tuple[Streams, Streams]:
-    """The streams that lipscore reads, and those that FFmpeg reads where a published protocol names none.
+    """(the streams that lipscore reads, the streams that the FFmpeg calls of the published protocols read).
 
-    lipscore's video stream is the best that is a video, not a cover or a thumbnail: a default one before others, the
-    larger before the smaller. Its audio stream is the first default one, else the first. FFmpeg takes the largest
-    picture and the most channels, default streams first. Streams that no decoder exists for are passed over.
+    lipscore's video stream is a video, not a cover or a thumbnail: default streams come first, then larger ones. Its
+    audio stream is the first default one, else the first. FFmpeg takes the largest picture and the most channels,
+    default streams first. Streams without a decoder are ignored.
 
     Raises:
-        MediaError: there is no video stream, or no decoder for any.
+        MediaError: there is no video stream, or none with a decoder.
     """
     videos = [stream for stream in container.streams.video if not _is_picture(stream, container, lines)]
     if not videos:
@@ -62,7 +62,7 @@ def choose(path: Path, container: av.container.InputContainer, lines: Mapping[in
 def choose_sound(
     path: Path, container: av.container.InputContainer, lines: Mapping[int, Line]
 ) -> tuple[Streams, Streams]:
-    """The same for a file that is only heard: `video` is the audio stream too, where there is one."""
+    """`choose` for a file of which only the sound is used; `video` is then the audio stream, too."""
     sounds = list(container.streams.audio)
     heard = [stream for stream in sounds if stream.codec_context is not None]
     own, theirs = first_default(heard), _their_audio(heard, lines)
@@ -76,17 +76,17 @@ def choose_sound(
 
 
 def best_video(streams: Sequence[av.VideoStream]) -> av.VideoStream | None:
-    """The largest default stream, else the largest; None of none."""
+    """The largest default stream, else the largest; None if there are no streams."""
     return max(streams, key=lambda one: (bool(one.disposition & Disposition.default), _area(one)), default=None)
 
 
 def first_default(streams: Sequence[av.AudioStream]) -> av.AudioStream | None:
-    """The first default stream, else the first; None of none."""
+    """The first default stream, else the first; None if there are no streams."""
     return max(streams, key=lambda stream: bool(stream.disposition & Disposition.default), default=None)
 
 
 def unreadable(path: Path, container: av.container.InputContainer) -> list[tuple[int, str]]:
-    """The video and audio streams that no decoder exists for: index, and what to call it."""
+    """(index, name for a message) of the video and audio streams without a decoder."""
     streams: list[AvStream] = [*container.streams.video, *container.streams.audio]
     return [
         (stream.index, f"stream {stream.index} ({stream.type}, {_tag(path, stream)})")
@@ -96,7 +96,7 @@ def unreadable(path: Path, container: av.container.InputContainer) -> list[tuple
 
 
 def _is_picture(stream: av.VideoStream, container: av.container.InputContainer, lines: Mapping[int, Line]) -> bool:
-    """A cover or thumbnails: said so, or a single picture beside a video."""
+    """Whether the stream is a cover or thumbnails: it is marked as one, or is a single picture next to a video."""
     if stream.disposition & PICTURES:
         return True
     most = max(len(lines[other.index]) for other in container.streams.video)
@@ -146,7 +146,7 @@ def _describe_audio(stream: av.AudioStream) -> str:
 
 def _unread(path: Path, *kinds: Iterable[AvStream]) -> str:
     without = [stream for kind in kinds for stream in kind if stream.codec_context is None]
-    return f"no decoder for {_names(path, without)}: passed over" if without else ""
+    return f"no decoder for {_names(path, without)}: ignored" if without else ""
 
 
 def _names(path: Path, streams: Iterable[AvStream]) -> str:

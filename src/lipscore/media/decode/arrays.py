@@ -1,4 +1,4 @@
-"""Frames and samples that are at hand as arrays, brought to the rates that a protocol wants."""
+"""Resample frames and samples in arrays to the rates of a protocol."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def source_of(
 
 
 def nearest_frames(count: int, fps: Fraction, frame_rate: int) -> list[int]:
-    """Which of `count` frames at fps are nearest to the times k / frame_rate; the earlier one of two equally near."""
+    """The numbers of the frames (of `count` at fps) nearest to the times k / frame_rate; of two, the earlier one."""
     wanted = -(-count * frame_rate // fps)  # frames that begin before the last one ends
     half = Fraction(1, 2)
     nearest = [-((half - Fraction(k, frame_rate) * fps) // 1) for k in range(int(wanted))]

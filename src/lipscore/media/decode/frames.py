@@ -1,4 +1,4 @@
-"""Frames: every one that decodes, with its time on the file's clock, upright and in square pixels."""
+"""Decode every frame of a file, with its time on the file's clock, upright and in square pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lipscore.types import Clock, Frame, MediaInfo
 
 Matrix = tuple[int, int, int, int]
 IDENTITY: Matrix = (1 << 16, 0, 0, 1 << 16)
-MAX_SAR = 8  # a pixel that is longer than so many times its width is no pixel
+MAX_SAR = 8  # a larger ratio of the sides is no plausible pixel
 LONGEST = 1.0  # seconds that the last frame is shown, at most, if its rate does not say more
 THREADS = max(2, min(16, len(os.sched_getaffinity(0)) + 1))  # libavcodec's own choice; never 1: see decoded_frames
 
@@ -29,8 +29,8 @@ THREADS = max(2, min(16, len(os.sched_getaffinity(0)) + 1))  # libavcodec's own 
 class Decoded:
     """Counts of one pass over a file's frames.
 
-    n_packets: that were read and are to be shown, within `window` (seconds) if one is given; end: where the last frame
-    ends, in seconds from the first; complete: whether the pass came to the file's end.
+    n_packets: the number of packets to be shown that were read, within `window` (seconds) if one is given. end: the end
+    of the last frame, in seconds from the first. complete: whether the pass reached the end of the file.
     """
 
     n_frames: int = 0
@@ -46,10 +46,10 @@ class Decoded:
 def decoded_frames(
     container: av.container.InputContainer, stream: AvStream, clock: Clock, counts: Decoded
 ) -> Iterator[av.VideoFrame | av.AudioFrame]:
-    """What a stream decodes to, in the decoder's order; damage costs what is damaged, and decoding goes on after it.
+    """A stream's frames, in the decoder's order; damaged parts are lost, and decoding continues after them.
 
-    The packets' timestamps are put on the clock before they are decoded. The number of threads is never 1: what a
-    decoder makes of a damaged end differs between one thread and several, but not between two and sixteen.
+    The packets' timestamps are converted to the clock before they are decoded. The number of threads is never 1: with
+    one thread, a decoder treats a damaged end differently than with several; between two and sixteen, it does not.
     """
     stream.codec_context.thread_type = "AUTO"
     stream.codec_context.thread_count = THREADS
@@ -91,8 +91,8 @@ def timed_frames(
 ) -> Iterator[tuple[av.VideoFrame, Fraction]]:
     """Every frame that decodes, in the decoder's order, with its time in seconds; the times only grow.
 
-    A frame without a usable time takes the one that its rate gives it. A single frame that is timed after the next one
-    is put between its neighbours.
+    A frame without a usable time gets one by the frame rate. A single frame with a later time than the next one is
+    placed between its neighbours.
     """
     time_base = Fraction(stream.time_base or 1)
     step = 1 / rate
@@ -129,7 +129,7 @@ def timed_frames(
 def display_matrix(frame: av.VideoFrame) -> Matrix:
     """(a, b, c, d) of the frame's display matrix in 16.16: (x, y) is shown at (a x + c y, b x + d y).
 
-    libavutil/display.h; the identity where the frame has none.
+    The format is that of libavutil/display.h; the result is the identity if the frame has no matrix.
     """
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
@@ -145,20 +145,20 @@ def turned(frame: av.VideoFrame) -> bool:
 
 
 def sane_sar(sar: Fraction | None) -> Fraction:
-    """A pixel's width / height; 1 where it is unknown or cannot be meant."""
+    """A pixel's width / height; 1 if it is unknown or implausible."""
     return Fraction(sar) if sar and Fraction(1, MAX_SAR) <= sar <= MAX_SAR else Fraction(1)
 
 
 def square_size(width: int, height: int, sar: Fraction) -> tuple[int, int]:
-    """The size in square pixels; the side that is too short grows, so that nothing is lost."""
+    """The size in square pixels; the side that is too short grows, so that no pixel is lost."""
     return (round(width * sar), height) if sar >= 1 else (width, round(height / sar))
 
 
 class Matrices:
-    """The display matrices of a stream's frames: read again only where a frame's rotation is another one's.
+    """The display matrices of a stream's frames; read again only if a frame's rotation changes.
 
-    Asking every frame would keep them all: PyAV's side data and its frame hold each other until the garbage collector
-    finds them.
+    Reading every frame's matrix would keep all frames in memory: PyAV's side data and its frame refer to each other
+    until the garbage collector runs.
     """
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ class Painter:
     """Makes images of decoded frames: uint8[H, W, 3] BGR, upright, all of the first one's size."""
 
     def __init__(self, sar: Fraction) -> None:
-        """sar: of the stored pixels; 1 leaves their shape as it is."""
+        """sar: width / height of the stored pixels; 1 leaves their shape unchanged."""
         self._sar = sar
         self._size: tuple[int, int] | None = None
         self._matrix = Matrices()
@@ -193,7 +193,7 @@ class Painter:
 
 
 def upright(image: Frame, matrix: Matrix) -> Frame:
-    """The image as its display matrix wants it shown: turned and mirrored, at any angle."""
+    """The image after its display matrix: turned and mirrored, at any angle."""
     a, b, c, d = matrix
     if matrix == IDENTITY or not any(matrix):
         return image
@@ -243,7 +243,7 @@ def read_frames(info: MediaInfo, fps: Fraction | int | None, square: bool, count
 
 
 def count_frames(info: MediaInfo) -> Decoded:
-    """What decodes of a file, without making images of it."""
+    """The counts of a file's frames that decode, without making images of them."""
     counts = Decoded()
     with opened(info.path) as container:
         stream = container.streams[info.own.video]
@@ -257,11 +257,11 @@ def count_frames(info: MediaInfo) -> Decoded:
 
 def nothing_decoded(path: Path) -> MediaError:
     """The error for a file without a frame."""
-    return MediaError(f"{path}: not one frame can be decoded; is the file cut short?")
+    return MediaError(f"{path}: no frame can be decoded; is the file incomplete?")
 
 
 def _lasting(frame: av.VideoFrame, time_base: Fraction, rate: Fraction) -> Fraction:
-    """How long a frame is shown."""
+    """The time for which a frame is shown, in seconds."""
     step = 1 / rate
     if not frame.duration:
         return step

@@ -1,4 +1,4 @@
-"""Cutting a stream of JPEGs, as FFmpeg's image2pipe writes it, into images (ITU-T T.81, annex B: marker segments)."""
+"""Split a stream of JPEGs, as FFmpeg's image2pipe writes it, into images (ITU-T T.81, annex B: marker segments)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BLOCK = 1 << 20  # bytes a read
 
 
 def split_jpegs(pipe: IO[bytes]) -> Iterator[bytes]:
-    """The JPEGs of a stream, each whole, in order; what is cut off at its end is left out."""
+    """The complete JPEGs of a stream, in order; an incomplete one at its end is left out."""
     buffer = bytearray()
     scan_from = 0
     while True:
@@ -30,9 +30,9 @@ def split_jpegs(pipe: IO[bytes]) -> Iterator[bytes]:
 
 
 def _scan_start(buffer: bytearray) -> int:
-    """Where the entropy-coded data of the JPEG at the buffer's start begins; 0 if its header is not all there.
+    """The start of the entropy-coded data of the JPEG at the buffer's start; 0 if its header is incomplete.
 
-    Header segments are skipped by their lengths, because a quantisation table may hold the bytes of an end marker.
+    Header segments are skipped by their lengths, because a quantisation table may contain the bytes of an end marker.
     """
     at = 2
     while at + 4 <= len(buffer):

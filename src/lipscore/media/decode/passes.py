@@ -1,4 +1,4 @@
-"""Streams of frames that several stages read: kept in memory or on disk between passes, up to a bound."""
+"""Streams of frames that several stages read: kept in memory or on disk between passes, up to a limit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DISK_BUDGET = 8 << 30  # bytes of JPEGs kept on disk between two passes: an hour
 
 @dataclass(frozen=True, slots=True)
 class FrameSource:
-    """The frames of a prepared video, as often as wanted.
+    """The frames of a prepared video, which can be read several times.
 
-    packed() yields them in a cheap form (a JPEG's bytes), unpack() makes uint8[H, W, 3] BGR of one: who needs few
-    frames decodes few.
+    packed() yields the frames in a compact form (a JPEG's bytes); unpack() turns one into uint8[H, W, 3] BGR. A stage
+    that needs few frames decodes only these.
     """
 
     packed: Callable[[], Iterator[Any]]
@@ -32,7 +32,7 @@ class FrameSource:
 
 
 def _stored(file: FileIO, item: bytes) -> bool:
-    """Whether all of it was written: on a full disk the next pass makes the stream again."""
+    """Whether the item was written completely; on a full disk, the next pass makes the stream again."""
     try:
         return file.write(item) == len(item)
     except OSError:

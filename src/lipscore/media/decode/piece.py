@@ -1,4 +1,4 @@
-"""A piece of a file as a file of its own, without loss: for long videos that are scored piece by piece."""
+"""Write a piece of a file as a lossless file, for long videos that are scored in pieces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOUND_BLOCK = 1 << 15  # samples in a packet
 
 
 def write_piece(info: MediaInfo, target: Path, start: Fraction, seconds: Fraction) -> Decoded:
-    """Write the frames and samples from `start` (seconds after the first frame) for `seconds`: see edit.cut.
+    """Write the frames and samples from `start` (seconds after the first frame) for `seconds`, as `edit.cut` describes.
 
     Raises:
         MediaError: the file cannot be read, or no frame lies in the piece.
@@ -62,8 +62,8 @@ def write_piece(info: MediaInfo, target: Path, start: Fraction, seconds: Fractio
 def _frames(info: MediaInfo, first: Fraction, counts: Decoded) -> Iterator[tuple[av.VideoFrame, Fraction]]:
     """The frames from `first` seconds on, with their times after the file's first frame.
 
-    Looked for by seeking where the file's timestamps go straight on, and from its start where they do not, or where
-    the seeking lands behind the time.
+    They are found by seeking if the file's timestamps have no breaks. Otherwise, or if the seek lands too late, the
+    file is read from its start.
     """
     for seeking in (True, False):
         with opened(info.path) as container:
@@ -87,7 +87,7 @@ def _frames(info: MediaInfo, first: Fraction, counts: Decoded) -> Iterator[tuple
 
 
 class _Upright:
-    """Turns frames as their display matrix says, without leaving their pixel format; see frames.upright."""
+    """Turns frames by their display matrix without changing their pixel format; see `frames.upright`."""
 
     def __init__(self, like: av.VideoFrame) -> None:
         self._size, self._format = (like.width, like.height), like.format.name

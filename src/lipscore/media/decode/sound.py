@@ -1,4 +1,4 @@
-"""The audio on the video's clock: each packet's samples where its timestamp puts them, silence in between."""
+"""The audio on the video's clock: each packet's samples at its timestamp, with silence in between."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ WEIGHTS = {"FL": 0.7071, "FR": 0.7071, "FC": 1.0, "LFE": 0.0, "BL": 0.5, "BR": 0
 class Sound:
     """Audio on the video's clock.
 
-    pcm: int16[N], mono; cancelled: the channels of the file cancel each other in a mix, so that one of them alone was
-    taken; n_errors: packets that could not be decoded.
+    pcm: int16[N], mono. cancelled: whether the file's channels cancel each other in a mix, so that only one of them was
+    taken. n_errors: the number of packets that could not be decoded.
     """
 
     pcm: Samples
@@ -43,14 +43,14 @@ class Sound:
 def clocked(info: MediaInfo, rate: int) -> Sound:
     """The own audio stream, mono at `rate` Hz; sample 0 sounds with the first frame that decodes.
 
-    What the container cuts off (priming, edit lists) is cut off; what sounds before the first frame is left out.
+    Samples that the container cuts off (priming, edit lists) and samples before the first frame are left out.
 
     Raises:
         NotScoredError: there is no audio (status no_audio).
     """
     info = info.heard
     if info.own.audio is None or info.sample_rate is None:
-        raise NotScoredError("no_audio", "the file has no audio stream; lips need speech to be compared with")
+        raise NotScoredError("no_audio", "the file has no audio stream; scoring needs speech")
     levels = _Levels(info.channels)
     counts = Decoded()
     pcm = _resampled(_mono(placed(info, counts), levels.mix), info.sample_rate, rate)
@@ -77,7 +77,7 @@ def channels_cancel(info: MediaInfo) -> bool:
 def placed(info: MediaInfo, counts: Decoded, start: Fraction = Fraction(0)) -> Iterator[Samples]:
     """The own audio stream as int16[channels, n] blocks at info.sample_rate, without a gap, from `start` seconds on.
 
-    Looked for by seeking where that is sure to find it, and from the file's start where it lands behind the time.
+    The start is found by seeking if that is reliable. If the seek lands too late, the file is read from its start.
     """
     assert info.own.audio is not None and info.sample_rate is not None
     for seeking in (True, False):
@@ -104,7 +104,7 @@ def placed(info: MediaInfo, counts: Decoded, start: Fraction = Fraction(0)) -> I
 
 
 class _Plain:
-    """Decoded frames as int16[channels, n] of one rate and one layout, whatever the stream changes to on its way."""
+    """Decoded frames as int16[channels, n] of one rate and one layout, even if the stream changes them."""
 
     def __init__(self, rate: int, layout: str) -> None:
         self._rate, self._layout = rate, layout
@@ -131,7 +131,7 @@ def _plain(frames: Iterator[av.VideoFrame | av.AudioFrame]) -> Iterator[Samples]
 
 
 class _Placer:
-    """Puts blocks where their times say: silence before what comes later, and what overlaps is cut off."""
+    """Places blocks by their times: gaps are filled with silence, and overlaps are cut off."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self._rate, self._channels = rate, channels
@@ -140,7 +140,7 @@ class _Placer:
         self._drifts: list[int] = []
 
     def __call__(self, block: Samples, time: Fraction | None) -> Iterator[Samples]:
-        """The next block int16[channels, n], which is to sound at `time`; None: right after the one before it."""
+        """Place the next block int16[channels, n] at `time`; None: directly after the previous one."""
         move = self._move(0 if time is None else round(time * self._rate) - self._at, time is not None)
         while move > 0:
             n = min(move, BLOCK)
@@ -154,7 +154,7 @@ class _Placer:
             yield block
 
     def _move(self, drift: int, known: bool) -> int:
-        """By how many samples the next block moves: its first time counts exactly, later ones if they are sure."""
+        """The samples by which the next block moves; the first time counts exactly, later ones if they are reliable."""
         if not known:
             return 0
         if not self._begun or abs(drift) > AT_ONCE * self._rate:
@@ -174,10 +174,10 @@ class _Placer:
 
 
 class _Levels:
-    """Mixes channels to mono, and keeps their energies and the mix's, to tell whether they cancel."""
+    """Mixes channels to mono, and adds up the energies of the channels and of the mix, to detect cancellation."""
 
     def __init__(self, channels: Sequence[str]) -> None:
-        """channels: their names, as FFmpeg's."""
+        """channels: FFmpeg's names of the channels."""
         weights = np.array([WEIGHTS.get(name, 1.0) for name in channels], np.float32)
         if not weights.any():
             weights[:] = 1
@@ -196,7 +196,7 @@ class _Levels:
         return mono
 
     def cancelled(self) -> int | None:
-        """The loudest channel where the mix is next to nothing of what the channels hold, else None."""
+        """The loudest channel if the mix has almost none of the channels' energy, else None."""
         heard = np.where(self._weights > 0, self._channels, 0)
         if self._mixed >= CANCELS * float(heard.max()) / 2:
             return None

@@ -47,11 +47,11 @@ def replace_whole(path: Path, data: bytes) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> MissingError:
-    """What to tell the user when a file cannot be written."""
+    """The error for a file that cannot be written; the message says why and what to do."""
     if error.errno == errno.EISDIR:
         return MissingError(
             f"{path}: is a directory, not a file; remove it and make the file "
-            f"(rmdir {path.name} && touch {path.name}): Docker makes a directory where the file to mount is not there"
+            f"(rmdir {path.name} && touch {path.name}): Docker makes a directory if the file to mount does not exist"
         )
     if error.errno == errno.EROFS:
         return MissingError(f"{path}: its file system is read-only; choose another place, or mount it writable")
@@ -62,5 +62,5 @@ def unwritable(path: Path, error: OSError) -> MissingError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MissingError(f"{path}: the disk is full; make room and run again, it continues from here")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return MissingError(f"{path}: something on the way there is a file, not a folder; choose another place")
+        return MissingError(f"{path}: a part of its path is a file, not a folder; choose another place")
     return MissingError(f"{path}: cannot be written ({error.strerror}); choose another place")

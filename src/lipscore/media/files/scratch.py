@@ -1,7 +1,7 @@
-"""Temporary folders that never outlive their run for long: each has a lock, and the next run removes those without one.
+"""Temporary folders: each has a lock while it is in use, and the next run removes those without a lock.
 
-A killed process cannot tidy up. While a folder is in use its file `.owner` is locked (flock), and a dead process holds
-no lock. On a file system without locks nothing is ever removed but by its owner.
+A killed process cannot remove its folder. While a folder is in use, its file `.owner` is locked (flock); a dead process
+holds no lock. On a file system without locks, only the owner removes a folder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PREFIX = "lipscore-"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A new folder for temporary files, gone when the block ends; what dead runs left is removed first, once a process.
+    """A new folder for temporary files, removed when the block ends; first removes what dead runs left, once a process.
 
     Raises:
-        MissingError: there is no place for it, or no room.
+        MissingError: the folder cannot be created, or the disk is full.
     """
     try:
         place = Path(tempfile.gettempdir())
@@ -43,7 +43,7 @@ def locked_folder(place: Path, prefix: str) -> Iterator[Path]:
     """A new folder in `place`, locked while the block runs.
 
     Raises:
-        MissingError: it cannot be made.
+        MissingError: the folder cannot be created.
     """
     try:
         folder, owner = _made(place, prefix)

@@ -1,7 +1,7 @@
-"""Where the network's patch goes in each frame: pads, smoothing, and frames without the face.
+"""The place of the network's patch in each frame: pads, smoothing, and frames without the face.
 
-github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py: face_detect and get_smoothened_boxes. As there, boxes are x1, y1,
-x2, y2 in whole pixels, half-open.
+The source is github.com/Rudrabha/Wav2Lip at 5c90fa9, inference.py: face_detect and get_smoothened_boxes. Boxes are
+x1, y1, x2, y2 in whole pixels, half-open.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class Pads(NamedTuple):
 class Placement:
     """A box and a state per frame of the picture.
 
-    boxes: int64[T, 4]; states: "generated" and "interpolated" get the network's patch, "no_face" and "other_face" stay
-    as they are.
+    boxes: int64[T, 4]. states: frames that are "generated" or "interpolated" get the network's patch; those with
+    "no_face" or "other_face" stay unchanged.
     """
 
     boxes: Ints
     states: tuple[State, ...]
 
     def box_of(self, frame: int) -> Ints | None:
-        """int64[4] where the frame gets a patch, else None."""
+        """int64[4] if the frame gets a patch, else None."""
         return self.boxes[frame] if self.states[frame] in ("generated", "interpolated") else None
 
 
 def padded(found: Detection | None, pads: Pads, width: int, height: int) -> Ints | None:
-    """A detection as whole pixels, clipped at 0, with its pads, clipped to the frame; None where nothing is left."""
+    """A detection as whole pixels, clipped at 0, with its pads, clipped to the frame; None if nothing is left."""
     if found is None:
         return None
     x1, y1, x2, y2 = np.maximum(found.box_xyxy, 0).astype(np.int64).tolist()
@@ -58,8 +58,9 @@ def padded(found: Detection | None, pads: Pads, width: int, height: int) -> Ints
 def smoothed(boxes: Ints) -> Ints:
     """int64[T, 4]: each box the mean over itself and the next four, truncated.
 
-    As in the original, in place: the last four boxes share a window, which holds what was smoothed before. Below five
-    boxes its start is negative and counts from the end: four become the last one, three the mean of the last two.
+    As in the original, this happens in place: the last four boxes share a window that contains smoothed boxes. With
+    fewer than five boxes, the window's start is negative and counts from the end: four boxes become the last one, three
+    the mean of the last two.
     """
     out = boxes.copy()
     count = len(out)
@@ -77,7 +78,7 @@ def place_all(boxes: Sequence[Ints | None], smooth: bool) -> Placement:
 
 
 def place_kept(boxes: Sequence[Ints | None], same: Sequence[bool], smooth: bool) -> Placement:
-    """Frames without a box, or with another person's face, stay unchanged; each passage between is smoothed alone."""
+    """Frames without a box, or with another person's face, stay unchanged; each passage is smoothed separately."""
     states = _states(boxes, same)
     out = _interpolated(boxes)
     at = 0
@@ -90,7 +91,7 @@ def place_kept(boxes: Sequence[Ints | None], same: Sequence[bool], smooth: bool)
 
 
 def place_fork(boxes: Sequence[Ints | None], first: Ints, same: Sequence[bool], smooth: bool) -> Placement:
-    """As in github.com/suprasauce/LIpSync at dc3f6a2: without a face, the first frame's raw box goes into the mean."""
+    """Boxes as in github.com/suprasauce/LIpSync at dc3f6a2: the first frame's raw box stands for a missing face."""
     filled = np.stack([first if box is None else box for box in boxes])
     return Placement(smoothed(filled) if smooth else filled, _states(boxes, same))
 
@@ -114,7 +115,7 @@ def _states(boxes: Sequence[Ints | None], same: Sequence[bool]) -> tuple[State, 
 
 
 def _interpolated(boxes: Sequence[Ints | None]) -> Ints:
-    """int64[T, 4]; frames before the first box and after the last take the nearest one."""
+    """int64[T, 4]; frames before the first box and after the last get the nearest box."""
     known = [frame for frame, box in enumerate(boxes) if box is not None]
     sides = np.array([box for box in boxes if box is not None], np.float64)
     frames = np.arange(len(boxes))

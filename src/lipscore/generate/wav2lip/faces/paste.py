@@ -22,7 +22,7 @@ def face_of(frame: Frame, box: NDArray[np.int64]) -> Frame:
 
 
 def network_input(faces: Sequence[Frame]) -> Floats:
-    """float32[B, 6, 96, 96]: the faces with their lower halves black, then whole, of 0 ... 1, B G R each."""
+    """float32[B, 6, 96, 96] in 0 ... 1: the faces with black lower halves, then the whole faces, each as B, G, R."""
     whole = np.stack(faces)
     masked = whole.copy()
     masked[:, SIDE // 2 :] = 0
@@ -31,7 +31,7 @@ def network_input(faces: Sequence[Frame]) -> Floats:
 
 
 def pasted(frame: Frame, box: NDArray[np.int64], patch: Floats) -> Frame:
-    """A copy of the frame with float32[3, 96, 96] of 0 ... 1 over all of the box; values are truncated, not rounded."""
+    """A copy of the frame whose box shows float32[3, 96, 96] in 0 ... 1; pixel values are truncated, not rounded."""
     x1, y1, x2, y2 = box
     out = frame.copy()
     pixels = (patch.transpose(1, 2, 0) * np.float32(255)).astype(np.uint8)

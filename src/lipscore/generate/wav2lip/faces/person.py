@@ -25,18 +25,18 @@ LIMIT = 0.45
 
 
 class Appearance:
-    """Hellinger's distance between Lab histograms, to the first box or to the one last accepted, the smaller."""
+    """Hellinger's distance between Lab histograms, to the first or to the last accepted box, whichever is smaller."""
 
     def __init__(self, box: Frame) -> None:
         self._first = self._last = histogram(box)
 
     def distance(self, box: Frame) -> float:
-        """0 (the same colours) ... 1 (none in common)."""
+        """The distance of a box: 0 (the same colours) to 1 (no colour in common)."""
         found = histogram(box)
         return min(hellinger(self._first, found), hellinger(self._last, found))
 
     def learn(self, box: Frame) -> None:
-        """Take this as how the person looks now."""
+        """Take this box as the person's present appearance."""
         self._last = histogram(box)
 
 
@@ -54,7 +54,7 @@ def hellinger(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def fork_distance(one: Frame, other: Frame) -> float:
-    """L2 of the counts of 0 ... 255 in all channels together, as the fork has it."""
+    """The L2 distance of the counts of the values 0 ... 255 in all channels together, as in the fork."""
     counts = [np.bincount(box.ravel(), minlength=256).astype(np.float64) for box in (one, other)]
     return float(np.linalg.norm(counts[0] - counts[1]))
 
@@ -64,11 +64,12 @@ def recognise(
 ) -> tuple[list[Ints | None], list[bool]]:
     """Each frame's box, and whether it is the person of the first frame that has one.
 
-    Of several boxes in a frame, "appearance" takes the one that is most like the person, the others the best-scored.
+    If a frame has several boxes, "appearance" takes the one that is most like the person; the other measures take the
+    one with the highest score.
 
     Args:
-        frames: the picture's, one per entry of candidates.
-        candidates: int64[4] boxes per frame, the best-scored first.
+        frames: the picture's frames, one per entry of candidates.
+        candidates: int64[4] boxes per frame, the highest score first.
         measure: one of MEASURES.
     """
     boxes: list[Ints | None] = []

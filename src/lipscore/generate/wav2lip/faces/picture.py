@@ -1,4 +1,4 @@
-"""The frames that receive the lips, from a video or a still image; shrunk, turned and cropped."""
+"""Read the frames that receive the lips from a video or a still image, and shrink, turn and crop them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What is done to every frame, in this order: shrink, turn by 90 degrees clockwise, cut.
+    """The changes to every frame, in this order: shrink, turn by 90 degrees clockwise, crop.
 
-    shorter_side: frames whose shorter side is longer than this many pixels become so small first (the evaluation script
-    for real videos); resize_factor: whole number that both sides are then divided by.
+    shorter_side: frames with a longer shorter side are first shrunk to this many pixels (the evaluation script for real
+    videos). resize_factor: the whole number by which both sides are then divided.
     """
 
     resize_factor: int = 1
@@ -43,13 +43,13 @@ class Framing:
 
     def __post_init__(self) -> None:
         if self.resize_factor < 1:
-            raise UsageError.about("resize_factor", self.resize_factor, "give a whole number from 1 on")
+            raise UsageError.about("resize_factor", self.resize_factor, "give a whole number of 1 or more")
 
     def __call__(self, frame: Frame) -> Frame:
-        """The frame as the detector and the network see it.
+        """The changed frame, which the detector and the network get.
 
         Raises:
-            UsageError: nothing of it is left.
+            UsageError: nothing of the frame is left.
         """
         height, width = frame.shape[:2]
         if self.shorter_side is not None and min(height, width) > self.shorter_side:
@@ -74,7 +74,7 @@ class Framing:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The file that --face names, opened; fps is a video's own rate, or what a still image is given."""
+    """The opened file that --face names. fps: a video's own rate, or the rate that a still image gets."""
 
     path: Path
     sha256: str
@@ -100,8 +100,8 @@ def open_picture(path: Path, fps: float | None = None) -> Picture:
         fps: frames per second of a still image; default 25.
 
     Raises:
-        UsageError: fps for a video, which has its own, or not above 0.
-        MediaError: it is neither, or cannot be read.
+        UsageError: fps is given for a video, which has its own, or is not above 0.
+        MediaError: the file is neither, or cannot be read.
     """
     if fps is not None and not fps > 0:
         raise UsageError.about("fps", f"{fps:g}", "give a number above 0")
@@ -118,7 +118,7 @@ def open_picture(path: Path, fps: float | None = None) -> Picture:
 
 
 def is_image(path: Path) -> bool:
-    """Whether OpenCV reads a file as a still image; an animation (GIF, APNG is one frame) goes as a video."""
+    """Whether OpenCV reads a file as a still image; an animated GIF counts as a video, an APNG is one frame."""
     with path.open("rb") as file:
         if file.read(4) == b"GIF8":
             return False
