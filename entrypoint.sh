@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what is mounted and says what is wrong before anything runs; then runs run_commands.sh here, or, with arguments,
-# lipscore with them where it was called. Exit status 3: a mount is wrong; else that of what was run.
+# Checks the mounts and reports what is wrong before anything runs. Then it runs run_commands.sh or, with arguments,
+# lipscore with these arguments in the current folder. Exit status 3: a mount is wrong; else that of the command.
 set -u
 
 # /app in the image, which older mounts know as /syncnet_python
@@ -21,18 +21,18 @@ user() {
     printf 'user %s' "$(id -u)"
 }
 
-# Whether something is mounted at this very path (mountinfo lists it resolved).
+# Whether something is mounted at exactly this path (mountinfo lists resolved paths).
 mounted() {
     grep -qsF -- " $home/$1 " /proc/self/mountinfo
 }
 
-# A file system can be read-only and a folder another user's: only trying tells.
+# A file system can be read-only, and a folder another user's: only a test write shows it.
 writable_folder() {
     local probe
     probe=$(mktemp "$1/.lipscore-XXXXXX" 2>/dev/null) && rm -f -- "$probe"
 }
 
-# What is never right, whatever runs. (A directory over run_commands.sh, which the image has, the engine itself refuses.)
+# Mounts that are always wrong. (The engine itself refuses a directory over run_commands.sh, which the image has.)
 check_no_directory() {
     if [ -d "$home/$scores" ]; then
         fail "$home/$scores is a directory: the host had no such file, so a directory was made in its place." \
@@ -50,7 +50,7 @@ check_scores() {
             "On the host: touch all_scores.txt, then add -v \$PWD/all_scores.txt:$home/all_scores.txt."
     fi
     if [ "$home" = /app ] && ! mounted "$scores"; then
-        note "nothing is mounted at $home/$scores: the scores end with this container." \
+        note "nothing is mounted at $home/$scores: the scores will be lost with this container." \
             "To keep them: touch all_scores.txt, then add -v \$PWD/all_scores.txt:$home/all_scores.txt."
     fi
 }
@@ -73,8 +73,8 @@ check_temporary() {
         "With a read-only root file system add --tmpfs /tmp, or mount a folder and set TMPDIR."
 }
 
-# scores.jsonl, scores.csv and run.json go to eval/results if that is mounted, else to where the older container left its
-# files if that is; without either they end with the container, on a read-only root file system in the temporary folder.
+# scores.jsonl, scores.csv and run.json go to eval/results if that is mounted, or else to the older container's folder if
+# that is mounted. Without either, they are lost with the container; on a read-only root they go to the temporary folder.
 choose_out() {
     local folder
     [ -z "${LIPSCORE_OUT:-}" ] || return 0
@@ -92,8 +92,8 @@ choose_out() {
     export LIPSCORE_OUT
 }
 
-# `score` with arguments writes where something is mounted to be written to, unless the arguments say where: it prints its
-# scores otherwise, and a mounted all_scores.txt would stay as it is.
+# `score` with arguments writes to the mounted outputs, unless the arguments name others. Without this, it would only print
+# its scores, and a mounted all_scores.txt would stay unchanged.
 score_into_mounts() {
     local word into=()
     for word in "$@"; do

@@ -6,7 +6,7 @@ set -u
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-# Scores eval/data, with references where eval/data/reference holds any; a line per face track goes to all_scores.txt.
+# Scores eval/data, with the references in eval/data/reference if there are any; all_scores.txt gets a line per face track.
 # LIPSCORE_OUT and LIPSCORE_ALLOW_UNVERIFIED come from entrypoint.sh and the image.
 status=0
 lipscore score eval/data \
@@ -14,7 +14,7 @@ lipscore score eval/data \
     --out "${LIPSCORE_OUT:-eval/results}" \
     ${LIPSCORE_ALLOW_UNVERIFIED:+--allow-unverified} || status=$?
 
-# 1: some video was not scored; the averages are those of the rest. Anything above: there is nothing to average.
+# 1: some video was not scored, and the averages are over the others. A higher status: there is nothing to average.
 if [ "$status" -le 1 ]; then
     lipscore average all_scores.txt || status=$?
 fi

@@ -1,11 +1,12 @@
-"""What Ray costs beside threads: the same clips, as many at a time, both ways in turn.
+"""The cost of Ray compared with threads: the same clips, the same number at a time, both ways in turn.
 
     python benchmarks/cluster.py [VIDEO_OR_FOLDER...] [--workers 2] [--rounds 3]
 
-Without videos it draws 30 clips of unequal length. `steady` is from the end of the first third of the videos to the end
-of the last one, when all workers have their networks; in all there are the networks' loading and, for Ray, the start of
-the workers besides. The cluster itself is started before. Ray's workers have a core each, so the threads get as many. A
-ratio of 1 is no cost. It needs a quiet machine, and enough videos that the first third outlasts the workers' start.
+Without videos, it draws 30 clips of unequal length. `steady` is the time from the end of the first third of the videos
+to the end of the last one, when all workers have their networks. The whole time also contains the loading of the
+networks and, for Ray, the start of the workers. The cluster itself is started before. Ray's workers have a core each,
+so the threads get the same number of cores. A ratio of 1 means no cost. The script needs a quiet machine, and enough
+videos that the first third outlasts the workers' start.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What Wav2Lip's network costs beside its arithmetic, and `lipscore generate` beside the network.
+"""The time of Wav2Lip's network compared with its arithmetic, and of `lipscore generate` compared with the network.
 
     python benchmarks/generate_speed.py [VIDEO] [DETECTOR]      (default: a demonstration clip, hog)
 
-The sound lasts 10 s; a shorter video is repeated. Seconds are CPU seconds, of FFmpeg's processes too, which other
-processes on the machine disturb least; on a GPU, wall seconds. The weights are drawn: the speed does not depend on
-them. The arithmetic is 7.93 GFLOP a window, at the rate of a product of two matrices of 2048 x 2048.
+The sound lasts 10 s; a shorter video is repeated. Seconds are CPU seconds including FFmpeg's processes, because other
+processes on the machine disturb these least; on a GPU, they are wall seconds. The weights are random: the speed does
+not depend on them. The arithmetic is 7.93 GFLOP per window, at the rate of a product of two 2048 x 2048 matrices.
 """
 
 from __future__ import annotations

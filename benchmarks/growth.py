@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py [--video VIDEO] [--plot FILE.png] [SCORE OPTIONS ...]
 
-VIDEO is cut or repeated to ever more seconds, then scored as ever more videos in one run, each a little different: a
-copy would not be scored again. A line, the start plus so much for each second, fits where every second costs the same:
-it is printed with the largest deviation from it.
+VIDEO is cut or repeated to more and more seconds, then scored as more and more videos in one run, each slightly
+different, because a copy would not be scored again. The script fits a line (the start plus a constant time per second)
+and prints it with the largest deviation from it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [--video VIDEO] [--times 6] [--protocol wav2lip] [--model mini] [SCORE OPTIONS ...]
 
-VIDEO is scored as it is and repeated `times` times, each in a process of its own: memory that grows with length shows
-as a ratio above 1.
+VIDEO is scored unchanged and repeated `times` times, each in a separate process. A ratio above 1 shows memory that
+grows with length.
 """
 
 from __future__ import annotations

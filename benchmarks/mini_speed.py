@@ -1,4 +1,4 @@
-"""Windows a second of the built-in model, beside SyncNet v2 (with random weights) on the same crops, decoding left out.
+"""Windows per second of the built-in model and of SyncNet v2 (with random weights) on the same crops, without decoding.
 
 python benchmarks/mini_speed.py [windows]
 """

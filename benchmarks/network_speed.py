@@ -1,11 +1,11 @@
-"""What S3FD and SyncNet cost, beside what their arithmetic costs at the machine's sgemm rate, and beside other ways.
+"""The time of S3FD and SyncNet, compared with their arithmetic at the machine's sgemm rate and with other methods.
 
     python benchmarks/network_speed.py [KIT_WEIGHTS_FOLDER]     (as ../shared/conformance/kit_weights.py writes it)
 
-The originals' way is the same network on one frame at a time in the default memory layout, without S3FD's slow priors
-and suppression. The arithmetic is that of the convolutions as they are written down. Seconds are CPU seconds, one
-thread working at a time, which other processes on the machine disturb least; on a GPU, wall seconds. The best of
-several interleaved rounds counts.
+The originals' method is the same network on one frame at a time in the default memory layout, without S3FD's slow
+priors and suppression. The arithmetic is that of the convolutions as written. Seconds are CPU seconds of one thread,
+because other processes on the machine disturb these least; on a GPU, they are wall seconds. The best of several
+interleaved rounds counts.
 """
 
 from __future__ import annotations

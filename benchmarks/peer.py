@@ -5,8 +5,8 @@
 PEER_VENV holds syncnet-python==0.2.3 (installed without its dependencies), ffmpeg-python, pandas and the versions of
 constraints.txt. Exact, --fast and mini are each run in turn with the peer; wall time, peak memory with all child
 processes, and the largest difference in LSE-D and LSE-C are printed as ratios to it. mini runs twice: under the peer's
-protocol, and under lipscore-1, which decodes once instead of transcoding. The share of the time that goes neither into
-decoding nor into a network is that of the stages' seconds.
+protocol, and under lipscore-1, which decodes once instead of transcoding. The share of time outside decoding and
+networks is computed from the stages' seconds.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
     """Run the variants against the peer and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="the peer's Python")
-    parser.add_argument("--clips", type=int, default=10, help="the first so many conformance clips")
+    parser.add_argument("--clips", type=int, default=10, help="number of conformance clips, from the first on")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="of both: cpu or cuda")
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""What reading costs beside the least that it can: PyAV's own loop over the frames, and FFmpeg's pipe of the samples.
+"""The time of reading, compared with the minimum: PyAV's own loop over the frames, and FFmpeg's pipe of the samples.
 
     python benchmarks/reading.py [--seconds 10] [--rounds 5]
 
-For 528x976 and 1080p it makes an H.264 file with AAC audio, and reads it both ways in turn. A ratio of 1 is no cost.
-`frames` is probing and every frame as BGR, `sound` the samples at 16 kHz. `old` is what reading did before it kept
-every frame and one clock: a look at the header, one decoding loop, and one call of FFmpeg.
+For 528x976 and 1080p, it makes an H.264 file with AAC audio, and reads it both ways in turn. A ratio of 1 means no
+cost. `frames` is probing and every frame as BGR, `sound` the samples at 16 kHz. `old` is the earlier way of reading,
+which did not keep every frame on one clock: it reads the header, decodes in one loop, and calls FFmpeg once.
 """
 
 from __future__ import annotations

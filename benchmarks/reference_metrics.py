@@ -1,11 +1,11 @@
-"""What PSNR and SSIM against a reference cost: a 10-second 1080p pair, against FFmpeg's ssim and psnr filters together.
+"""The cost of PSNR and SSIM for a 10-second 1080p pair, compared with FFmpeg's ssim and psnr filters together.
 
     python benchmarks/reference_metrics.py [--runs 3] [--video FILE]
 
-Both run as processes of their own on the same two cores, in turn, and the best of the runs counts. lipscore computes
+Both run as separate processes on the same two cores, in turn, and the best of the runs counts. lipscore computes
 the default record (PSNR on RGB and luma, Wang's SSIM on luma); FFmpeg computes PSNR and its own approximate SSIM (8x8
-blocks in steps of 4, no Gaussian) on the decoder's planes. Then the same on a video four times as long: memory must not
-grow. docs/measures/psnr-ssim.md has the numbers.
+blocks in steps of 4, no Gaussian) on the decoder's planes. Then the same runs on a video four times as long: memory
+must not grow. docs/measures/psnr-ssim.md has the numbers.
 """
 
 from __future__ import annotations

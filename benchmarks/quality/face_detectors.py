@@ -1,4 +1,4 @@
-"""YuNet and HOG on the same known faces: the share found, overlap, milliseconds a frame (docs/measures/faces.md).
+"""YuNet and HOG on the same known faces: the share found, overlap, milliseconds per frame (docs/measures/faces.md).
 
     python benchmarks/quality/face_detectors.py [../shared/clips]
 

@@ -1,9 +1,9 @@
-"""How dlib's HOG squares become face boxes, how well, and which faces are found: the numbers of faces/hog.py.
+"""Fit the mapping from dlib's HOG squares to face boxes, and measure it: the numbers of faces/hog.py.
 
     python benchmarks/quality/fit_hog_mapping.py [../shared/clips]
 
-Takes three frames of each clip in boxes.json (a tenth, half and nine tenths along), fits the mapping on every other
-clip and reports it on the rest; then the detection rate and the milliseconds a frame.
+The script takes three frames of each clip in boxes.json (after a tenth, half and nine tenths), fits the mapping on
+every other clip and reports it on the rest; then it reports the detection rate and the milliseconds per frame.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
     python benchmarks/quality/frame_scale.py [--clips ../shared/clips] [--every 3] [--cache CACHE]
 
-Fitted on clips with known boxes (boxes.json) and published LSE-C (published_scores.csv); and, where CACHE is given
-(wide_confidence.py fills it), on other tracks, for which there is only the model's own estimate of LSE-C. Curves of
-clips that the model was trained on are steeper, so that their factor is smaller: for mini, SCALES has the factor of
-held-out clips, by the towers of the folds.
+The factor is fitted on clips with known boxes (boxes.json) and published LSE-C (published_scores.csv). With CACHE
+(wide_confidence.py fills it), it is also fitted on other tracks, for which there is only the model's own estimate of
+LSE-C. Clips that the model was trained on have steeper curves and thus a smaller factor. For mini, SCALES therefore has
+the factor of held-out clips, by the towers of the folds.
 
 SyncNet's LSE-C is the median of a track's curve minus its minimum, and its framewise confidence is the same with each
-window's own distance in place of the minimum, so the two have one scale. mini's curve has distances of its own: the
-factor is the LSE-C per median minus minimum of the curve, as the median over the clips in sync.
+window's own distance instead of the minimum, so the two have the same scale. mini's curve has distances of its own: the
+factor is LSE-C / (median - minimum of the curve), as the median over the clips in sync.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def row(curve: SyncCurve, estimate: float, published: float) -> tuple[float, flo
 
 
 def main() -> None:
-    """Embed the clips, fit the factor, and say how the framewise values then lie beside LSE-C."""
+    """Embed the clips, fit the factor, and compare the scaled framewise values with LSE-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "clips")
     parser.add_argument("--cache", type=Path, help="folder of wide_confidence.py")

@@ -1,12 +1,12 @@
-"""The built-in model's figures: on clips that its trainings held out, on real people, and the tracks of known clips.
+"""The built-in model's figures on clips that its trainings held out and on real people, and the tracks of known clips.
 
     python benchmarks/quality/mini_quality.py [--shared ../shared] [--weights FILE] [--detector yunet|hog] [--tracks]
 
-The held-out figures are those of the training record beside the weights: `lipscore train mini` measures each fold of
-scenes and recordings, and each family of generators, with a training that met neither. The weights that ship have met
-all of them. Nobody's face in ../shared/clips/real took part in any training; the speakers of the GRID corpus
-(../shared/clips/more/real) took part in that of the shipped weights. The truth: all are taken to be in sync (0), but
-example.avi, which is known to be 3.
+The held-out figures are those of the training record next to the weights: `lipscore train mini` measures each fold of
+scenes and recordings, and each family of generators, with a training that contained neither. The shipped weights were
+trained on all of them. No face in ../shared/clips/real was part of any training; the speakers of the GRID corpus
+(../shared/clips/more/real) were part of the training of the shipped weights. All clips count as in sync (offset 0),
+except example.avi, whose offset is known to be 3.
 
 --tracks scores the 164 clips of ../shared/clips/talking under wav2lip and mochabench instead, and counts.
 """

@@ -3,8 +3,8 @@
     python benchmarks/quality/precision.py [--weights FOLDER] [--ffmpeg /usr/bin/ffmpeg] [--clips NAME,NAME]
 
 FOLDER is what ../shared/conformance/kit_weights.py wrote. The exact protocols are compared with the golden numbers of
-the original implementations. The kit's SyncNet is fitted to exact pixels, so what the other sources of difference do is
-measured with the built-in model: largest and median difference of its estimates. The table is in
+the original implementations. The kit's SyncNet is fitted to exact pixels, so the other sources of difference are
+measured with the built-in model: the largest and the median difference of its estimates. The table is in
 docs/measures/precision.md.
 """
 
@@ -116,7 +116,7 @@ def in_child(
 def main() -> None:
     """Run every variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, help="default: made anew")
+    parser.add_argument("--weights", type=Path, help="default: generated for this run")
     parser.add_argument("--ffmpeg", help="another FFmpeg build to compare with")
     parser.add_argument("--clips", default="")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

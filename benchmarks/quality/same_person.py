@@ -1,10 +1,10 @@
-"""How well `--same-person` tells a face from another's and from the background.
+"""How well `--same-person` distinguishes a person's face from others' faces and from the background.
 
     python benchmarks/quality/same_person.py [EVERY]      (every EVERY-th clip of ../shared/clips/talking; default 3)
 
-Faces are the boxes of ../shared/clips/boxes.json, one a second; the background is a box of the same size in a corner of
-the same frame that hardly overlaps the face. The first face of a clip is the person; each later one is accepted or not,
-and learnt where it is, as in a generation.
+Faces are the boxes of ../shared/clips/boxes.json, one per second; the background is a box of the same size in a corner
+of the same frame that hardly overlaps the face. The first face of a clip is the person; each later one is accepted or
+not, and an accepted one is learnt, as in a generation.
 """
 
 from __future__ import annotations

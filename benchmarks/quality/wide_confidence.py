@@ -3,8 +3,9 @@
     python benchmarks/quality/wide_confidence.py --cache CACHE [--clips FOLDER --known sources.tsv] [--samples 400]
 
 Every face track of the clips is embedded once, by model mini with dlib's boxes, into CACHE. The recordings are then
-dealt into two halves. The confidence is fitted on files made of one half and tried on files made of the other half,
-both ways, beside the shipped one. Run it again with another CACHE after the model's weights have changed.
+divided into two halves. The confidence is fitted on files made of one half and tried on files made of the other half,
+in both directions, together with the shipped one. Run the script again with another CACHE after the model's weights
+have changed.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def embed(path: Path, target: Path, models: Models) -> None:
 
 
 def load(cache: Path, known: dict[str, float]) -> list[Stream]:
-    """The embedded tracks, each in step by its clip's known offset: 0 where there is none, left out where it is NaN."""
+    """The embedded tracks, aligned by their clips' known offsets: 0 if unknown; a track with NaN is left out."""
     kept: dict[str, tuple[NDArray[np.float32], NDArray[np.float32], int]] = {}
     sounds = {}
     for path in sorted(cache.glob("*.npz")):

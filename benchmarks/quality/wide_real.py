@@ -2,9 +2,9 @@
 
     python benchmarks/quality/wide_real.py --cache CACHE [--clips ../shared/clips/real]
 
-The videos of the folder are embedded into CACHE as wide_confidence.py does it. From each, files of 8 s are cut: every
-second offset that leaves one, up to +-125 frames, and every third start. Both streams of a file are equally long. The
-answer is that of the whole file, without the sound around it.
+The videos of the folder are embedded into CACHE as in wide_confidence.py. Files of 8 s are cut from each video, with
+every second offset up to +-125 frames that is possible, and every third possible start. Both streams of a file are
+equally long. The answer is that of the whole file, without the sound around it.
 """
 
 from __future__ import annotations
