@@ -80,7 +80,7 @@ def test_missing_folders_and_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"clip\.json: no such file"):
         GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
     (tmp_path / "clip.json").mkdir()
-    with pytest.raises(MediaError, match="is no regular file"):
+    with pytest.raises(MediaError, match="is not a regular file"):
         GivenBoxes(tmp_path).for_video(Path("clip.mp4"))
 
 

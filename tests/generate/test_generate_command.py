@@ -149,11 +149,11 @@ def test_an_image_under_a_videos_name_and_the_reverse(here: Path, checkpoint: Pa
     ("arguments", "status", "words"),
     [
         ((), 2, "name the weights: --checkpoint FILE, or --model"),
-        (("--model", "gan"), 2, "--model gan: no such model"),
+        (("--model", "gan"), 2, "--model gan: unknown model"),
         (("--model", "wav2lip-gan"), 3, "wav2lip_gan.pth is not installed, and lipscore downloads it only"),
         (("--checkpoint", "nowhere.pth"), 3, "nowhere.pth: the checkpoint cannot be read"),
         (("--checkpoint", "talk.mp4"), 3, "not_a_checkpoint"),
-        (("--checkpoint", "CHECKPOINT", "--detector", "mtcnn"), 2, "--detector mtcnn: no such detector"),
+        (("--checkpoint", "CHECKPOINT", "--detector", "mtcnn"), 2, "--detector mtcnn: unknown detector"),
         (("--checkpoint", "CHECKPOINT"), 3, "s3fd.pth is not installed, and lipscore downloads it only"),
         (("--checkpoint", "CHECKPOINT", "--detector", "given"), 2, "--detections DIR and --detector given"),
         (("--checkpoint", "CHECKPOINT", "--detector", "hog"), 1, "no_face: talk.mp4: hog finds no face in any of 10"),

@@ -115,7 +115,7 @@ def test_another_videos_sound_keeps_the_place_that_it_has_beside_its_own_picture
     assert heard_at(read.read_pcm(info)) == pytest.approx([0.7, 1.2], abs=0.003)
     _, pcm, said = read_as("mochabench", info, tmp_path)
     assert heard_at(pcm) == pytest.approx([0.4, 0.9], abs=0.003)
-    assert "starts 0.30 s after its own picture; this protocol throws the delay away" in said[0]
+    assert "starts 0.30 s after its own picture; this protocol discards the delay" in said[0]
 
 
 def test_what_is_said_is_said_of_the_sound_that_is_heard(tmp_path: Path) -> None:

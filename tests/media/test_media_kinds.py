@@ -235,7 +235,7 @@ def test_a_shift_that_gains_is_hinted_at(tmp_path: Path) -> None:
     write.write_video(later, frames[2:], 25)
     write.write_video(beyond, frames[5:], 25)
     hint = score_reference(later, whole).alignment.warning  # type: ignore[union-attr]
-    assert re.search(r"moved by -2 frames the two are \d+\.\d dB closer: try --align shift", str(hint))
+    assert re.search(r"moved by -2 frames, the two are \d+\.\d dB closer: try --align shift", str(hint))
     assert "align shift" not in str(score_reference(whole, whole).alignment.warning)  # type: ignore[union-attr]
     assert "moved by" not in str(score_reference(beyond, whole).alignment.warning)  # type: ignore[union-attr]
 

@@ -135,10 +135,10 @@ def test_a_pipe_among_the_videos_is_named(clip: Path, tmp_path: Path) -> None:
     os.mkfifo(folder / "pipe")
     (folder / "a.mp4").write_bytes(clip.read_bytes())
     found = {video.path.name: video.problem for video in collect([folder])}
-    assert found == {"a.mp4": "", "pipe.mp4": "is no regular file"}
-    with pytest.raises(MediaError, match="no regular file"):
+    assert found == {"a.mp4": "", "pipe.mp4": "is not a regular file"}
+    with pytest.raises(MediaError, match="not a regular file"):
         read.probe(folder / "pipe.mp4")
-    with pytest.raises(MediaError, match="no regular file"):
+    with pytest.raises(MediaError, match="not a regular file"):
         read.file_sha256(folder / "pipe.mp4")
 
 

@@ -168,11 +168,13 @@ def test_two_methods_stand_side_by_side_and_are_paired_by_name(tmp_path: Path) -
     page = page_of(f"ours={folder_of(tmp_path / 'b', b)}", f"real={folder_of(tmp_path / 'a', a)}", real="real")
     both = {score.name: score.lse_c for score in a}
     difference = np.mean([score.lse_c - both[score.name] for score in b if score.lse_c and score.name in both])  # type: ignore[operator]
-    assert "10 videos that both have scored; 4 that one of them lacks, or has two of, are left out" in page.shown
+    assert (
+        "10 videos that both have scored; 4 that one of them has not scored, or has twice, are left out" in page.shown
+    )
     assert f"{difference:+.3f}".replace("-", "−") in page.shown
-    assert "The videos that lose most LSE-C~" in page.shown
+    assert "The largest losses in LSE-C~" in page.shown
     assert "(real videos)" in page.shown
-    first = page.shown.split("lose most LSE-C~")[1].split()[0]
+    first = page.shown.split("largest losses in LSE-C~")[1].split()[0]
     lost = {s.name: (s.lse_c or 0) - (both[s.name] or 0) for s in b if s.name in both}
     assert first.rstrip(":") == min(lost, key=lambda name: lost[name])
 
@@ -207,12 +209,12 @@ def test_a_video_scored_again_counts_once(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_reported_is_said(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="holds no results; name a folder that `lipscore score --out` wrote"):
+    with pytest.raises(MissingError, match="contains no results; name a folder that `lipscore score --out` wrote"):
         report([str(tmp_path)], tmp_path / "r.html")
     folder = str(folder_of(tmp_path / "run", run_of(2)))
     with pytest.raises(UsageError, match="two results have this name"):
         report([folder, folder], tmp_path / "r.html")
-    with pytest.raises(UsageError, match="real = other: no result has this name; they are run"):
+    with pytest.raises(UsageError, match="real = other: no results have this name; they are run"):
         report([folder], tmp_path / "r.html", real="other")
 
 

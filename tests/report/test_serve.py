@@ -148,8 +148,8 @@ def test_the_page_and_the_api_are_described(start: Start) -> None:
         ("notes.txt", b"hello", {}, 400, "notes.txt: is not a video file"),
         ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n", {}, 400, "is not a video file"),
         ("empty.mp4", b"", {}, 400, "is not a video file"),
-        ("../../etc/x.mp4", b"hello", {}, 400, "the file's name holds a path"),
-        ("..", b"hello", {}, 400, "the file's name holds a path"),
+        ("../../etc/x.mp4", b"hello", {}, 400, "the file's name contains a path"),
+        ("..", b"hello", {}, 400, "the file's name contains a path"),
         ("", b"", {}, 400, "the request has no video"),
         ("", b"", {"file": "../secret.mp4"}, 400, "the request has no video"),
         ("v.mp4", b"hello", {"window_size": "1000"}, 400, "window_size"),
@@ -250,7 +250,7 @@ def test_a_full_queue_says_so(start: Start, short_video: bytes, monkeypatch: pyt
     assert [status for status, _ in accepted] == [202, 202]
     assert server.ask("GET", f"/api/jobs/{accepted[1][1]['id']}")[2]["ahead"] == 1
     status, answer = server.send("v.mp4", short_video)
-    assert status == 503 and "2 videos wait already" in answer["error"]
+    assert status == 503 and "2 videos are already waiting" in answer["error"]
     go.set()
 
 

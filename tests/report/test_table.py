@@ -113,7 +113,7 @@ def test_groups_have_tables_of_their_own_against_the_same_groups_reference(
     assert [made["group"] for made in content["tables"]] == ["", "language = de"]
     german = method(content, "good", 1)["cells"]["lse_c"]
     assert german["mean"] == pytest.approx(6.0) and german["against"]["difference"] == pytest.approx(0.5)
-    assert "language = fr: no video" in done.stderr and "no language for 1 videos, as c" in done.stderr
+    assert "language = fr: no video" in done.stderr and "no language for 1 videos, such as c" in done.stderr
     groups.write_text("video,language\na,de\na,fr\n")
     assert "twice" in table(folders, "--groups", groups).stderr
     groups.write_text("video\na\n")
@@ -230,8 +230,8 @@ def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
     [
         (["good"], 2, "NAME=RESULTS"),
         (["good=nowhere"], 3, "no scores.jsonl"),
-        (["good={good}", "good={poor}"], 2, "one name"),
-        (["good={good}", "--real", "x"], 2, "none of good"),
+        (["good={good}", "good={poor}"], 2, "the same name (good, good)"),
+        (["good={good}", "--real", "x"], 2, "no results have this name; they are good"),
         (["good={good}", "--format", "word"], 2, "markdown"),
         (["good={good}", "other={other}"], 2, "no video has a score of all"),
     ],

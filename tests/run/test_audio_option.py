@@ -86,9 +86,9 @@ def test_a_video_without_a_sound_is_never_scored_with_its_own(tmp_path: Path) ->
     inputs, sounds = touched(tmp_path / "in", "a.mp4", "x/b.mp4"), touched(tmp_path / "wav", "a.wav")
     for shard in (None, "2/2"):
         lone = jobs_of(inputs, sounds, shard=shard)[-1]
-        expected = f"no sound for it in {sounds}; put it there as {sounds / 'x' / 'b.wav'}"
+        expected = f"{sounds} has no sound for it; add one as {sounds / 'x' / 'b.wav'}"
         assert (lone.problem, lone.audio) == (expected, None)
-    with pytest.raises(MissingError, match="holds sound for none of the 2 videos"):
+    with pytest.raises(MissingError, match="contains no sound for any of the 2 videos"):
         jobs_of(inputs, touched(tmp_path / "none", "c.wav"))
 
 
@@ -100,7 +100,7 @@ def test_the_command_refuses_a_sound_that_is_not_there(tmp_path: Path, monkeypat
         done = CliRunner().invoke(app, ["score", "a.mp4", "--model", "mini", "--audio", *args])
         return done.exit_code, done.output
 
-    assert ended("gone.wav") == (3, "lipscore: --audio gone.wav: no such file or folder; name what is there\n")
+    assert ended("gone.wav") == (3, "lipscore: --audio gone.wav: no such file or folder; name an existing one\n")
     status, said = ended("s.wav", "b.mp4")
     assert status == 2 and "a file is for one video, and there are 2; give a folder of sounds" in said
     status, said = ended("https://host/s.wav")

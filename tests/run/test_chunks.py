@@ -190,7 +190,7 @@ def test_a_reference_folder_beside_a_long_video_is_left_out(tmp_path: Path) -> N
     asked = InputOptions((tmp_path / "in",))
     (job,) = find_jobs(asked, models, chunks, WAV2LIP, said.append)
     assert job.reference is None and job.reference_folder is None
-    assert said == ["--chunk: pieces are compared with no reference; reference/ is left out (--no-reference)"]
+    assert said == ["--chunk: pieces are not compared with references, so reference/ is ignored (--no-reference)"]
     for wanted in (replace(asked, find_references=False), InputOptions((tmp_path / "in" / "reference",))):
         (job,) = find_jobs(wanted, models, chunks, WAV2LIP, said.append)
         assert job.reference is None and len(said) == 1

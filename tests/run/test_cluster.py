@@ -150,7 +150,7 @@ def test_a_node_that_is_not_as_the_driver_is_refused_by_name(tmp_path: Path) -> 
     assert str(tmp_path / "none") in examine(versions(), [str(tmp_path / "none")]).refusal
     os_version = versions()["FFmpeg"]
     assert examine(versions() | {"FFmpeg": os_version + "x"}, []).differs == (
-        f"FFmpeg {os_version}, the driver has {os_version}x",
+        f"FFmpeg {os_version}, but the driver has {os_version}x",
     )
 
 

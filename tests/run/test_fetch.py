@@ -158,7 +158,7 @@ def test_what_lies_in_a_bucket_is_scored_as_the_same_files_here(
     bucket.put(str(sound), "clips/speech.wav")
     bucket.pipe("clips/a/notes.txt", b"no video")
     assert listed("s3://clips/a") == ["s3://clips/a/deep/talk.mp4", "s3://clips/a/talk.mp4"]
-    with pytest.raises(MissingError, match="holds no video"):
+    with pytest.raises(MissingError, match="contains no video"):
         collect([Path("s3://clips/none")])
 
     rows = ["video,audio,name", f"{talk},{sound},here", "s3://clips/a/talk.mp4,s3://clips/speech.wav,there"]

@@ -62,7 +62,7 @@ def test_names_are_unique_whatever_is_given(tmp_path: Path) -> None:
 def test_missing_inputs_are_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.mp4").touch()
-    with pytest.raises(MissingError, match=r"gone: no such file or folder; .*empty: holds no video"):
+    with pytest.raises(MissingError, match=r"gone: no such file or folder; .*empty: contains no video"):
         collect([tmp_path / "gone", tmp_path / "empty"])
     found = collect([tmp_path / "gone", tmp_path / "a.mp4"])
     assert [bool(video.problem) for video in found] == [True, False]

@@ -107,4 +107,4 @@ def test_the_command_refuses_a_reference_that_is_not_there(tmp_path: Path, monke
     ended = CliRunner().invoke(app, [*run, "ref/c.mp4", "b.mp4"])
     assert ended.exit_code == 2 and "for one video" in ended.output
     ended = CliRunner().invoke(app, [*run, "ref"])
-    assert ended.exit_code == 1 and "ref: holds a reference of none of the 1 videos" in ended.output
+    assert ended.exit_code == 1 and "ref: contains no reference for any of the 1 videos" in ended.output

@@ -53,7 +53,7 @@ def test_no_memory_for_one_item_ends_the_run() -> None:
     def work(start: int, stop: int) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(DeviceError, match="not enough memory for one frame at a time"):
+    with pytest.raises(DeviceError, match="not enough memory for one frame"):
         Batches(8, CPU).over(3, work)
 
 

@@ -32,12 +32,12 @@ def test_missing_devices_and_precisions_are_errors() -> None:
     with pytest.raises(UsageError, match="precision = int8: no such precision"):
         runtime.pick_precision("int8", CPU, fast=False)
     for name in ("fp16", "tf32"):
-        with pytest.raises(UsageError, match="only a GPU has it"):
+        with pytest.raises(UsageError, match="only a GPU supports it"):
             runtime.pick_precision(name, CPU, fast=False)
     with pytest.raises(UsageError, match="not a device"):
         runtime.pick_device("tpu")
     if not torch.cuda.is_available():
-        with pytest.raises(MissingError, match="no GPU answers"):
+        with pytest.raises(MissingError, match="no GPU is available"):
             runtime.pick_device("cuda")
 
 

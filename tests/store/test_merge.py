@@ -208,7 +208,7 @@ def test_half_a_line_is_passed_over_and_said(tmp_path: Path) -> None:
     merged = merge([folder], tmp_path / "all")
     assert len(merged.records) == 1
     assert [warning.split(": ")[-2:] for warning in merged.warnings] == [
-        [f"{folder}/scores.jsonl, line 2", "half a line; passed over"]
+        [f"{folder}/scores.jsonl, line 2", "half a line; skipped"]
     ]
 
 
@@ -223,7 +223,7 @@ def test_other_results_are_never_overwritten(tmp_path: Path, there: str) -> None
     folder = wrote(tmp_path / "1", record("a"))
     (tmp_path / "all").mkdir()
     (tmp_path / "all" / there).write_text("mine\n")
-    with pytest.raises(UsageError, match=f"holds {there} of something else"):
+    with pytest.raises(UsageError, match=f"contains {there}, which no merge wrote"):
         merge([folder], tmp_path / "all")
     assert (tmp_path / "all" / there).read_text() == "mine\n"
     with pytest.raises(UsageError, match="is one of the folders"):
@@ -232,9 +232,9 @@ def test_other_results_are_never_overwritten(tmp_path: Path, there: str) -> None
 
 def test_no_results_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
-    with pytest.raises(MissingError, match=r"/1: holds no scores\.jsonl"):
+    with pytest.raises(MissingError, match=r"/1: contains no scores\.jsonl"):
         merge([tmp_path / "1"], tmp_path / "all")
-    with pytest.raises(MissingError, match=r"/nowhere: holds no scores\.jsonl"):
+    with pytest.raises(MissingError, match=r"/nowhere: contains no scores\.jsonl"):
         merge([tmp_path / "nowhere"], tmp_path / "all")
     folder = wrote(tmp_path / "2", record("a"))
     (folder / "run.json").unlink()
@@ -253,4 +253,4 @@ def test_the_command(in_folder: Path) -> None:
     assert CliRunner().invoke(app, ["merge", "1", "--out", "all"]).exit_code == 0
     result = CliRunner().invoke(app, ["merge", "1", "2", "--out", "all"])
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "holds no scores.jsonl" in result.stderr
+    assert "contains no scores.jsonl" in result.stderr

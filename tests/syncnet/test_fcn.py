@@ -205,7 +205,7 @@ def test_a_head_belongs_to_its_towers(tmp_path: Path) -> None:
     loaded, reach = load_head(path, "a" * 64)
     assert reach == 30
     torch.testing.assert_close(dict(loaded.state_dict()), dict(head.state_dict()))
-    with pytest.raises(WeightsError, match="reads no others' maps"):
+    with pytest.raises(WeightsError, match="works only with its own towers"):
         load_head(path, "b" * 64)
     path.write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"h\.safetensors: not a head"):

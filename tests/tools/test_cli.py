@@ -211,8 +211,8 @@ def test_wrong_usage_ends_with_2(here: Path, clip: Path) -> None:
         (("in", "--shard", "3/2"), "--shard 3/2"),
         (("in", "--vshift", "-1"), "vshift"),
         (("in", "--region", "nose"), "'nose'"),
-        (("in", "--floor"), "--floor: is written into the output folder; give --out DIR too"),
-        (("in", "--keep-pictures"), "--keep-pictures: is written into the output folder; give --out DIR too"),
+        (("in", "--floor"), "--floor: writes into the output folder; give --out DIR too"),
+        (("in", "--keep-pictures"), "--keep-pictures: writes into the output folder; give --out DIR too"),
         (("in", "--scores-file", "-"), "--scores-file -: name a file"),
     ):
         result = lipscore_("score", *arguments)
@@ -234,7 +234,7 @@ def test_something_missing_exits_3_with_instructions(here: Path, clip: Path) -> 
     (here / "file").write_text("")
     for arguments, said in (
         (("gone",), "gone: no such file or folder"),
-        (("empty",), "empty: holds no video"),
+        (("empty",), "empty: contains no video"),
         (("in", "--scores-file", "folder.txt"), "is a directory"),
         (("in", "--out", "file"), "is a file"),
         (("in", "--out", "/proc/none"), "choose another place"),

@@ -108,7 +108,7 @@ def test_two_sounds_of_one_name_are_not_guessed(folders: tuple[Path, Path, Path]
     shutil.copy(folders[1] / "talk.wav", folders[1] / "talk.flac")
     result = combine(folders)
     assert result.exit_code == 1
-    assert "which of talk.mp4, talk.flac, talk.wav?" in result.stderr
+    assert "talk.mp4, talk.flac, talk.wav share this name" in result.stderr
 
 
 def test_wrong_folders(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def run(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("score", ""), "an argument is empty, after 'score'"),
-        (("score", "in", "--out", ""), "an argument is empty, after 'score in --out'"),
-        (("score", "in", "--reference="), "an argument is empty, after 'score in'"),
+        (("score", ""), "the argument after 'score' is empty"),
+        (("score", "in", "--out", ""), "the argument after 'score in --out' is empty"),
+        (("score", "in", "--reference="), "the argument after 'score in' is empty"),
         (("score", "in", "--chunk", "inf"), "--chunk inf"),
         (("score", "in", "--chunk", "0"), "--chunk 0.0: must be more than 0"),
         (("score", "in", "--no-such\x1b[31m"), "--no-such"),
@@ -129,9 +129,9 @@ def test_outputs_that_are_closed_or_full(tmp_path: Path, closed: str, status: in
     ("text", "said"),
     [
         ("inherit = []", "inherit = [] is not a named protocol"),
-        ("name = 5", "name = 5 is no text"),
-        ('name = ""', "name = '' is no text"),
-        ("about = [1]", "about = [1] is no text"),
+        ("name = 5", "name = 5 is not text"),
+        ('name = ""', "name = '' is not text"),
+        ("about = [1]", "about = [1] is not text"),
         ("crop_scale = nan", "crop_scale = nan"),
     ],
 )
@@ -187,13 +187,13 @@ def test_an_output_that_is_there_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out.mp4").write_text("precious")
     for command in ("visualise", "fix"):
         result = run(command, str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4"))
-        assert result.exit_code == 2 and "is there already; give --overwrite" in result.stderr
+        assert result.exit_code == 2 and "exists already; give --overwrite" in result.stderr
     assert (tmp_path / "out.mp4").read_text() == "precious"
 
 
 def test_options_that_do_nothing_under_mini_are_said() -> None:
     for options in (ModelOptions("mini", fast=True), ModelOptions("mini", precision="bf16")):
-        assert "change nothing" in load(options, get_protocol("wav2lip")).note
+        assert "have no effect" in load(options, get_protocol("wav2lip")).note
     assert load(ModelOptions("mini", precision="fp32"), get_protocol("wav2lip")).note == ""
 
 

@@ -84,7 +84,7 @@ def test_speech_that_is_not_there_is_missing_and_never_the_videos_own(tmp_path: 
     (tmp_path / "speeches").mkdir()
     published = task.get_published("mochabench")
     (got,) = task.reproduce(published, (ROW,), tmp_path, None, 1.0, tmp_path / "speeches")  # type: ignore[arg-type]
-    assert got.verdict == "missing" and "no sound for" in got.why
+    assert got.verdict == "missing" and "has no sound for" in got.why
     with pytest.raises(MissingError, match="no such file or folder"):
         list(task.reproduce(published, (ROW,), tmp_path, None, 1.0, tmp_path / "gone"))  # type: ignore[arg-type]
     app = typer.Typer()
@@ -144,7 +144,7 @@ def test_the_demo_is_held_by_its_hash(tmp_path: Path) -> None:
     assert published.rows is not None
     (got,) = task.reproduce(published, published.rows, tmp_path, None, 1.0)  # type: ignore[arg-type]
     assert got.verdict == "missing"
-    assert "another file" in got.why
+    assert "is not the published file" in got.why
 
 
 def test_a_bad_table_names_its_line(tmp_path: Path) -> None:

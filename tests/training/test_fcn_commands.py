@@ -57,7 +57,7 @@ def test_a_head_answers_for_its_own_towers(clips: Path, mini_models: Models, tmp
     with pytest.raises(WeightsError, match="trained for --max-offset 30"):
         detect(video, setup, DetectOptions(40, "head", path))
     save_head(OffsetHead(), path, "0" * 64, 30)
-    with pytest.raises(WeightsError, match="others' maps"):
+    with pytest.raises(WeightsError, match="works only with its own towers"):
         detect(video, setup, DetectOptions(30, "head", path))
 
 
