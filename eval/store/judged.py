@@ -1,4 +1,4 @@
-"""Which numbers of a scored video can be judged: what silence gives, or a mouth that does not move, is by chance."""
+"""Which numbers of a scored video mean something: offsets of silence and of still mouths are chance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lipscore.types import VideoScore
 
 
 def no_offset(score: VideoScore) -> str:
-    """Why a scored video's offset means nothing; empty where it means something."""
+    """Why a scored video's offset means nothing; empty if it means something."""
     if score.silent:
         return "no audible speech"
     if score.tracks and is_still(most_confident(score.tracks).mouth_motion):

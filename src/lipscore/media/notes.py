@@ -93,10 +93,11 @@ def apart(fps: float, duration_s: float) -> float:
 
 
 def other_rate(fps: float, duration_s: float) -> str:
-    """Said where that is more than a frame; empty where it is not.
+    """The note about a frame rate that moves lips and sound apart by more than a frame; empty if it does not.
 
     Args:
-        fps: of the file that a protocol takes at its own rate.
+        fps: the rate of a file that a protocol takes as it is.
+        duration_s: the file's length in seconds.
     """
     if apart(fps, duration_s) <= 1 / FRAME_RATE:
         return ""
