@@ -127,7 +127,7 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def held_lines(path: Path) -> set[tuple[str, ...]]:
-    """Each video's lines that count, as `lines_of` makes them; empty if the file does not exist or is not a regular file.
+    """Each video's lines that count, as `lines_of` makes them; empty if the path is not a regular file.
 
     Lines do not count where others of the same video, protocol, model and folder were written after them.
 
