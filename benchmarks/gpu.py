@@ -1,4 +1,4 @@
-"""lipscore on a GPU: correctness, speed beside the peer, where the time goes, memory; one command, JSON, a table last.
+"""lipscore on a GPU: correctness, speed against the peer, where the time goes, memory; one command, JSON, a table last.
 
     python benchmarks/gpu.py [--device cuda] [--out gpu.json] [--seconds 440] [--parts correct,steady] [--quick]
 

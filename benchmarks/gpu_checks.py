@@ -189,7 +189,7 @@ def _out_of_memory(bench: Bench, state: dict[str, torch.Tensor], noise: np.rando
 
 
 def metrics(bench: Bench) -> None:
-    """PSNR and SSIM, and the built-in model, on the device beside the CPU."""
+    """PSNR and SSIM, and the built-in model, on the device compared with the CPU."""
     rng = np.random.default_rng(1)
     size = (64, 64) if bench.quick else (1080, 1920)
     a = rng.integers(0, 256, (*size, 3), np.uint8)

@@ -32,7 +32,7 @@ LEAST_SHARE = 0.5  # of the frames, for a face to be followed
 class Followed:
     """The speaker's track at 25 frames a second, how many tracks there are, and how often the known box was found.
 
-    found: the share of the frames with a box of the known face; None where no known boxes chose.
+    found: the share of the frames with a box of the known face; None if there were no known boxes.
     """
 
     track: Track

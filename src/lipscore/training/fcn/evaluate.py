@@ -1,4 +1,4 @@
-"""How often a wide search is right on files of known offset, beside what needs no search, and beside SyncNet's.
+"""How often a wide search is right on files of known offset, compared with a constant and with SyncNet's search.
 
 The files are made by `streams.files`: real stretches of clips, both streams equally long, offsets uniform in the range.
 """

@@ -34,7 +34,7 @@ TRIES = 50  # draws of clips that are too short together, in a row, before there
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A clip in sync: lip window i lies beside audio window i; both float32[W, D], rows of length 1.
+    """A clip in sync: lip window i belongs to audio window i; both are float32[W, D] with rows of length 1.
 
     recording: clips with the same speech have the same number.
     """
@@ -47,10 +47,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as a search meets it: lip float32[W, D], audio float32[N, D], the audio window beside lip window 0.
+    """A file to search: lip float32[W, D], audio float32[N, D], and the audio window at the time of lip window 0.
 
-    offset in frames, positive where the audio comes before the video; None where the sound is another recording's.
-    names: the clips that it is made of.
+    offset: in frames, positive if the audio comes before the video; None if the sound is from another recording.
+    names: the clips that the file is made of.
     """
 
     lip: Floats
@@ -117,10 +117,10 @@ def in_step(name: str, lip: Floats, audio: Floats, recording: int, offset: int =
 
 
 def files(streams: Sequence[Stream], shape: Shape, rng: np.random.Generator, strangers: float = 0.0) -> Iterator[File]:
-    """Files without end, each of clips drawn anew, a share `strangers` of them with other clips' sound.
+    """Endless files, each made of clips drawn at random; a share `strangers` of them gets other clips' sound.
 
     Raises:
-        UsageError: the clips' recordings are too few for a file of this length, or for strangers' sound beside it.
+        UsageError: there are too few recordings for a file of this length, or for the sound of others.
     """
     failed = 0
     while True:

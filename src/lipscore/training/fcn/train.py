@@ -77,15 +77,16 @@ def train_fcn(
 ) -> Path:
     """Train the head on frozen towers.
 
-    Once without each fold, for the figures in the record; then on all clips but the share that says when to stop.
-    Written: `out`, its record beside it (.json), a checkpoint after every epoch (.NAME.checkpoint).
+    A training per fold leaves that fold out and gives the record's figures. A last training uses all clips except the
+    share that decides when to stop. The function writes `out`, its record (the same name with .json) and a checkpoint
+    per epoch (.NAME.checkpoint).
 
     Args:
         clips: the folder that the names in `boxes` are relative to.
         boxes: as `training.clips.read_boxes` takes them.
-        towers_sha256: of the towers' weight file; the head is refused beside others.
-        resume: go on from the checkpoints, where there are any.
-        progress: called with (stage, done, of how many).
+        towers_sha256: of the towers' weight file; other towers refuse the head.
+        resume: continue from existing checkpoints.
+        progress: called with (stage, done, total).
 
     Returns:
         out.
@@ -119,8 +120,10 @@ def train_fcn(
 
 
 def compare(head: OffsetHead, streams: Sequence[Stream], recipe: Recipe, samples: int = 200) -> list[dict[str, Any]]:
-    """A head beside root n and the constant 0 on clips that it never saw, by length; lengths for which these are too
-    few are left out."""
+    """Compare a head with root n and with the constant 0, by length, on clips that it was not trained on.
+
+    Lengths with too few such clips are left out.
+    """
     methods = {"root-n": by_root_n, "head": by_head(head), "constant 0": by_nothing}
     rows = []
     for seconds, around in EVALUATED:

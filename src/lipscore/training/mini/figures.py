@@ -209,10 +209,10 @@ def by_generator(
 def without_the_known(
     clips: Sequence[HeldOut], folds: Sequence[MeasuredFold], published: Mapping[str, tuple[float, float]]
 ) -> dict[str, Any]:
-    """Figures of the clips with known boxes under a training that met none of them, as for any generator left out.
+    """Figures of the clips with known boxes under a training without them, as for any generator that was left out.
 
-    The calibration is the folds', which other towers' results on the same clips and scores were fitted to; so
-    lse_c_published, the mean published LSE-C beside the mean estimate, shows what new towers change.
+    The calibration is that of the folds: it was fitted to the same clips and scores, but with other towers. The mean
+    published LSE-C (lse_c_published) next to the mean estimate therefore shows what new towers change.
     """
     calibration = calibration_of([fold.held_out for fold in folds], published)
     scored = [
