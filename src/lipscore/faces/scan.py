@@ -36,11 +36,9 @@ def scan(source: FrameSource, shots: Sequence[Shot], detector: Detector, pool: P
             detected |= _detect(source, broken, detector, pool)[0]
         boxes = densify(detected, shots, count)
     if detector.bridge:
-        boxes = bridge(boxes, shots, detector.bridge)
+        boxes = steady(bridge(boxes, shots, detector.bridge), shots)
     if detector.doubtful[0]:
         boxes = without_weak(boxes, shots, *detector.doubtful)
-    if detector.bridge:
-        boxes = steady(boxes, shots)
     return Faces(tuple(tuple(frame) for frame in boxes), len(detected))
 
 
