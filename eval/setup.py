@@ -347,8 +347,9 @@ class _Loader:
         """The name of the detector to load; by_default is the model's own detector."""
         if self.options.detections is not None:
             return "given"
-        chosen = by_default if self.options.detector == "auto" else self.options.detector
-        return "none" if self.protocol.direct else chosen
+        if self.protocol.direct:
+            return "none"
+        return by_default if self.options.detector == "auto" else self.options.detector
 
     def _file(self, name: str) -> catalogue.WeightFile:
         return fetch.obtain(name, self.search(), self.progress)
@@ -364,8 +365,10 @@ class _Loader:
             return replace(models, detector_for=GivenBoxes(self.options.detections).for_video, detector=kind)
         if s3fd is not None:
             return self._with_s3fd(models, s3fd)
-        if kind in ("none", "hog"):
-            return _looking(models, HogDetector()) if kind == "hog" else models
+        if kind == "none":
+            return models
+        if kind == "hog":
+            return _looking(models, HogDetector())
         yunet = YunetDetector()
         return replace(_looking(models, yunet), weights=(*models.weights, yunet.weights))
 
