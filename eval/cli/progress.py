@@ -16,6 +16,7 @@ from lipscore.eval.store.scores_file import one_line, quote_name
 from lipscore.eval.store.summary import offsets_of, reason_of
 from lipscore.metrics import catalogue
 from lipscore.metrics.standards import words
+from lipscore.types import VideoScore
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -156,8 +157,7 @@ def result_line(record: Record) -> str:
         value = one.of(score)
         if value is not None:
             parts.append(f"{one.title_for([score.model])} {one.text(value)}")
-    reference = score.reference
-    if reference is not None and reference.status == "no_reference" and not reference.reference:
+    if _without_reference(score):
         parts.append("no reference")  # common, so without the reason, which the record has
     return "; ".join([f"{quote_name(score.name)}: {', '.join(parts)}", *warnings_of(record)])
 
@@ -166,12 +166,7 @@ def warnings_of(record: Record) -> list[str]:
     """The warnings about a video's numbers; notes that are the same for all videos of a run are left out."""
     score, found = record.score, []
     reference = score.reference
-    # that there is none is common; one that was named and is not there is not
-    if (
-        reference is not None
-        and reference.status != "ok"
-        and (reference.status != "no_reference" or reference.reference)
-    ):
+    if reference is not None and reference.status != "ok" and not _without_reference(score):
         found.append(f"reference: {reference.status}: {reference.reason}")
     elif reference is not None and reference.alignment is not None and reference.alignment.warning:
         found.append(f"reference: {reference.alignment.warning}")
@@ -179,6 +174,12 @@ def warnings_of(record: Record) -> list[str]:
         found.append("silent")
     found += [note for note in score.notes if not note.startswith(("weights not verified", f"{score.detector} looked"))]
     return [one_line(text) for text in found]
+
+
+def _without_reference(score: VideoScore) -> bool:
+    """Whether no reference was named for the video, which is common; a named one that is missing is not."""
+    reference = score.reference
+    return reference is not None and reference.status == "no_reference" and not reference.reference
 
 
 class Terminal:
