@@ -136,7 +136,8 @@ def held_lines(path: Path) -> set[tuple[str, ...]]:
     """
     if not path.is_file():
         return set()
-    lines, scores = _text_lines(path), read_scores(path)
+    lines = _text_lines(path)
+    scores = _parsed(lines)
     found: list[Sequence[Row | NotScored]] = [*by_video(scores.rows), *([video] for video in scores.not_scored)]
     last: dict[tuple[str | None, ...], tuple[str, ...]] = {}
     for group in sorted(found, key=lambda group: group[0].line):
@@ -152,10 +153,14 @@ def read_scores(path: Path) -> Scores:
     Raises:
         MissingError: the file is missing, is a directory, or cannot be read.
     """
+    return _parsed(_text_lines(path))
+
+
+def _parsed(lines: Sequence[str]) -> Scores:
     rows: list[Row] = []
     not_scored: list[NotScored] = []
     malformed: list[tuple[int, str]] = []
-    for number, line in enumerate(_text_lines(path), start=1):
+    for number, line in enumerate(lines, start=1):
         before, hash_sign, comment = line.partition("#")
         if before.strip():
             try:
