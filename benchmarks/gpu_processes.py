@@ -16,23 +16,20 @@ from typing import Any
 
 import torch
 from gpu_common import ONE_FACE, Bench, cpu_seconds
+from gpu_speed import PROTOCOL, TIMES
 
 from lipscore import load_models, score_video
 from lipscore.pool import available_cores
-from lipscore.syncnet.protocols import PROTOCOLS
 
-PROTOCOL = PROTOCOLS["mochabench"]  # the peer's
-TIMES = 8  # each clip, over all processes
 COUNTS = (1, 2, 4, 8)
 
 
 def processes(bench: Bench) -> None:
     """Seconds a clip, cores and memory of the GPU for 1, 2, 4 and 8 processes with the same cores together."""
-    clips = list(bench.clips().values())
-    jobs = clips * (1 if bench.quick else TIMES)
+    jobs = list(bench.clips().values()) * (2 if bench.quick else TIMES)
     for count in (2,) if bench.quick else COUNTS:
         with bench.attempt(f"{count} processes"):
-            bench.note(**{f"{count} processes": _together(jobs * (2 if bench.quick else 1), count, bench)})
+            bench.note(**{f"{count} processes": _together(jobs, count, bench)})
 
 
 def _together(jobs: list[Path], count: int, bench: Bench) -> dict[str, Any]:
